@@ -1,0 +1,156 @@
+//! One arm of one job: its ring, its registrations, its slots; and what of it is really in effect.
+
+use super::SetupError;
+use super::drive::bit;
+use super::pattern::Pattern;
+use super::slots::Slots;
+use super::sqe::Place;
+use super::stats::Stats;
+use super::variants::{self, Variant};
+use crate::toggle::{Levels, Toggle};
+use crate::workload::Workload;
+use io_uring::IoUring;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Arc, Mutex};
+
+/// What the loop reads on every turn.
+pub struct Settings {
+    pub block_size: u32,
+    pub batch_submit: u32,
+    pub time_check_interval: u32,
+    /// `u32::MAX` when no request is timed: the countdown outlasts any slice.
+    pub latency_sampling: u32,
+    fd: RawFd,
+    buffers: Vec<libc::iovec>,
+}
+
+impl Settings {
+    /// What the encoder needs for `slot`.
+    #[inline(always)]
+    pub fn place(&self, slot: u32) -> Place {
+        let buffer = self.buffers[slot as usize].iov_base.cast();
+        Place { fd: self.fd, buffer, length: self.block_size, slot }
+    }
+}
+
+/// An arm ready to run on one thread. The pool behind `settings` is owned by the round, which drops its lanes first, and a lane's ring is
+/// drained before every slice ends; so no buffer is freed or reused under the kernel.
+pub struct Lane {
+    pub ring: IoUring,
+    pub slots: Slots,
+    pub stats: Stats,
+    pub pattern: Arc<Mutex<Pattern>>,
+    pub settings: Settings,
+    /// Requests pushed and not yet submitted.
+    pub queued: u32,
+    /// The loop this arm runs.
+    pub variant: Variant,
+    levels: Levels,
+}
+
+/// What all lanes of a job share.
+pub struct JobContext<'a> {
+    pub workload: &'a Workload,
+    pub fd: RawFd,
+    pub buffers: &'a [libc::iovec],
+    pub pattern: &'a Arc<Mutex<Pattern>>,
+}
+
+impl Lane {
+    /// Creates the ring and registers the file. `placebo` picks the second copy of the code.
+    pub fn new(levels: &Levels, placebo: bool, job: &JobContext<'_>) -> Result<Lane, SetupError> {
+        let depth = job.workload.queue_depth;
+        let ring = IoUring::new(depth).map_err(|source| SetupError::Ring { entries: depth, source })?;
+        if levels.is_on(Toggle::FixedFiles) {
+            ring.submitter().register_files(&[job.fd]).map_err(SetupError::RegisterFiles)?;
+        }
+        let sampling = levels.get(Toggle::LatencySampling);
+        let bits = variants::bits_of(levels) | if placebo { bit::PLACEBO } else { 0 };
+        let mut lane = Lane {
+            ring,
+            slots: Slots::new(depth),
+            stats: Stats::default(),
+            pattern: Arc::clone(job.pattern),
+            settings: Settings {
+                block_size: job.workload.block_size_bytes,
+                batch_submit: levels.get(Toggle::BatchSubmit),
+                time_check_interval: levels.get(Toggle::TimeCheckInterval),
+                latency_sampling: if sampling == 0 { u32::MAX } else { sampling },
+                fd: job.fd,
+                buffers: job.buffers.to_vec(),
+            },
+            queued: 0,
+            variant: variants::variant(bits),
+            levels: *levels,
+        };
+        lane.check_registrations()?;
+        Ok(lane)
+    }
+
+    /// Registers the buffers for the coming slice. Locked memory is limited per user, so no two lanes hold a registration at once; a lane
+    /// without `fixed_buffers` does the same work and lets go again, so that every arm's slice begins alike.
+    pub fn arm_buffers(&mut self) -> Result<(), SetupError> {
+        let buffers = &self.settings.buffers;
+        let fail = |source| SetupError::RegisterBuffers { count: buffers.len(), bytes: self.settings.block_size, source };
+        // SAFETY: the buffers live in the round's pool, which outlives every lane.
+        unsafe { self.ring.submitter().register_buffers(buffers) }.map_err(fail)?;
+        if !self.levels.is_on(Toggle::FixedBuffers) {
+            self.ring.submitter().unregister_buffers().map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the registration of [`Lane::arm_buffers`] go.
+    pub fn disarm_buffers(&mut self) {
+        if self.levels.is_on(Toggle::FixedBuffers) {
+            // A ring without a registration answers ENXIO; there is then nothing to let go.
+            let _ = self.ring.submitter().unregister_buffers();
+        }
+    }
+
+    /// The levels that are in effect, given what the loop that ran says of itself and the counts the kernel reports.
+    pub fn effective(&self, ran: u32) -> Levels {
+        variants::effective(&self.levels, ran)
+            .with(Toggle::BatchSubmit, self.settings.batch_submit)
+            .with(Toggle::TimeCheckInterval, self.settings.time_check_interval)
+    }
+
+    /// Compares what the kernel says is registered with what was asked for. A kernel that can't pin the buffers, or has no
+    /// `/proc/self/fdinfo`, is found out here, before anything is measured.
+    fn check_registrations(&mut self) -> Result<(), SetupError> {
+        if self.levels.is_on(Toggle::FixedBuffers) {
+            self.arm_buffers()?;
+        }
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.ring.as_raw_fd())).unwrap_or_default();
+        self.disarm_buffers();
+        let depth = self.settings.buffers.len();
+        for (field, toggle, count) in [("UserFiles", Toggle::FixedFiles, 1), ("UserBufs", Toggle::FixedBuffers, depth)] {
+            let wanted = if self.levels.is_on(toggle) { count } else { 0 };
+            let found = registered(&info, field);
+            if found.is_some_and(|n| n != wanted) {
+                let what = format!("{} with {wanted} registered", toggle.key());
+                return Err(SetupError::NotInEffect { what, found: format!("{field} {}", found.unwrap_or_default()) });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The count behind `UserFiles:` or `UserBufs:`; `None` when the kernel does not print it.
+fn registered(fdinfo: &str, field: &str) -> Option<usize> {
+    let rest = fdinfo.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    rest.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_from_fdinfo() {
+        let text = "SqMask:\t0x7f\nUserFiles:\t1\n    0: loop0\nUserBufs:\t128\n";
+        assert_eq!(registered(text, "UserFiles"), Some(1));
+        assert_eq!(registered(text, "UserBufs"), Some(128));
+        assert_eq!(registered("SqMask: 1\n", "UserBufs"), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! Where requests go: sequential or random offsets, and the mix of reads and writes.
+
+use crate::workload::Workload;
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{Rng, SeedableRng};
+
+/// The pieces into which coverage divides a span.
+pub const COVERAGE_PIECES: u32 = 64;
+
+/// The generator of offsets of one job. The seed keeps it behind a Mutex; level *off* of `fast_path` does too.
+pub struct Pattern {
+    random: bool,
+    read_percent: u64,
+    block_size: u64,
+    span_blocks: u64,
+    next_block: u64,
+    rng: Pcg64Mcg,
+    /// Pieces of the span that random offsets fell into, one bit each.
+    touched: u64,
+}
+
+impl Pattern {
+    /// A pattern over the first `span_bytes` of the target.
+    pub fn new(workload: &Workload, span_bytes: u64, seed: u64) -> Pattern {
+        let read_percent = match (workload.rw.writes(), workload.rw) {
+            (false, _) => 100,
+            (true, crate::workload::Rw::Randrw) => workload.read_percent.into(),
+            (true, _) => 0,
+        };
+        Pattern {
+            random: workload.rw.is_random(),
+            read_percent,
+            block_size: workload.block_size_bytes.into(),
+            span_blocks: span_bytes / u64::from(workload.block_size_bytes),
+            next_block: 0,
+            rng: Pcg64Mcg::seed_from_u64(seed),
+            touched: 0,
+        }
+    }
+
+    /// Continues at a fresh aligned place, so that no slice reads in another's wake.
+    pub fn jump(&mut self) {
+        self.next_block = self.below(self.span_blocks);
+    }
+
+    /// Whether the next request is a read.
+    pub fn is_read(&mut self) -> bool {
+        match self.read_percent {
+            100 => true,
+            0 => false,
+            percent => self.below(100) < percent,
+        }
+    }
+
+    /// The byte offset of the next request.
+    pub fn next_offset(&mut self) -> u64 {
+        if self.random {
+            let block = self.below(self.span_blocks);
+            self.touched |= 1 << (block * u64::from(COVERAGE_PIECES) / self.span_blocks);
+            return block * self.block_size;
+        }
+        let block = self.next_block;
+        self.next_block = if block + 1 == self.span_blocks { 0 } else { block + 1 };
+        block * self.block_size
+    }
+
+    /// The sequential cursor in bytes, for the loop that advances it inline.
+    pub fn cursor_bytes(&self) -> u64 {
+        self.next_block * self.block_size
+    }
+
+    /// Hands back the cursor that the loop advanced inline.
+    pub fn set_cursor_bytes(&mut self, offset: u64) {
+        self.next_block = offset / self.block_size;
+    }
+
+    /// The sequential step in bytes.
+    pub fn block_bytes(&self) -> u64 {
+        self.block_size
+    }
+
+    /// Where the cursor wraps to 0, in bytes.
+    pub fn end_bytes(&self) -> u64 {
+        self.span_blocks * self.block_size
+    }
+
+    /// The pieces of the span touched so far. Sequential pieces follow from where the cursor went: `from` to now, `blocks` long.
+    pub fn touched(&self, from_bytes: u64, blocks: u64) -> u64 {
+        if self.random {
+            return self.touched;
+        }
+        let piece = |block: u64| block % self.span_blocks * u64::from(COVERAGE_PIECES) / self.span_blocks;
+        let first = from_bytes / self.block_size;
+        let step = (self.span_blocks / u64::from(COVERAGE_PIECES)).max(1);
+        let length = blocks.min(self.span_blocks);
+        (0..length).step_by(step as usize).chain(length.checked_sub(1)).fold(0, |bits, i| bits | 1 << piece(first + i))
+    }
+
+    /// Uniform below `bound` (widening multiplication; bias below 2^-32 at any span a device has).
+    fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.rng.next_u64()) * u128::from(bound)) >> 64) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::Rw;
+
+    fn pattern(rw: Rw, blocks: u64) -> Pattern {
+        let workload = Workload { rw, read_percent: 70, block_size_bytes: 4096, queue_depth: 8, jobs: 1 };
+        Pattern::new(&workload, blocks * 4096, 7)
+    }
+
+    #[test]
+    fn sequential_offsets_wrap_at_the_span() {
+        let mut p = pattern(Rw::Read, 3);
+        let offsets: Vec<u64> = (0..5).map(|_| p.next_offset() / 4096).collect();
+        assert_eq!(offsets, [0, 1, 2, 0, 1]);
+    }
+
+    #[test]
+    fn random_offsets_are_aligned_inside_and_cover() {
+        let mut p = pattern(Rw::Randrw, 1000);
+        for _ in 0..10_000 {
+            let offset = p.next_offset();
+            assert!(offset.is_multiple_of(4096) && offset < 1000 * 4096);
+        }
+        assert_eq!(p.touched(0, 0), u64::MAX);
+        let reads = (0..10_000).filter(|_| p.is_read()).count();
+        assert!((6_700..7_300).contains(&reads), "70 % reads, saw {reads} of 10000");
+    }
+
+    #[test]
+    fn sequential_coverage_counts_the_way_gone() {
+        let p = pattern(Rw::Read, 640);
+        assert_eq!(p.touched(0, 10).count_ones(), 1);
+        assert_eq!(p.touched(0, 11).count_ones(), 2);
+        assert_eq!(p.touched(639 * 4096, 2), 1 << 63 | 1, "wraps");
+        assert_eq!(p.touched(0, 640), u64::MAX);
+    }
+
+    #[test]
+    fn jumps_land_all_over_the_span() {
+        let mut p = pattern(Rw::Read, 64);
+        let seen: std::collections::HashSet<u64> = (0..2000).map(|_| { p.jump(); p.cursor_bytes() }).collect();
+        assert_eq!(seen.len(), 64);
+    }
+}

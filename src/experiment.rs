@@ -1,0 +1,406 @@
+//! An experiment file: TOML as written -> validated [`Experiment`]. The only door to `toml`.
+//!
+//! The `Wire*` types mirror the file and refuse unknown keys; [`Experiment`] holds what they mean. Every error names file, line, key and
+//! what would be valid; nothing is run on a file with one.
+
+use crate::target::{Kind, Wanted};
+use crate::toggle::{Levels, Toggle};
+use crate::units;
+use crate::workload::{Rw, Workload};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::Spanned;
+
+/// A validated experiment.
+#[derive(Clone, Debug)]
+pub struct Experiment {
+    pub name: String,
+    pub question: String,
+    pub target: Wanted,
+    /// io-wq workers may do the target's I/O; otherwise their work makes a row invalid.
+    pub allow_iowq: bool,
+    /// The product of the workload's lists.
+    pub cells: Vec<Workload>,
+    pub designs: Vec<Design>,
+    /// The listed toggles with their *on* level, in the order given.
+    pub toggles: Vec<(Toggle, u32)>,
+    /// Levels of what is not listed; baseline is this with every listed toggle off.
+    pub fixed: Levels,
+    pub mode: Mode,
+    pub rounds: Option<u32>,
+    pub time: Time,
+    /// Duration of one trial in isolated mode.
+    pub trial_time: Duration,
+    pub seed: u64,
+    /// Refuse what cannot run here instead of dropping it.
+    pub strict: bool,
+    /// Practical margin, as a fraction.
+    pub delta: f64,
+    pub alpha: f64,
+    /// The size of the stall control, as a fraction.
+    pub stall: f64,
+    pub peers: Peers,
+    /// The text the plan is made of, after `--set`.
+    pub text: String,
+}
+
+/// `[design] kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Design {
+    LeaveOneOut,
+    AddOneIn,
+    Ladder,
+}
+
+/// `[design] mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    Sliced,
+    Isolated,
+}
+
+/// How long the slices take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Time {
+    /// Of one round.
+    Round(Duration),
+    /// Of all rounds of all cells.
+    Budget(Duration),
+}
+
+/// `[peers]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peers {
+    pub fio: Vec<FioConfig>,
+    /// Program to run; found on PATH unless it contains a slash.
+    pub fio_path: PathBuf,
+    /// Time for the slices of one round of process arms.
+    pub round_time: Duration,
+    /// Duration of the whole run that gives fio's own figures.
+    pub whole_time: Duration,
+}
+
+/// How fio is configured; see `peer::fio`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FioConfig {
+    Default,
+    Registered,
+    Matched,
+    Tuned,
+}
+
+/// An experiment that cannot be used, with the place in its file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot read experiment {path}: {source}", path = path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{place}: {message}")]
+    Invalid { place: String, message: String },
+    #[error("--set {0:?}: write KEY=VALUE, for example --set design.rounds=24")]
+    Set(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    name: Spanned<String>,
+    question: String,
+    #[serde(default)]
+    target: WireTarget,
+    workload: WireWorkload,
+    design: WireDesign,
+    #[serde(default)]
+    fixed: BTreeMap<Spanned<String>, Spanned<Scalar>>,
+    #[serde(default)]
+    analysis: WireAnalysis,
+    #[serde(default)]
+    peers: WirePeers,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct WireTarget {
+    kind: Option<Kind>,
+    path: Option<PathBuf>,
+    size: Option<Spanned<Scalar>>,
+    #[serde(default)]
+    allow_iowq: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireWorkload {
+    rw: Spanned<List>,
+    bs: Spanned<List>,
+    iodepth: Spanned<List>,
+    numjobs: Option<Spanned<List>>,
+    rwmixread: Option<Spanned<List>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireDesign {
+    kind: Vec<Design>,
+    toggles: Vec<Spanned<String>>,
+    #[serde(default)]
+    on: BTreeMap<Spanned<String>, Spanned<Scalar>>,
+    mode: Option<Mode>,
+    rounds: Option<Spanned<u32>>,
+    round_time: Option<Spanned<String>>,
+    budget: Option<Spanned<String>>,
+    trial_time: Option<Spanned<String>>,
+    seed: Option<u64>,
+    #[serde(default)]
+    strict: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct WireAnalysis {
+    delta: Option<Spanned<String>>,
+    alpha: Option<Spanned<f64>>,
+    stall: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct WirePeers {
+    #[serde(default)]
+    fio: Vec<FioConfig>,
+    fio_path: Option<PathBuf>,
+    round_time: Option<Spanned<String>>,
+    whole_time: Option<Spanned<String>>,
+}
+
+/// A TOML string or integer, as text.
+struct Scalar(String);
+
+/// One scalar or a list of them.
+struct List(Vec<String>);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Scalar, D::Error> {
+        scalar_text(toml::Value::deserialize(d)?).map(Scalar)
+    }
+}
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<List, D::Error> {
+        match toml::Value::deserialize(d)? {
+            toml::Value::Array(items) => items.into_iter().map(scalar_text).collect::<Result<_, _>>().map(List),
+            value => scalar_text(value).map(|text| List(vec![text])),
+        }
+    }
+}
+
+fn scalar_text<E: serde::de::Error>(value: toml::Value) -> Result<String, E> {
+    match value {
+        toml::Value::String(text) => Ok(text),
+        toml::Value::Integer(n) => Ok(n.to_string()),
+        other => Err(E::custom(format!("expected a string or an integer, found {}", other.type_str()))),
+    }
+}
+
+/// The text of one experiment with the means to say where an error lies.
+struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn fail(&self, at: std::ops::Range<usize>, message: impl Display) -> Error {
+        let line = self.text[..at.start.min(self.text.len())].matches('\n').count() + 1;
+        Error::Invalid { place: format!("{}:{line}", self.path.display()), message: message.to_string() }
+    }
+
+    fn read<T, U, E: Display>(&self, key: &str, value: &Spanned<T>, parse: impl Fn(&T) -> Result<U, E>) -> Result<U, Error> {
+        parse(value.get_ref()).map_err(|e| self.fail(value.span(), format!("{key}: {e}")))
+    }
+
+    fn list<U, E: Display>(&self, key: &str, value: &Spanned<List>, parse: impl Fn(&str) -> Result<U, E>) -> Result<Vec<U>, Error> {
+        let items = &value.get_ref().0;
+        if items.is_empty() {
+            return Err(self.fail(value.span(), format!("{key} lists nothing")));
+        }
+        items.iter().map(|t| parse(t).map_err(|e| self.fail(value.span(), format!("{key}: {e}")))).collect()
+    }
+
+    fn duration(&self, key: &str, value: Option<&Spanned<String>>, default: Duration) -> Result<Duration, Error> {
+        value.map_or(Ok(default), |v| self.read(key, v, |t| units::duration(t)))
+    }
+
+    fn level(&self, toggle: Toggle, value: &Spanned<Scalar>) -> Result<u32, Error> {
+        self.read("level", value, |t| toggle.spec().parse_level(&t.0))
+    }
+}
+
+/// Reads and validates an experiment, with `--set` overrides applied.
+pub fn load(path: &Path, overrides: &[String]) -> Result<Experiment, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let text = if overrides.is_empty() { text } else { apply(path, &text, overrides)? };
+    parse(path, &text)
+}
+
+/// Validates the text of an experiment; `path` is for messages.
+pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
+    let source = Source { path, text };
+    let wire: Wire = toml::from_str(text).map_err(|e| source.fail(e.span().unwrap_or(0..0), e.message()))?;
+    let name = source.read("name", &wire.name, |n| check_name(n))?;
+    let (designs, toggles, fixed) = (wire.design.kind.clone(), toggles(&source, &wire.design)?, fixed(&source, &wire)?);
+    if designs.is_empty() || toggles.is_empty() {
+        return Err(source.fail(wire.name.span(), "[design] kind and toggles must each name at least one"));
+    }
+    let rounds = wire.design.rounds.as_ref().map(|r| source.read("rounds", r, |n| at_least_one(*n))).transpose()?;
+    let second = Duration::from_secs(1);
+    Ok(Experiment {
+        name,
+        question: wire.question,
+        target: target(&source, &wire.target)?,
+        allow_iowq: wire.target.allow_iowq,
+        cells: cells(&source, &wire.workload)?,
+        designs,
+        toggles,
+        fixed,
+        mode: wire.design.mode.unwrap_or(Mode::Sliced),
+        rounds,
+        time: time(&source, &wire.design)?,
+        trial_time: source.duration("trial_time", wire.design.trial_time.as_ref(), second)?,
+        seed: wire.design.seed.unwrap_or(1),
+        strict: wire.design.strict,
+        delta: wire.analysis.delta.as_ref().map_or(Ok(0.02), |v| source.read("delta", v, |t| units::percent(t)))?,
+        alpha: wire.analysis.alpha.as_ref().map_or(Ok(0.05), |v| source.read("alpha", v, |a| check_alpha(*a)))?,
+        stall: wire.analysis.stall.as_ref().map_or(Ok(0.02), |v| source.read("stall", v, |t| units::percent(t)))?,
+        peers: Peers {
+            fio: wire.peers.fio,
+            fio_path: wire.peers.fio_path.unwrap_or_else(|| "fio".into()),
+            round_time: source.duration("[peers] round_time", wire.peers.round_time.as_ref(), 2 * second)?,
+            whole_time: source.duration("[peers] whole_time", wire.peers.whole_time.as_ref(), 2 * second)?,
+        },
+        text: text.to_string(),
+    })
+}
+
+/// Sets dotted keys and writes the experiment out again: lines in later messages count in that text.
+fn apply(path: &Path, text: &str, overrides: &[String]) -> Result<String, Error> {
+    let source = Source { path, text };
+    let mut root: toml::Table = toml::from_str(text).map_err(|e| source.fail(e.span().unwrap_or(0..0), e.message()))?;
+    for item in overrides {
+        let fail = || Error::Set(item.clone());
+        let (key, value) = item.split_once('=').ok_or_else(fail)?;
+        // `v = VALUE` parses numbers, lists and quoted strings; anything else is a plain string.
+        let parsed = toml::from_str::<toml::Table>(&format!("v = {value}")).ok().and_then(|mut t| t.remove("v"));
+        let mut parts: Vec<&str> = key.trim().split('.').collect();
+        let last = parts.pop().filter(|k| !k.is_empty()).ok_or_else(fail)?;
+        let mut table = &mut root;
+        for part in parts {
+            let entry = table.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            table = entry.as_table_mut().ok_or_else(fail)?;
+        }
+        table.insert(last.into(), parsed.unwrap_or_else(|| value.into()));
+    }
+    toml::to_string(&root).map_err(|e| Error::Set(e.to_string()))
+}
+
+fn check_name(name: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !name.is_empty() && name.chars().all(plain) { Ok(name.into()) } else { Err(format!("{name:?} must be letters, digits, - and _")) }
+}
+
+fn at_least_one(n: u32) -> Result<u32, &'static str> {
+    if n > 0 { Ok(n) } else { Err("must be at least 1") }
+}
+
+fn check_alpha(alpha: f64) -> Result<f64, String> {
+    if alpha > 0.0 && alpha < 0.5 { Ok(alpha) } else { Err(format!("{alpha} must lie between 0 and 0.5")) }
+}
+
+fn target(source: &Source<'_>, wire: &WireTarget) -> Result<Wanted, Error> {
+    let size_bytes = wire.size.as_ref().map(|s| source.read("size", s, |t| units::size_bytes(&t.0))).transpose()?;
+    Ok(Wanted { kind: wire.kind.unwrap_or(Kind::Auto), path: wire.path.clone(), size_bytes })
+}
+
+fn cells(source: &Source<'_>, wire: &WireWorkload) -> Result<Vec<Workload>, Error> {
+    let number = |low: u32, high: u32| {
+        move |t: &str| t.parse::<u32>().ok().filter(|n| (low..=high).contains(n)).ok_or(format!("{t:?} is not in {low}..={high}"))
+    };
+    let rw = source.list("rw", &wire.rw, parse_rw)?;
+    let bs = source.list("bs", &wire.bs, |t| block_size(t))?;
+    let depth = source.list("iodepth", &wire.iodepth, number(1, crate::engine::MAX_QUEUE_DEPTH))?;
+    let jobs = wire.numjobs.as_ref().map_or(Ok(vec![1]), |l| source.list("numjobs", l, number(1, 256)))?;
+    let mix = wire.rwmixread.as_ref().map_or(Ok(vec![50]), |l| source.list("rwmixread", l, number(0, 100)))?;
+    let mut cells = Vec::new();
+    for &rw in &rw {
+        for &block_size_bytes in &bs {
+            for &queue_depth in &depth {
+                for &jobs in &jobs {
+                    for &mix in if rw == Rw::Randrw { &mix[..] } else { &mix[..1] } {
+                        cells.push(Workload { rw, read_percent: mix as u8, block_size_bytes, queue_depth, jobs });
+                    }
+                }
+            }
+        }
+    }
+    Ok(cells)
+}
+
+fn parse_rw(text: &str) -> Result<Rw, String> {
+    let valid = || Rw::ALL.map(Rw::name).join(", ");
+    Rw::ALL.into_iter().find(|rw| rw.name() == text).ok_or_else(|| format!("{text:?} is not an access kind; kinds are: {}", valid()))
+}
+
+/// A block size: a multiple of 512 that a request can carry.
+fn block_size(text: &str) -> Result<u32, String> {
+    let bytes = units::size_bytes(text).map_err(|e| e.to_string())?;
+    let fits = bytes > 0 && bytes.is_multiple_of(512) && bytes <= 1 << 30;
+    if fits { Ok(bytes as u32) } else { Err(format!("{text:?} must be a multiple of 512 bytes, at most 1GiB")) }
+}
+
+fn toggles(source: &Source<'_>, wire: &WireDesign) -> Result<Vec<(Toggle, u32)>, Error> {
+    let mut listed: Vec<(Toggle, u32)> = Vec::new();
+    for item in &wire.toggles {
+        let toggle = source.read("[design] toggles", item, |k| Toggle::parse(k))?;
+        if listed.iter().any(|(t, _)| *t == toggle) {
+            return Err(source.fail(item.span(), format!("[design] toggles: {} is listed twice", toggle.key())));
+        }
+        listed.push((toggle, toggle.spec().on));
+    }
+    for (key, value) in &wire.on {
+        let toggle = source.read("[design] on", key, |k| Toggle::parse(k))?;
+        let level = source.level(toggle, value)?;
+        let place = listed.iter_mut().find(|(t, _)| *t == toggle);
+        match place {
+            None => return Err(source.fail(key.span(), format!("[design] on: {} is not among the toggles", toggle.key()))),
+            Some(_) if level == toggle.spec().off => {
+                return Err(source.fail(value.span(), format!("[design] on: {} is its off level", toggle.key())));
+            }
+            Some(place) => place.1 = level,
+        }
+    }
+    Ok(listed)
+}
+
+fn fixed(source: &Source<'_>, wire: &Wire) -> Result<Levels, Error> {
+    let mut levels = Levels::all_off();
+    for (key, value) in &wire.fixed {
+        let toggle = source.read("[fixed]", key, |k| Toggle::parse(k))?;
+        if wire.design.toggles.iter().any(|t| t.get_ref() == toggle.key()) {
+            return Err(source.fail(key.span(), format!("[fixed] {} is also among the toggles", toggle.key())));
+        }
+        levels = levels.with(toggle, source.level(toggle, value)?);
+    }
+    Ok(levels)
+}
+
+fn time(source: &Source<'_>, wire: &WireDesign) -> Result<Time, Error> {
+    match (&wire.round_time, &wire.budget) {
+        (Some(_), Some(budget)) => Err(source.fail(budget.span(), "[design] has both round_time and budget; keep one")),
+        (None, Some(budget)) => source.read("budget", budget, |t| units::duration(t)).map(Time::Budget),
+        (round, None) => source.duration("round_time", round.as_ref(), Duration::from_secs(5)).map(Time::Round),
+    }
+}

@@ -1,0 +1,16 @@
+//! uring-ablate: which io_uring optimisation pays on this machine, by how much, and how far the result is from fio.
+#![deny(unsafe_code)]
+pub mod cli;
+pub mod clock;
+pub mod engine;
+pub mod exit;
+pub mod experiment;
+pub mod plan;
+pub mod random;
+pub mod row;
+pub mod run;
+pub mod spawn;
+pub mod toggle;
+pub mod target;
+pub mod units;
+pub mod workload;

@@ -1,0 +1,213 @@
+//! The plan: which arms each cell has, and the rounds that measure them, in an order drawn from the experiment's seed. Pure.
+
+use crate::experiment::{Design, Experiment, FioConfig, Mode, Time};
+use crate::random::Decisions;
+use crate::toggle::{Levels, Toggle};
+use crate::workload::Workload;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Rounds unless the experiment says otherwise.
+const DEFAULT_ROUNDS: u32 = 12;
+
+/// How often the references stand in each block.
+pub const REFERENCE_COPIES: u32 = 3;
+
+/// What an arm does besides the work.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Control {
+    None,
+    /// Runs the second copy of the code.
+    Placebo,
+    /// Burns this fraction of the elapsed time before each reading of the clock.
+    Stall(f64),
+}
+
+/// One treatment of our engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Arm {
+    pub treatment: String,
+    pub levels: Levels,
+    pub control: Control,
+    /// Slices per block.
+    pub copies: u32,
+}
+
+/// A listed toggle that this cell cannot do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    pub toggle: String,
+    pub reason: String,
+}
+
+/// One workload with its arms.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    pub name: String,
+    pub workload: Workload,
+    pub arms: Vec<Arm>,
+    pub dropped: Vec<Dropped>,
+}
+
+/// What a round runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RoundKind {
+    /// All arms of a cell in one process, in slices.
+    Slices,
+    /// All arms of a cell once, a process each.
+    Isolated,
+    /// Our `full` and the peers as processes, stopped and continued in turn.
+    Peers,
+    /// Each peer once without interruption, for what it says of itself.
+    Whole,
+}
+
+/// One unit of replication, of durability and of resume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Round {
+    /// 1, 2, ... over the whole plan; the key in every result file.
+    pub round: u32,
+    pub cell: String,
+    pub kind: RoundKind,
+    pub seed: u64,
+}
+
+/// Everything that is decided before anything runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub cells: Vec<Cell>,
+    pub rounds: Vec<Round>,
+    /// Rounds of each cell.
+    pub repetitions: u32,
+    /// Time for the slices of one round of one cell.
+    pub round_time: Duration,
+    pub fio: Vec<FioConfig>,
+}
+
+/// Why no plan can be made.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "[design] rounds = {rounds} cannot decide {contrasts} contrasts at alpha = {alpha}: {least} rounds are needed \
+         (ceil(log2(2 x contrasts / alpha)), or no signed-rank test can reach the level)"
+    )]
+    TooFewRounds { rounds: u32, contrasts: usize, alpha: String, least: u32 },
+    #[error("cell {cell}: {reason}; strict = true refuses it")]
+    Strict { cell: String, reason: String },
+    #[error("cell {cell}: none of the listed toggles can run: {reasons}")]
+    NothingLeft { cell: String, reasons: String },
+    #[error("cell {cell}: [fixed] cannot run: {reason}")]
+    Fixed { cell: String, reason: String },
+}
+
+/// A reason, beyond the table's constraints, why a toggle cannot run on a workload here (locked memory, for one).
+pub type Obstacle<'a> = &'a dyn Fn(Toggle, u32, &Workload) -> Option<String>;
+
+/// Makes the plan of an experiment.
+pub fn make(experiment: &Experiment, obstacle: Obstacle<'_>) -> Result<Plan, Error> {
+    let cells = experiment.cells.iter().map(|w| cell(experiment, w, obstacle)).collect::<Result<Vec<_>, _>>()?;
+    let contrasts = cells.iter().map(|c| contrasts(&c.arms)).max().unwrap_or(1).max(1);
+    let least = (2.0 * contrasts as f64 / experiment.alpha).log2().ceil() as u32;
+    let rounds = experiment.rounds.unwrap_or(DEFAULT_ROUNDS.max(least));
+    if rounds < least {
+        return Err(Error::TooFewRounds { rounds, contrasts, alpha: experiment.alpha.to_string(), least });
+    }
+    let round_time = match experiment.time {
+        Time::Round(time) => time,
+        Time::Budget(time) => time / rounds / cells.len() as u32,
+    };
+    Ok(Plan { rounds: schedule(experiment, &cells, rounds), cells, repetitions: rounds, round_time, fio: experiment.peers.fio.clone() })
+}
+
+/// The contrasts of the confirmatory family: one per toggle and direction, and per ladder step.
+fn contrasts(arms: &[Arm]) -> usize {
+    arms.iter().filter(|a| a.copies == 1 && a.control == Control::None).count()
+}
+
+fn cell(experiment: &Experiment, workload: &Workload, obstacle: Obstacle<'_>) -> Result<Cell, Error> {
+    let name = workload.cell_name();
+    let refusal = |toggle: Toggle, level: u32| {
+        let table = toggle.spec().refusal(level, workload.queue_depth, workload.sequential_reads());
+        table.or_else(|| obstacle(toggle, level, workload))
+    };
+    for toggle in Toggle::built() {
+        if let Some(reason) = refusal(toggle, experiment.fixed.get(toggle)) {
+            return Err(Error::Fixed { cell: name, reason });
+        }
+    }
+    let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+    for &(toggle, on) in &experiment.toggles {
+        match refusal(toggle, on) {
+            None => kept.push((toggle, on)),
+            Some(reason) if experiment.strict => return Err(Error::Strict { cell: name, reason }),
+            Some(reason) => dropped.push(Dropped { toggle: toggle.key().into(), reason }),
+        }
+    }
+    if kept.is_empty() {
+        let reasons = dropped.iter().map(|d| d.reason.as_str()).collect::<Vec<_>>().join("; ");
+        return Err(Error::NothingLeft { cell: name, reasons });
+    }
+    let arms = arms(experiment, &kept);
+    Ok(Cell { name, workload: *workload, arms, dropped })
+}
+
+fn arms(experiment: &Experiment, toggles: &[(Toggle, u32)]) -> Vec<Arm> {
+    let baseline = toggles.iter().fold(experiment.fixed, |l, (t, _)| l.with(*t, t.spec().off));
+    let full = toggles.iter().fold(baseline, |l, (t, on)| l.with(*t, *on));
+    let arm = |treatment: String, levels, control, copies| Arm { treatment, levels, control, copies };
+    let mut arms = vec![
+        arm("baseline".into(), baseline, Control::None, REFERENCE_COPIES),
+        arm("full".into(), full, Control::None, REFERENCE_COPIES),
+        arm("placebo".into(), full, Control::Placebo, 1),
+        arm("stall".into(), full, Control::Stall(experiment.stall), 1),
+    ];
+    for design in &experiment.designs {
+        let mut climbed = baseline;
+        for (step, &(toggle, on)) in toggles.iter().enumerate() {
+            climbed = climbed.with(toggle, on);
+            let (treatment, levels) = match design {
+                Design::LeaveOneOut => (format!("without:{}", toggle.key()), full.with(toggle, toggle.spec().off)),
+                Design::AddOneIn => (format!("only:{}", toggle.key()), baseline.with(toggle, on)),
+                // The last step is `full` itself.
+                Design::Ladder if step + 1 == toggles.len() => continue,
+                Design::Ladder => (format!("ladder:{}:{}", step + 1, toggle.key()), climbed),
+            };
+            arms.push(arm(treatment, levels, Control::None, 1));
+        }
+    }
+    arms
+}
+
+/// Rounds of all cells take turns, in a fresh random order each time; the whole runs of the peers come last.
+fn schedule(experiment: &Experiment, cells: &[Cell], repetitions: u32) -> Vec<Round> {
+    let mut decisions = Decisions::new(experiment.seed);
+    let kind = if experiment.mode == Mode::Sliced { RoundKind::Slices } else { RoundKind::Isolated };
+    let peers = !experiment.peers.fio.is_empty();
+    let mut rounds = Vec::new();
+    let mut push = |cell: &Cell, kind, seed| {
+        rounds.push(Round { round: rounds.len() as u32 + 1, cell: cell.name.clone(), kind, seed });
+    };
+    for _ in 0..repetitions {
+        let mut order: Vec<&Cell> = cells.iter().collect();
+        decisions.shuffle(&mut order);
+        for cell in order {
+            push(cell, kind, decisions.seed());
+            if peers {
+                push(cell, RoundKind::Peers, decisions.seed());
+            }
+        }
+    }
+    if peers {
+        cells.iter().for_each(|cell| push(cell, RoundKind::Whole, decisions.seed()));
+    }
+    rounds
+}
+
+/// The treatments of one block in the order they run: `(arm, copy)` with every copy of every arm once.
+pub fn block_order(arms: &[Arm], decisions: &mut Decisions) -> Vec<(usize, u32)> {
+    let mut order: Vec<(usize, u32)> = arms.iter().enumerate().flat_map(|(i, a)| (0..a.copies).map(move |c| (i, c))).collect();
+    decisions.shuffle(&mut order);
+    order
+}

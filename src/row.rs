@@ -1,0 +1,196 @@
+//! The rows of the result files: their columns, in the order in which they are written. What was not measured is an empty cell.
+
+use crate::plan::RoundKind;
+use crate::toggle::{Levels, Toggle};
+use crate::workload::Workload;
+use serde::{Deserialize, Serialize};
+
+/// Version of the columns below.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What became of an arm in a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Completed,
+    /// The kernel, the device or the program refused it.
+    Unsupported,
+    /// It ran and broke a validity gate; its figures are not used.
+    Invalid,
+    Failed,
+    TimedOut,
+}
+
+impl Outcome {
+    /// As written in `arms.csv`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Completed => "completed",
+            Outcome::Unsupported => "unsupported",
+            Outcome::Invalid => "invalid",
+            Outcome::Failed => "failed",
+            Outcome::TimedOut => "timed_out",
+        }
+    }
+}
+
+/// A slice: one line of `trials.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialRow {
+    pub round: u32,
+    pub cell: String,
+    pub treatment: String,
+    /// Which of the treatment's copies in the block.
+    pub replica: u32,
+    pub block: u32,
+    /// Place in the block, from 0.
+    pub position: u32,
+    pub duration_s: f64,
+    pub ops: u64,
+    pub bytes: u64,
+    pub errors: u64,
+    pub cpu_total_ns: Option<u64>,
+    pub enters: Option<u64>,
+}
+
+/// A finished round: one line of `rounds.csv`, written last. The lengths say how much of the other files belongs to finished rounds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JournalRow {
+    pub round: u32,
+    pub cell: String,
+    pub kind: RoundKind,
+    pub started_utc: String,
+    /// From the start of the round's process to its rows on disk.
+    pub wall_s: f64,
+    /// Sum of the slices inside it.
+    pub slices_s: f64,
+    /// Slices whose edges broke a rule of the process arms (something still in flight, the counter still moving).
+    pub violations: u32,
+    /// The order in which the arms were set up.
+    pub setup_order: String,
+    pub trials_bytes: u64,
+    pub arms_bytes: u64,
+    pub latency_bytes: u64,
+}
+
+/// Latency of the timed requests, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    pub mean: Option<f64>,
+    pub p50: Option<u64>,
+    pub p90: Option<u64>,
+    pub p99: Option<u64>,
+    pub p999: Option<u64>,
+    pub max: Option<u64>,
+    pub samples: Option<u64>,
+}
+
+/// An arm in a round: one line of `arms.csv`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ArmRow {
+    pub experiment: String,
+    pub run_id: String,
+    pub round: u32,
+    pub kind: RoundKind,
+    pub cell: String,
+    pub treatment: String,
+    pub engine: &'static str,
+    pub outcome: Outcome,
+    pub reason: String,
+    pub workload: Workload,
+    pub target: String,
+    pub requested: Option<Levels>,
+    pub effective: Option<Levels>,
+    pub duration_s: Option<f64>,
+    pub ops: Option<u64>,
+    pub bytes: Option<u64>,
+    pub errors: Option<u64>,
+    pub cpu_user_ns: Option<u64>,
+    pub cpu_sys_ns: Option<u64>,
+    pub cpu_total_ns: Option<u64>,
+    pub thread_cpu_share: Option<f64>,
+    pub enters: Option<u64>,
+    pub latency: Latency,
+}
+
+impl ArmRow {
+    fn rate(&self, amount: Option<u64>) -> Option<f64> {
+        Some(amount? as f64 / self.duration_s.filter(|d| *d > 0.0)?)
+    }
+
+    fn per_op(&self, amount: Option<u64>) -> Option<f64> {
+        Some(amount? as f64 / self.ops.filter(|n| *n > 0)? as f64)
+    }
+
+    /// Column names, in the order of [`ArmRow::record`].
+    pub fn header() -> Vec<String> {
+        let toggles = ["req", "eff"].into_iter().flat_map(|p| Toggle::built().map(move |t| format!("{p}_{}", t.key())));
+        let fixed = |columns: &[Column]| columns.iter().map(|c| c.0.to_string()).collect::<Vec<_>>();
+        fixed(KEYS).into_iter().chain(toggles).chain(fixed(MEASURES)).collect()
+    }
+
+    /// The cells of this row.
+    pub fn record(&self) -> Vec<String> {
+        let levels = [self.requested, self.effective].into_iter().flat_map(|levels| {
+            Toggle::built().map(move |t| levels.map_or_else(String::new, |l| t.spec().level_text(l.get(t))))
+        });
+        let fixed = |columns: &[Column]| columns.iter().map(|c| c.1(self)).collect::<Vec<_>>();
+        fixed(KEYS).into_iter().chain(levels).chain(fixed(MEASURES)).collect()
+    }
+}
+
+/// A column: its name and its cell.
+type Column = (&'static str, fn(&ArmRow) -> String);
+
+const KEYS: &[Column] = &[
+    ("schema_version", |_| SCHEMA_VERSION.to_string()),
+    ("experiment", |r| r.experiment.clone()),
+    ("run_id", |r| r.run_id.clone()),
+    ("round", |r| r.round.to_string()),
+    ("kind", |r| kind_name(r.kind).into()),
+    ("cell", |r| r.cell.clone()),
+    ("treatment", |r| r.treatment.clone()),
+    ("engine", |r| r.engine.into()),
+    ("outcome", |r| r.outcome.name().into()),
+    ("reason", |r| r.reason.clone()),
+    ("rw", |r| r.workload.rw.name().into()),
+    ("block_size_bytes", |r| r.workload.block_size_bytes.to_string()),
+    ("queue_depth", |r| r.workload.queue_depth.to_string()),
+    ("jobs", |r| r.workload.jobs.to_string()),
+    ("target", |r| r.target.clone()),
+];
+
+const MEASURES: &[Column] = &[
+    ("duration_s", |r| cell(r.duration_s)),
+    ("ops", |r| cell(r.ops)),
+    ("bytes", |r| cell(r.bytes)),
+    ("errors", |r| cell(r.errors)),
+    ("iops", |r| cell(r.rate(r.ops))),
+    ("bandwidth_bytes_per_s", |r| cell(r.rate(r.bytes))),
+    ("cpu_user_ns_per_op", |r| cell(r.per_op(r.cpu_user_ns))),
+    ("cpu_sys_ns_per_op", |r| cell(r.per_op(r.cpu_sys_ns))),
+    ("cpu_total_ns_per_op", |r| cell(r.per_op(r.cpu_total_ns))),
+    ("thread_cpu_share", |r| cell(r.thread_cpu_share)),
+    ("enters_per_op", |r| cell(r.per_op(r.enters))),
+    ("lat_ns_mean", |r| cell(r.latency.mean)),
+    ("lat_ns_p50", |r| cell(r.latency.p50)),
+    ("lat_ns_p90", |r| cell(r.latency.p90)),
+    ("lat_ns_p99", |r| cell(r.latency.p99)),
+    ("lat_ns_p999", |r| cell(r.latency.p999)),
+    ("lat_ns_max", |r| cell(r.latency.max)),
+    ("lat_samples", |r| cell(r.latency.samples)),
+];
+
+fn cell<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(String::new, |v| v.to_string())
+}
+
+/// As written in `arms.csv` and `plan.csv`.
+pub fn kind_name(kind: RoundKind) -> &'static str {
+    match kind {
+        RoundKind::Slices => "slices",
+        RoundKind::Isolated => "isolated",
+        RoundKind::Peers => "peers",
+        RoundKind::Whole => "whole",
+    }
+}

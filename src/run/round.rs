@@ -1,0 +1,240 @@
+//! The body of a round process: sets up every arm once, then runs blocks of slices. Writes and prints nothing while slices run.
+
+use crate::engine::buffers::{self, Pool};
+use crate::engine::lane::{JobContext, Lane};
+use crate::engine::pattern::Pattern;
+use crate::engine::slice::{self, Gang, Order, Sample};
+use crate::engine::{SetupError, drive};
+use crate::plan::{self, Arm, Control};
+use crate::random::Decisions;
+use crate::toggle::Levels;
+use crate::workload::Workload;
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::Duration;
+
+/// What a round process is told on its standard input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    pub path: PathBuf,
+    pub span_bytes: u64,
+    pub workload: Workload,
+    pub arms: Vec<Arm>,
+    pub seed: u64,
+    pub blocks: u32,
+    /// Completions of each job in each slice: the same for every arm.
+    pub completions: u64,
+    /// Longest time a slice may take.
+    pub hang_guard: Duration,
+}
+
+/// What it answers on its standard output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Indices of the arms in the order in which they were set up.
+    pub setup_order: Vec<usize>,
+    pub slices: Vec<Slice>,
+    pub arms: Vec<ArmReport>,
+    /// CPU time of the process by mode over all slices, tick-sampled: of use where the round has one arm.
+    pub user_ns: u64,
+    pub system_ns: u64,
+}
+
+/// One slice, over all jobs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Slice {
+    pub arm: usize,
+    pub copy: u32,
+    pub block: u32,
+    pub position: u32,
+    /// Mean over the jobs of their measured stretch.
+    pub duration_ns: u64,
+    /// CPU time of the process, kernel workers included.
+    pub cpu_total_ns: u64,
+    pub thread_cpu_ns: u64,
+    pub ops: u64,
+    pub bytes: u64,
+    pub errors: u64,
+    pub first_error: i32,
+    pub enters: u64,
+    pub slots_intact: bool,
+    pub overran: bool,
+    pub touched: u64,
+}
+
+/// One arm over the whole round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ArmReport {
+    /// Why the arm could not be set up.
+    pub unsupported: Option<String>,
+    pub effective: Levels,
+    /// Recorded latencies in nanoseconds with their counts.
+    pub latency: Vec<(u64, u64)>,
+}
+
+/// Bounds of recorded latencies; longer ones count as the bound.
+const LATENCY_MAX_NS: u64 = 60_000_000_000;
+
+/// An empty latency histogram: three significant digits up to a minute, allocated whole.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3).expect("constant bounds are valid")
+}
+
+/// Longer than any run.
+const ENDLESS: Duration = Duration::from_secs(365 * 86_400);
+
+/// Opens the target for direct I/O. Devices are opened exclusively for writes.
+pub fn open_direct(path: &Path, writes: bool) -> Result<File, SetupError> {
+    let exclusive = if writes && crate::target::is_block_device(path) { libc::O_EXCL } else { 0 };
+    let mut options = OpenOptions::new();
+    options.read(true).write(writes).custom_flags(libc::O_DIRECT | exclusive);
+    options.open(path).map_err(|source| SetupError::Open { path: path.display().to_string(), source })
+}
+
+/// What the jobs of a round have in common.
+struct Shared<'a> {
+    spec: &'a Spec,
+    file: &'a File,
+    setup_order: &'a [usize],
+    schedule: &'a [Vec<(usize, u32)>],
+    gang: &'a Gang,
+    refused: &'a [AtomicBool],
+}
+
+/// What one job brings home.
+struct JobResult {
+    samples: Vec<Sample>,
+    latency: Vec<Histogram<u64>>,
+    refusals: Vec<Option<String>>,
+    effective: Vec<Levels>,
+}
+
+/// Runs the round. Single-threaded at one job.
+pub fn run(spec: &Spec) -> Result<Report, SetupError> {
+    let mut decisions = Decisions::new(spec.seed);
+    let mut setup_order: Vec<usize> = (0..spec.arms.len()).collect();
+    decisions.shuffle(&mut setup_order);
+    let schedule: Vec<_> = (0..spec.blocks).map(|_| plan::block_order(&spec.arms, &mut decisions)).collect();
+    let seeds: Vec<u64> = (0..spec.workload.jobs).map(|_| decisions.seed()).collect();
+    let file = open_direct(&spec.path, spec.workload.rw.writes())?;
+    let gang = Gang { barrier: Barrier::new(seeds.len()), stop: AtomicBool::new(false) };
+    let refused: Vec<AtomicBool> = spec.arms.iter().map(|_| AtomicBool::new(false)).collect();
+    let shared = Shared { spec, file: &file, setup_order: &setup_order, schedule: &schedule, gang: &gang, refused: &refused };
+    let mut pool = Pool::new(spec.workload.block_size_bytes, spec.workload.queue_depth, spec.workload.jobs)?;
+    let before = usage();
+    let results = work(&shared, &mut pool, &seeds)?;
+    let after = usage();
+    let arms = (0..spec.arms.len()).map(|arm| merge_arm(&results, arm)).collect();
+    let slices = merge_slices(&shared, &results);
+    Ok(Report { setup_order, slices, arms, user_ns: after.0 - before.0, system_ns: after.1 - before.1 })
+}
+
+fn work(shared: &Shared<'_>, pool: &mut Pool, seeds: &[u64]) -> Result<Vec<JobResult>, SetupError> {
+    let mut memories = pool.jobs();
+    if let [seed] = seeds {
+        let memory = memories.next().expect("a pool has memory for each job");
+        return job(shared, memory, *seed).map(|result| vec![result]);
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = memories.zip(seeds).map(|(memory, seed)| scope.spawn(|| job(shared, memory, *seed))).collect();
+        threads.into_iter().map(|t| t.join().expect("a job does not panic")).collect()
+    })
+}
+
+/// One job: its lanes, then every slice of every block.
+fn job(shared: &Shared<'_>, memory: &mut [u8], seed: u64) -> Result<JobResult, SetupError> {
+    let spec = shared.spec;
+    let buffers = buffers::iovecs(memory, spec.workload.block_size_bytes);
+    let pattern = Arc::new(Mutex::new(Pattern::new(&spec.workload, spec.span_bytes, seed)));
+    let context = JobContext { workload: &spec.workload, fd: shared.file.as_raw_fd(), buffers: &buffers, pattern: &pattern };
+    let mut lanes: Vec<Option<Lane>> = spec.arms.iter().map(|_| None).collect();
+    let mut refusals: Vec<Option<String>> = vec![None; spec.arms.len()];
+    for &arm in shared.setup_order {
+        let wanted = &spec.arms[arm];
+        match Lane::new(&wanted.levels, wanted.control == Control::Placebo, &context) {
+            Ok(lane) => lanes[arm] = Some(lane),
+            Err(error) => {
+                shared.refused[arm].store(true, Relaxed);
+                refusals[arm] = Some(error.to_string());
+            }
+        }
+    }
+    shared.gang.barrier.wait();
+    let mut latency: Vec<Histogram<u64>> = spec.arms.iter().map(|_| histogram()).collect();
+    let mut discard = histogram();
+    let mut samples = Vec::with_capacity(shared.schedule.iter().map(Vec::len).sum());
+    let mut variants = vec![0; spec.arms.len()];
+    for (arm, _) in shared.schedule.iter().flatten() {
+        let Some(lane) = lanes[*arm].as_mut().filter(|_| !shared.refused[*arm].load(Relaxed)) else { continue };
+        let stall = if let Control::Stall(fraction) = spec.arms[*arm].control { fraction } else { 0.0 };
+        let order = Order { completions: spec.completions, stall, hang_guard: spec.hang_guard };
+        let sample = slice::run(lane, &order, shared.gang, &mut latency[*arm], &mut discard)?;
+        variants[*arm] = sample.variant;
+        samples.push(sample);
+    }
+    let ran = |arm: usize, lane: &Option<Lane>| lane.as_ref().map_or(spec.arms[arm].levels, |l| l.effective(variants[arm]));
+    let effective = lanes.iter().enumerate().map(|(arm, lane)| ran(arm, lane)).collect();
+    Ok(JobResult { samples, latency, refusals, effective })
+}
+
+fn merge_arm(results: &[JobResult], arm: usize) -> ArmReport {
+    let mut latency = histogram();
+    results.iter().for_each(|r| latency.add(&r.latency[arm]).expect("all histograms have the same bounds"));
+    ArmReport {
+        unsupported: results.iter().find_map(|r| r.refusals[arm].clone()),
+        effective: results[0].effective[arm],
+        latency: latency.iter_recorded().map(|v| (v.value_iterated_to(), v.count_at_value())).collect(),
+    }
+}
+
+fn merge_slices(shared: &Shared<'_>, results: &[JobResult]) -> Vec<Slice> {
+    let places = shared.schedule.iter().zip(0..).flat_map(|(order, block)| {
+        order.iter().zip(0..).map(move |(&(arm, copy), position)| (arm, copy, block, position))
+    });
+    let ran = places.filter(|(arm, ..)| !shared.refused[*arm].load(Relaxed));
+    ran.enumerate().map(|(i, place)| merge_slice(place, results.iter().map(|r| &r.samples[i]))).collect()
+}
+
+fn merge_slice<'a>((arm, copy, block, position): (usize, u32, u32, u32), jobs: impl Iterator<Item = &'a Sample> + Clone) -> Slice {
+    let sum = |f: fn(&Sample) -> u64| jobs.clone().map(f).sum::<u64>();
+    let cpu_start = jobs.clone().map(|s| s.process_cpu_start_ns).min().unwrap_or(0);
+    let cpu_end = jobs.clone().map(|s| s.process_cpu_end_ns).max().unwrap_or(0);
+    Slice {
+        arm,
+        copy,
+        block,
+        position,
+        duration_ns: sum(|s| s.end_ns - s.start_ns) / jobs.clone().count() as u64,
+        cpu_total_ns: cpu_end - cpu_start,
+        thread_cpu_ns: sum(|s| s.thread_cpu_ns),
+        ops: sum(|s| s.ops),
+        bytes: sum(|s| s.bytes),
+        errors: sum(|s| s.errors),
+        first_error: jobs.clone().map(|s| s.first_error).find(|e| *e != 0).unwrap_or(0),
+        enters: sum(|s| s.enters),
+        slots_intact: jobs.clone().all(|s| s.slots_intact),
+        overran: jobs.clone().any(|s| s.overran),
+        touched: jobs.fold(0, |bits, s| bits | s.touched),
+    }
+}
+
+/// User and system time of this process so far, in nanoseconds.
+fn usage() -> (u64, u64) {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF);
+    let nanos = |t: nix::sys::time::TimeVal| t.tv_sec() as u64 * 1_000_000_000 + t.tv_usec() as u64 * 1000;
+    usage.map_or((0, 0), |u| (nanos(u.user_time()), nanos(u.system_time())))
+}
+
+/// The loop of a process arm: runs one arm until the process is killed.
+pub fn run_forever(spec: &Spec) -> Result<(), SetupError> {
+    let endless = Spec { completions: u64::MAX, blocks: 1, hang_guard: ENDLESS, ..spec.clone() };
+    run(&endless).map(drop)
+}
+
+const _: () = assert!(drive::bit::COUNT <= 10, "variants stay few enough to compile");

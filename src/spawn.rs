@@ -1,0 +1,83 @@
+//! Child processes that never outlive us, and the signals that end a run.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, exit};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// Starts programs through our own binary (`uring-ablate tether`), which asks the kernel to be killed with its parent and then becomes the
+/// program: so a `kill -9` of the runner leaves nobody behind, not even a stopped one.
+#[derive(Clone, Debug)]
+pub struct Tether {
+    exe: PathBuf,
+}
+
+impl Tether {
+    /// Through the binary that runs now.
+    pub fn current() -> io::Result<Tether> {
+        std::env::current_exe().map(|exe| Tether { exe })
+    }
+
+    /// A command for `program`, in a process group of its own so that a terminal's Ctrl-C reaches the runner alone.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(&self.exe);
+        command.arg("tether").arg(std::process::id().to_string()).arg(program).process_group(0);
+        command
+    }
+
+    /// A command for one of our own hidden subcommands.
+    pub fn own(&self, subcommand: &str) -> Command {
+        let mut command = self.command(&self.exe);
+        command.arg(subcommand);
+        command
+    }
+}
+
+/// The body of `uring-ablate tether PARENT PROGRAM ARGS...`: returns only when the program cannot be started.
+pub fn become_tethered(parent: u32, program: &OsStr, args: &[std::ffi::OsString]) -> io::Error {
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)) {
+        return error.into();
+    }
+    // The parent may have died before the kernel was asked.
+    if std::os::unix::process::parent_id() != parent {
+        exit(1);
+    }
+    Command::new(program).args(args).exec()
+}
+
+/// SIGINT, SIGTERM and SIGHUP as a flag and as a descriptor to wait on. A second signal ends the process at once.
+pub struct Interrupts {
+    flag: Arc<AtomicBool>,
+    wake: UnixStream,
+}
+
+impl Interrupts {
+    /// Installs the handlers.
+    pub fn install() -> io::Result<Interrupts> {
+        let flag = Arc::new(AtomicBool::new(false));
+        let (wake, sender) = UnixStream::pair()?;
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))?;
+            signal_hook::flag::register(signal, Arc::clone(&flag))?;
+            signal_hook::low_level::pipe::register(signal, sender.try_clone()?)?;
+        }
+        Ok(Interrupts { flag, wake })
+    }
+
+    /// True once a signal has come.
+    pub fn pending(&self) -> bool {
+        self.flag.load(SeqCst)
+    }
+
+    /// Readable once a signal has come.
+    pub fn wake(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}

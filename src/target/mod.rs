@@ -1,0 +1,241 @@
+//! What is read or written: made by the tool or named by the user, checked before anything runs.
+//!
+//! Knows files and block devices, their size and alignment, and who may write to them. What the tool makes has no name in any directory
+//! (an unlinked file, a loop device that clears itself), so that a kill at any moment leaves nothing behind.
+
+pub mod fill;
+pub mod guard;
+#[expect(unsafe_code, reason = "ioctls without a safe door")]
+mod ioctl;
+pub mod loop_device;
+
+use crate::workload::Workload;
+use rustix::fs::FileType;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// `[target] kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A loop device over shared memory where the process may make one, else a temporary file.
+    Auto,
+    /// A regular file: the user's, or an unlinked one of the tool's.
+    File,
+    /// A loop device over shared memory.
+    Loop,
+    /// A block device of the user's.
+    Device,
+}
+
+/// `[target]` of an experiment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub kind: Kind,
+    pub path: Option<PathBuf>,
+    /// Bytes of what the tool makes, or of the part of the user's target that is used.
+    pub size_bytes: Option<u64>,
+}
+
+/// Size of a target that the tool makes, unless the experiment says otherwise.
+const DEFAULT_SIZE_BYTES: u64 = 1 << 30;
+
+/// Why a target cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{path}: {source}; [target] path names what is read: create it or name another", path = path.display())]
+    Open { path: PathBuf, source: io::Error },
+    #[error("{path} is a {found}; [target] kind = \"{kind}\" needs a {needed}", path = path.display())]
+    WrongType { path: PathBuf, found: &'static str, kind: &'static str, needed: &'static str },
+    #[error("[target] kind = \"{0}\" needs a path")]
+    NoPath(&'static str),
+    #[error(
+        "{path} is sparse ({allocated} of {size} bytes are allocated); holes are not read from the device: fill it, for example with \
+         fio --name=fill --filename={path} --rw=write --bs=1m --size={size}", path = path.display()
+    )]
+    Sparse { path: PathBuf, allocated: u64, size: u64 },
+    #[error("{path} has {has} bytes, [target] size asks for {wanted}", path = path.display())]
+    TooSmall { path: PathBuf, has: u64, wanted: u64 },
+    #[error("bs = {bs} is not a multiple of {logical}, the logical block of {path}", path = path.display())]
+    Misaligned { bs: u32, logical: u32, path: PathBuf },
+    #[error("the span of {span} bytes on {path} holds no block of {bs} bytes; raise [target] size or lower bs", path = path.display())]
+    SpanBelowBlock { span: u64, bs: u32, path: PathBuf },
+    #[error("cannot make a loop device: {source}; it needs /dev/loop-control and CAP_SYS_ADMIN: use kind = \"file\" or run as root")]
+    Loop { source: io::Error },
+    #[error("cannot make a temporary file of {size} bytes in {dir}: {source}; set TMPDIR to a directory with room", dir = dir.display())]
+    Temporary { dir: PathBuf, size: u64, source: io::Error },
+    #[error(transparent)]
+    Guard(#[from] guard::Refusal),
+}
+
+/// A target ready for use. What the tool made lives as long as this value.
+#[derive(Debug)]
+pub struct Target {
+    /// Opened by every process that does I/O.
+    pub path: PathBuf,
+    /// Bytes from offset 0 that are used.
+    pub span_bytes: u64,
+    pub logical_block_bytes: u32,
+    /// For reports: what it is, and what it can and cannot show.
+    pub description: String,
+    /// Name under `/sys/block` of a device that serves nobody else, whose counters so tell what was moved.
+    pub own_device: Option<String>,
+    /// Made by the tool, so writable without asking.
+    pub made_here: bool,
+    hold: Option<File>,
+}
+
+impl Target {
+    /// Opens or makes what the experiment wants.
+    pub fn resolve(wanted: &Wanted) -> Result<Target, Error> {
+        match (wanted.kind, &wanted.path) {
+            (Kind::Device, Some(path)) => device(path, wanted.size_bytes),
+            (Kind::Device, None) => Err(Error::NoPath("device")),
+            (Kind::File, Some(path)) => file(path, wanted.size_bytes),
+            (Kind::File, None) => temporary(wanted.size()),
+            (Kind::Loop, _) => loop_device::over_shared_memory(wanted.size()).map_err(|source| Error::Loop { source }),
+            (Kind::Auto, _) => loop_device::over_shared_memory(wanted.size()).or_else(|_| temporary(wanted.size())),
+        }
+    }
+
+    /// Checks that a workload fits: alignment, and a span that holds a block.
+    pub fn accepts(&self, workload: &Workload) -> Result<(), Error> {
+        let bs = workload.block_size_bytes;
+        if !bs.is_multiple_of(self.logical_block_bytes) {
+            return Err(Error::Misaligned { bs, logical: self.logical_block_bytes, path: self.path.clone() });
+        }
+        if self.span_bytes < u64::from(bs) {
+            return Err(Error::SpanBelowBlock { span: self.span_bytes, bs, path: self.path.clone() });
+        }
+        Ok(())
+    }
+
+    /// Keeps an open file for as long as the target is in use.
+    fn holding(mut self, file: File) -> Target {
+        self.hold = Some(file);
+        self
+    }
+}
+
+impl Wanted {
+    fn size(&self) -> u64 {
+        self.size_bytes.unwrap_or(DEFAULT_SIZE_BYTES)
+    }
+}
+
+fn open(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(|source| Error::Open { path: path.into(), source })
+}
+
+fn type_name(kind: std::fs::FileType) -> &'static str {
+    match kind {
+        k if k.is_dir() => "directory",
+        k if k.is_file() => "regular file",
+        k if k.is_block_device() => "block device",
+        k if k.is_char_device() => "character device",
+        _ => "special file",
+    }
+}
+
+fn expect_type(path: &Path, file: &File, kind: &'static str, block: bool) -> Result<std::fs::Metadata, Error> {
+    let meta = file.metadata().map_err(|source| Error::Open { path: path.into(), source })?;
+    let right = if block { meta.file_type().is_block_device() } else { meta.is_file() };
+    let needed = if block { "block device" } else { "regular file" };
+    if right { Ok(meta) } else { Err(Error::WrongType { path: path.into(), found: type_name(meta.file_type()), kind, needed }) }
+}
+
+fn span(path: &Path, has: u64, wanted: Option<u64>) -> Result<u64, Error> {
+    match wanted {
+        Some(wanted) if wanted > has => Err(Error::TooSmall { path: path.into(), has, wanted }),
+        wanted => Ok(wanted.unwrap_or(has)),
+    }
+}
+
+fn device(path: &Path, wanted: Option<u64>) -> Result<Target, Error> {
+    let fail = |source: io::Error| Error::Open { path: path.into(), source };
+    let file = open(path)?;
+    let meta = expect_type(path, &file, "device", true)?;
+    let size = ioctl::device_size_bytes(&file).map_err(fail)?;
+    let logical = rustix::fs::ioctl_blksszget(&file).map_err(|e| fail(e.into()))?;
+    let name = sysfs_name(meta.rdev());
+    Ok(Target {
+        path: path.into(),
+        span_bytes: span(path, size, wanted)?,
+        logical_block_bytes: logical,
+        description: format!("block device {} of {size} bytes, logical block {logical}", path.display()),
+        own_device: name,
+        made_here: false,
+        hold: None,
+    })
+}
+
+fn file(path: &Path, wanted: Option<u64>) -> Result<Target, Error> {
+    let file = open(path)?;
+    let meta = expect_type(path, &file, "file", false)?;
+    let span_bytes = span(path, meta.len(), wanted)?;
+    let allocated = meta.blocks() * 512;
+    if allocated < meta.len() {
+        return Err(Error::Sparse { path: path.into(), allocated, size: meta.len() });
+    }
+    Ok(Target {
+        path: path.into(),
+        span_bytes,
+        logical_block_bytes: direct_io_alignment(&file),
+        description: format!("file {} on {}", path.display(), file_system(&file)),
+        own_device: None,
+        made_here: false,
+        hold: None,
+    })
+}
+
+/// An unlinked, filled file in the temporary directory, reached through this process's descriptor.
+fn temporary(size: u64) -> Result<Target, Error> {
+    let dir = std::env::temp_dir();
+    let fail = |source| Error::Temporary { dir: dir.clone(), size, source };
+    let file = tempfile::tempfile_in(&dir).map_err(fail)?;
+    fill::incompressible(&file, size).map_err(fail)?;
+    Ok(Target {
+        path: format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into(),
+        span_bytes: size,
+        logical_block_bytes: direct_io_alignment(&file),
+        description: format!(
+            "temporary file of {size} bytes in {} on {}; the disk below is shared with everything else on this machine",
+            dir.display(),
+            file_system(&file)
+        ),
+        own_device: None,
+        made_here: true,
+        hold: None,
+    }
+    .holding(file))
+}
+
+/// The alignment that direct I/O on a file needs, as far as the kernel tells (6.1 and newer), else 512.
+fn direct_io_alignment(file: &File) -> u32 {
+    let flags = rustix::fs::AtFlags::EMPTY_PATH;
+    let stat = rustix::fs::statx(file, "", flags, rustix::fs::StatxFlags::DIOALIGN);
+    stat.ok().map(|s| s.stx_dio_offset_align).filter(|a| *a > 0).unwrap_or(512)
+}
+
+/// The file system's name, from its magic number.
+fn file_system(file: &File) -> String {
+    let magic = rustix::fs::fstatfs(file).map(|s| s.f_type as u64).unwrap_or(0);
+    let name = [(0xEF53, "ext4"), (0x0102_1994, "tmpfs"), (0x5846_5342, "xfs"), (0x9123_683E, "btrfs"), (0x794C_7630, "overlayfs")];
+    name.iter().find(|(m, _)| *m == magic).map_or_else(|| format!("file system {magic:#x}"), |(_, n)| (*n).to_string())
+}
+
+/// The name under `/sys/block` of a whole device; a partition shares its counters' device and has none.
+fn sysfs_name(rdev: u64) -> Option<String> {
+    let link = format!("/sys/dev/block/{}:{}", rustix::fs::major(rdev), rustix::fs::minor(rdev));
+    let name = std::fs::canonicalize(link).ok()?.file_name()?.to_str()?.to_string();
+    Path::new("/sys/block").join(&name).exists().then_some(name)
+}
+
+/// True for a path that is a block device.
+pub fn is_block_device(path: &Path) -> bool {
+    rustix::fs::stat(path).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::BlockDevice)
+}

@@ -1,0 +1,90 @@
+//! Sizes, durations and percentages as people write them in experiments.
+//!
+//! Sizes follow fio: `k`, `m`, `g` and `t`, with or without `i` and `b`, are powers of 1024.
+
+use std::time::Duration;
+
+/// Why a quantity could not be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("{0:?} is not a size; write 4096, \"4k\", \"128KiB\" or \"1GiB\"")]
+    Size(String),
+    #[error("{0:?} is not a duration; write \"500ms\", \"5s\" or \"3m\"")]
+    Duration(String),
+    #[error("{0:?} is not a percentage; write \"2%\"")]
+    Percent(String),
+}
+
+fn split(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    (&text[..end], text[end..].trim())
+}
+
+/// Bytes of `"4k"`, `"1GiB"`, `"512"`.
+pub fn size_bytes(text: &str) -> Result<u64, Error> {
+    let fail = || Error::Size(text.into());
+    let (number, unit) = split(text.trim());
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return Err(fail()),
+    };
+    number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)).ok_or_else(fail)
+}
+
+/// A duration such as `"500ms"`, `"5s"`, `"3m"`, `"1h"`.
+pub fn duration(text: &str) -> Result<Duration, Error> {
+    let fail = || Error::Duration(text.into());
+    let (number, unit) = split(text.trim());
+    let seconds = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(fail()),
+    };
+    let value = number.parse::<f64>().map_err(|_| fail())? * seconds;
+    Duration::try_from_secs_f64(value).map_err(|_| fail())
+}
+
+/// The fraction of `"2%"`: 0.02.
+pub fn percent(text: &str) -> Result<f64, Error> {
+    let number = text.trim().strip_suffix('%').and_then(|n| n.trim().parse::<f64>().ok());
+    number.filter(|n| n.is_finite() && *n >= 0.0).map(|n| n / 100.0).ok_or_else(|| Error::Percent(text.into()))
+}
+
+/// A size for labels: `4k`, `128k`, `1g`, exact or in bytes.
+pub fn size_text(bytes: u64) -> String {
+    let unit = [(40, "t"), (30, "g"), (20, "m"), (10, "k")];
+    unit.iter()
+        .find(|(shift, _)| bytes >= 1 << shift && bytes.is_multiple_of(1 << shift))
+        .map_or_else(|| bytes.to_string(), |(shift, name)| format!("{}{name}", bytes >> shift))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(size_bytes("4k"), Ok(4096));
+        assert_eq!(size_bytes("1 GiB"), Ok(1 << 30));
+        assert_eq!(size_bytes("512"), Ok(512));
+        assert!(size_bytes("4q").is_err() && size_bytes("").is_err() && size_bytes("99999999t").is_err());
+        assert_eq!(size_text(131_072), "128k");
+        assert_eq!(size_text(4097), "4097");
+    }
+
+    #[test]
+    fn durations_and_percentages_need_their_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("3m"), Ok(Duration::from_secs(180)));
+        assert!(duration("5").is_err() && duration("x s").is_err());
+        assert_eq!(percent("2%"), Ok(0.02));
+        assert!(percent("2").is_err() && percent("-1%").is_err());
+    }
+}
