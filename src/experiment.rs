@@ -223,7 +223,12 @@ impl Source<'_> {
         parse(value.get_ref()).map_err(|e| self.fail(value.span(), format!("{key}: {e}")))
     }
 
-    fn list<U, E: Display>(&self, key: &str, value: &Spanned<List>, parse: impl Fn(&str) -> Result<U, E>) -> Result<Vec<U>, Error> {
+    fn list<U, E: Display>(
+        &self,
+        key: &str,
+        value: &Spanned<List>,
+        parse: impl Fn(&str) -> Result<U, E>,
+    ) -> Result<Vec<U>, Error> {
         let items = &value.get_ref().0;
         if items.is_empty() {
             return Err(self.fail(value.span(), format!("{key} lists nothing")));
@@ -309,7 +314,11 @@ fn apply(path: &Path, text: &str, overrides: &[String]) -> Result<String, Error>
 
 fn check_name(name: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if !name.is_empty() && name.chars().all(plain) { Ok(name.into()) } else { Err(format!("{name:?} must be letters, digits, - and _")) }
+    if !name.is_empty() && name.chars().all(plain) {
+        Ok(name.into())
+    } else {
+        Err(format!("{name:?} must be letters, digits, - and _"))
+    }
 }
 
 fn at_least_one(n: u32) -> Result<u32, &'static str> {
@@ -351,7 +360,10 @@ fn cells(source: &Source<'_>, wire: &WireWorkload) -> Result<Vec<Workload>, Erro
 
 fn parse_rw(text: &str) -> Result<Rw, String> {
     let valid = || Rw::ALL.map(Rw::name).join(", ");
-    Rw::ALL.into_iter().find(|rw| rw.name() == text).ok_or_else(|| format!("{text:?} is not an access kind; kinds are: {}", valid()))
+    Rw::ALL
+        .into_iter()
+        .find(|rw| rw.name() == text)
+        .ok_or_else(|| format!("{text:?} is not an access kind; kinds are: {}", valid()))
 }
 
 /// A block size: a multiple of 512 that a request can carry.

@@ -10,7 +10,7 @@ pub mod random;
 pub mod row;
 pub mod run;
 pub mod spawn;
-pub mod toggle;
 pub mod target;
+pub mod toggle;
 pub mod units;
 pub mod workload;

@@ -118,7 +118,13 @@ pub fn make(experiment: &Experiment, obstacle: Obstacle<'_>) -> Result<Plan, Err
         Time::Round(time) => time,
         Time::Budget(time) => time / rounds / cells.len() as u32,
     };
-    Ok(Plan { rounds: schedule(experiment, &cells, rounds), cells, repetitions: rounds, round_time, fio: experiment.peers.fio.clone() })
+    Ok(Plan {
+        rounds: schedule(experiment, &cells, rounds),
+        cells,
+        repetitions: rounds,
+        round_time,
+        fio: experiment.peers.fio.clone(),
+    })
 }
 
 /// The contrasts of the confirmatory family: one per toggle and direction, and per ladder step.

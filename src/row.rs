@@ -131,9 +131,9 @@ impl ArmRow {
 
     /// The cells of this row.
     pub fn record(&self) -> Vec<String> {
-        let levels = [self.requested, self.effective].into_iter().flat_map(|levels| {
-            Toggle::built().map(move |t| levels.map_or_else(String::new, |l| t.spec().level_text(l.get(t))))
-        });
+        let levels = [self.requested, self.effective]
+            .into_iter()
+            .flat_map(|levels| Toggle::built().map(move |t| levels.map_or_else(String::new, |l| t.spec().level_text(l.get(t)))));
         let fixed = |columns: &[Column]| columns.iter().map(|c| c.1(self)).collect::<Vec<_>>();
         fixed(KEYS).into_iter().chain(levels).chain(fixed(MEASURES)).collect()
     }

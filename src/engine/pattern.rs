@@ -143,7 +143,12 @@ mod tests {
     #[test]
     fn jumps_land_all_over_the_span() {
         let mut p = pattern(Rw::Read, 64);
-        let seen: std::collections::HashSet<u64> = (0..2000).map(|_| { p.jump(); p.cursor_bytes() }).collect();
+        let seen: std::collections::HashSet<u64> = (0..2000)
+            .map(|_| {
+                p.jump();
+                p.cursor_bytes()
+            })
+            .collect();
         assert_eq!(seen.len(), 64);
     }
 }

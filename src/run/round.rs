@@ -194,14 +194,19 @@ fn merge_arm(results: &[JobResult], arm: usize) -> ArmReport {
 }
 
 fn merge_slices(shared: &Shared<'_>, results: &[JobResult]) -> Vec<Slice> {
-    let places = shared.schedule.iter().zip(0..).flat_map(|(order, block)| {
-        order.iter().zip(0..).map(move |(&(arm, copy), position)| (arm, copy, block, position))
-    });
+    let places = shared
+        .schedule
+        .iter()
+        .zip(0..)
+        .flat_map(|(order, block)| order.iter().zip(0..).map(move |(&(arm, copy), position)| (arm, copy, block, position)));
     let ran = places.filter(|(arm, ..)| !shared.refused[*arm].load(Relaxed));
     ran.enumerate().map(|(i, place)| merge_slice(place, results.iter().map(|r| &r.samples[i]))).collect()
 }
 
-fn merge_slice<'a>((arm, copy, block, position): (usize, u32, u32, u32), jobs: impl Iterator<Item = &'a Sample> + Clone) -> Slice {
+fn merge_slice<'a>(
+    (arm, copy, block, position): (usize, u32, u32, u32),
+    jobs: impl Iterator<Item = &'a Sample> + Clone,
+) -> Slice {
     let sum = |f: fn(&Sample) -> u64| jobs.clone().map(f).sum::<u64>();
     let cpu_start = jobs.clone().map(|s| s.process_cpu_start_ns).min().unwrap_or(0);
     let cpu_end = jobs.clone().map(|s| s.process_cpu_end_ns).max().unwrap_or(0);

@@ -69,8 +69,7 @@ fn check_signature(path: &Path) -> Result<(), Refusal> {
         .find_map(|program| Command::new(program).args(["--probe", "--output", "export"]).arg(path).output().ok())
         .ok_or_else(|| unprobed("blkid was not found".into()))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let kinds: Vec<&str> =
-        text.lines().filter(|l| ["TYPE=", "PTTYPE=", "USAGE="].iter().any(|k| l.starts_with(k))).collect();
+    let kinds: Vec<&str> = text.lines().filter(|l| ["TYPE=", "PTTYPE=", "USAGE="].iter().any(|k| l.starts_with(k))).collect();
     match output.status.code() {
         Some(2) => Ok(()),
         Some(0) => Err(Refusal::Signed { path: path.into(), found: kinds.join(" ") }),

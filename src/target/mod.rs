@@ -64,7 +64,9 @@ pub enum Error {
     Misaligned { bs: u32, logical: u32, path: PathBuf },
     #[error("the span of {span} bytes on {path} holds no block of {bs} bytes; raise [target] size or lower bs", path = path.display())]
     SpanBelowBlock { span: u64, bs: u32, path: PathBuf },
-    #[error("cannot make a loop device: {source}; it needs /dev/loop-control and CAP_SYS_ADMIN: use kind = \"file\" or run as root")]
+    #[error(
+        "cannot make a loop device: {source}; it needs /dev/loop-control and CAP_SYS_ADMIN: use kind = \"file\" or run as root"
+    )]
     Loop { source: io::Error },
     #[error("cannot make a temporary file of {size} bytes in {dir}: {source}; set TMPDIR to a directory with room", dir = dir.display())]
     Temporary { dir: PathBuf, size: u64, source: io::Error },
@@ -224,7 +226,8 @@ fn direct_io_alignment(file: &File) -> u32 {
 /// The file system's name, from its magic number.
 fn file_system(file: &File) -> String {
     let magic = rustix::fs::fstatfs(file).map(|s| s.f_type as u64).unwrap_or(0);
-    let name = [(0xEF53, "ext4"), (0x0102_1994, "tmpfs"), (0x5846_5342, "xfs"), (0x9123_683E, "btrfs"), (0x794C_7630, "overlayfs")];
+    let name =
+        [(0xEF53, "ext4"), (0x0102_1994, "tmpfs"), (0x5846_5342, "xfs"), (0x9123_683E, "btrfs"), (0x794C_7630, "overlayfs")];
     name.iter().find(|(m, _)| *m == magic).map_or_else(|| format!("file system {magic:#x}"), |(_, n)| (*n).to_string())
 }
 
