@@ -95,6 +95,18 @@ pub enum FioConfig {
     Tuned,
 }
 
+impl FioConfig {
+    /// The treatment's name in result files.
+    pub fn treatment(self) -> &'static str {
+        match self {
+            FioConfig::Default => "fio:default",
+            FioConfig::Registered => "fio:registered",
+            FioConfig::Matched => "fio:matched",
+            FioConfig::Tuned => "fio:tuned",
+        }
+    }
+}
+
 /// An experiment that cannot be used, with the place in its file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

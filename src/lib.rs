@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 pub mod cli;
 pub mod clock;
+pub mod command;
 pub mod engine;
 pub mod exit;
 pub mod experiment;

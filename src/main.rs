@@ -4,22 +4,42 @@ use clap::Parser;
 use std::io::{Read, Write};
 use std::process::ExitCode;
 use uring_ablate::cli::{Cli, Verb};
+use uring_ablate::command;
 use uring_ablate::exit::Exit;
 use uring_ablate::run::round::{self, Spec};
 use uring_ablate::spawn;
 
 fn main() -> ExitCode {
-    match dispatch(&Cli::parse()) {
+    let cli = Cli::parse();
+    let outcome = match &cli.verb {
+        Verb::Run(args) => command::run(args, cli.quiet),
+        Verb::Plan(args) => command::plan(args),
+        Verb::Report(_) => Ok(Exit::Ok),
+        Verb::Toggles => command::toggles(),
+        hidden => return as_child(hidden),
+    };
+    match outcome {
         Ok(exit) => ExitCode::from(exit as u8),
-        Err(error) => {
-            eprintln!("uring-ablate: {error:#}");
-            ExitCode::from(Exit::Usage as u8)
+        Err(failure) => {
+            eprintln!("uring-ablate: {}", failure.message);
+            ExitCode::from(failure.exit as u8)
         }
     }
 }
 
-fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
-    match &cli.verb {
+/// The hidden subcommands: what the runner starts speaks JSON, and its errors go to the runner.
+fn as_child(verb: &Verb) -> ExitCode {
+    match serve(verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("uring-ablate: {error:#}");
+            ExitCode::from(Exit::Environment as u8)
+        }
+    }
+}
+
+fn serve(verb: &Verb) -> anyhow::Result<()> {
+    match verb {
         Verb::Round => {
             let report = round::run(&spec_from_stdin()?)?;
             std::io::stdout().write_all(&serde_json::to_vec(&report)?)?;
@@ -28,7 +48,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<Exit> {
         Verb::Tether { parent, program, args } => return Err(spawn::become_tethered(*parent, program, args).into()),
         Verb::Run(_) | Verb::Plan(_) | Verb::Report(_) | Verb::Toggles => {}
     }
-    Ok(Exit::Ok)
+    Ok(())
 }
 
 fn spec_from_stdin() -> anyhow::Result<Spec> {

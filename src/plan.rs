@@ -10,8 +10,8 @@ use std::time::Duration;
 /// Rounds unless the experiment says otherwise.
 const DEFAULT_ROUNDS: u32 = 12;
 
-/// How often the references stand in each block.
-pub const REFERENCE_COPIES: u32 = 3;
+/// How often the references stand in each block of slices. A trial in a process of its own has no neighbour to be compared with.
+const REFERENCE_COPIES: u32 = 3;
 
 /// What an arm does besides the work.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,7 +129,8 @@ pub fn make(experiment: &Experiment, obstacle: Obstacle<'_>) -> Result<Plan, Err
 
 /// The contrasts of the confirmatory family: one per toggle and direction, and per ladder step.
 fn contrasts(arms: &[Arm]) -> usize {
-    arms.iter().filter(|a| a.copies == 1 && a.control == Control::None).count()
+    let reference = |arm: &&Arm| arm.treatment == "baseline" || arm.treatment == "full";
+    arms.iter().filter(|a| a.control == Control::None && !reference(a)).count()
 }
 
 fn cell(experiment: &Experiment, workload: &Workload, obstacle: Obstacle<'_>) -> Result<Cell, Error> {
@@ -163,9 +164,10 @@ fn arms(experiment: &Experiment, toggles: &[(Toggle, u32)]) -> Vec<Arm> {
     let baseline = toggles.iter().fold(experiment.fixed, |l, (t, _)| l.with(*t, t.spec().off));
     let full = toggles.iter().fold(baseline, |l, (t, on)| l.with(*t, *on));
     let arm = |treatment: String, levels, control, copies| Arm { treatment, levels, control, copies };
+    let references = if experiment.mode == Mode::Sliced { REFERENCE_COPIES } else { 1 };
     let mut arms = vec![
-        arm("baseline".into(), baseline, Control::None, REFERENCE_COPIES),
-        arm("full".into(), full, Control::None, REFERENCE_COPIES),
+        arm("baseline".into(), baseline, Control::None, references),
+        arm("full".into(), full, Control::None, references),
         arm("placebo".into(), full, Control::Placebo, 1),
         arm("stall".into(), full, Control::Stall(experiment.stall), 1),
     ];

@@ -53,6 +53,43 @@ pub struct TrialRow {
     pub enters: Option<u64>,
 }
 
+impl TrialRow {
+    /// Column names.
+    pub const HEADER: &[&str] = &[
+        "round",
+        "cell",
+        "treatment",
+        "replica",
+        "block",
+        "position",
+        "duration_s",
+        "ops",
+        "bytes",
+        "errors",
+        "cpu_total_ns",
+        "enters",
+    ];
+
+    /// A row for tests.
+    #[cfg(test)]
+    pub fn example() -> TrialRow {
+        TrialRow {
+            round: 1,
+            cell: "read-4k-qd8-j1".into(),
+            treatment: "full".into(),
+            replica: 0,
+            block: 0,
+            position: 0,
+            duration_s: 0.005,
+            ops: 10,
+            bytes: 40_960,
+            errors: 0,
+            cpu_total_ns: Some(1),
+            enters: None,
+        }
+    }
+}
+
 /// A finished round: one line of `rounds.csv`, written last. The lengths say how much of the other files belongs to finished rounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JournalRow {
@@ -71,6 +108,41 @@ pub struct JournalRow {
     pub trials_bytes: u64,
     pub arms_bytes: u64,
     pub latency_bytes: u64,
+}
+
+impl JournalRow {
+    /// Column names.
+    pub const HEADER: &[&str] = &[
+        "round",
+        "cell",
+        "kind",
+        "started_utc",
+        "wall_s",
+        "slices_s",
+        "violations",
+        "setup_order",
+        "trials_bytes",
+        "arms_bytes",
+        "latency_bytes",
+    ];
+
+    /// A row for tests.
+    #[cfg(test)]
+    pub fn example() -> JournalRow {
+        JournalRow {
+            round: 1,
+            cell: "read-4k-qd8-j1".into(),
+            kind: RoundKind::Slices,
+            started_utc: "2026-01-01T00:00:00Z".into(),
+            wall_s: 1.0,
+            slices_s: 0.9,
+            violations: 0,
+            setup_order: "full baseline".into(),
+            trials_bytes: 0,
+            arms_bytes: 0,
+            latency_bytes: 0,
+        }
+    }
 }
 
 /// Latency of the timed requests, in nanoseconds.

@@ -1,6 +1,7 @@
 //! One arm of one job: its ring, its registrations, its slots; and what of it is really in effect.
 
 use super::SetupError;
+use super::buffers::{Pool, iovecs};
 use super::drive::bit;
 use super::pattern::Pattern;
 use super::slots::Slots;
@@ -46,6 +47,7 @@ pub struct Lane {
     /// The loop this arm runs.
     pub variant: Variant,
     levels: Levels,
+    buffers_at_edge: bool,
 }
 
 /// What all lanes of a job share.
@@ -54,6 +56,8 @@ pub struct JobContext<'a> {
     pub fd: RawFd,
     pub buffers: &'a [libc::iovec],
     pub pattern: &'a Arc<Mutex<Pattern>>,
+    /// Some arm of the round registers buffers, so every arm does at the edges of its slices.
+    pub buffers_at_edge: bool,
 }
 
 impl Lane {
@@ -82,14 +86,19 @@ impl Lane {
             queued: 0,
             variant: variants::variant(bits),
             levels: *levels,
+            buffers_at_edge: job.buffers_at_edge,
         };
         lane.check_registrations()?;
         Ok(lane)
     }
 
     /// Registers the buffers for the coming slice. Locked memory is limited per user, so no two lanes hold a registration at once; a lane
-    /// without `fixed_buffers` does the same work and lets go again, so that every arm's slice begins alike.
+    /// without `fixed_buffers` does the same work and lets go again, so that every arm's slice begins alike. Where no arm of the round has
+    /// `fixed_buffers`, nothing is done.
     pub fn arm_buffers(&mut self) -> Result<(), SetupError> {
+        if !self.buffers_at_edge {
+            return Ok(());
+        }
         let buffers = &self.settings.buffers;
         let fail = |source| SetupError::RegisterBuffers { count: buffers.len(), bytes: self.settings.block_size, source };
         // SAFETY: the buffers live in the round's pool, which outlives every lane.
@@ -134,6 +143,25 @@ impl Lane {
         }
         Ok(())
     }
+}
+
+/// Registers the buffers of all jobs of a workload as a round does, and lets them go: says whether this user may lock that much memory.
+pub fn probe_registration(workload: &Workload) -> Result<(), SetupError> {
+    let bytes = workload.block_size_bytes;
+    let mut pool = Pool::new(bytes, workload.queue_depth, workload.jobs)?;
+    let mut rings = Vec::new();
+    for memory in pool.jobs() {
+        let ring = IoUring::new(1).map_err(|source| SetupError::Ring { entries: 1, source })?;
+        let buffers = iovecs(memory, bytes);
+        // SAFETY: the rings are dropped before the pool (declared after it), and no request is made.
+        unsafe { ring.submitter().register_buffers(&buffers) }.map_err(|source| SetupError::RegisterBuffers {
+            count: buffers.len(),
+            bytes,
+            source,
+        })?;
+        rings.push(ring);
+    }
+    Ok(())
 }
 
 /// The count behind `UserFiles:` or `UserBufs:`; `None` when the kernel does not print it.

@@ -1,3 +1,273 @@
 //! Runs a plan: a process per round, its rows on disk before the next begins, resumable after a kill at any moment.
 
+pub mod child;
+pub mod environment;
+pub mod gates;
+pub mod manifest;
+pub mod pilot;
 pub mod round;
+pub mod rows;
+pub mod store;
+
+use crate::engine;
+use crate::experiment::{Experiment, Mode};
+use crate::plan::{self, Cell, Plan, Round, RoundKind};
+use crate::row::{JournalRow, Outcome};
+use crate::spawn::{Interrupts, Tether};
+use crate::target::Target;
+use crate::toggle::Toggle;
+use crate::workload::Workload;
+use manifest::Manifest;
+use round::Spec;
+use rows::RunFacts;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use store::{PlannedRound, RoundRows, Store};
+
+/// A slice that takes longer than this counts as hung.
+const HANG_GUARD: Duration = Duration::from_secs(30);
+
+/// Rounds that may fail in a row before the run gives up.
+const FAILURES_IN_A_ROW: u32 = 3;
+
+/// Why a run stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("interrupted after {done} of {total} rounds; continue with --out {dir} --resume")]
+    Interrupted { done: usize, total: usize, dir: String },
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Pilot(#[from] pilot::Error),
+    #[error(
+        "{dir}: {what} changed since this run began; a run is continued with what it began with: start a new one with another --out"
+    )]
+    Changed { dir: String, what: &'static str },
+    #[error(
+        "{FAILURES_IN_A_ROW} rounds in a row failed, the last with: {0}; what was measured before is kept, --resume continues"
+    )]
+    Failing(String),
+    #[error("cannot start processes: {0}")]
+    Process(std::io::Error),
+}
+
+/// Told of progress between rounds.
+pub trait Progress {
+    /// `done` of `total` rounds are on disk; `next` is about to begin.
+    fn round(&self, done: usize, total: usize, next: &str);
+}
+
+/// What a run needs.
+pub struct Job<'a> {
+    pub experiment: &'a Experiment,
+    pub plan: &'a Plan,
+    pub target: &'a Target,
+    pub dir: &'a Path,
+    pub resume: bool,
+    pub tether: &'a Tether,
+    pub interrupts: &'a Interrupts,
+    pub progress: &'a dyn Progress,
+}
+
+/// Why a toggle cannot run on this machine, beyond the constraints of the table: buffers that cannot be locked, for one.
+pub fn obstacle(toggle: Toggle, level: u32, workload: &Workload) -> Option<String> {
+    if toggle != Toggle::FixedBuffers || level == toggle.spec().off {
+        return None;
+    }
+    engine::lane::probe_registration(workload).err().map(|e| e.to_string())
+}
+
+/// Runs what is missing of the plan.
+pub fn run(job: &Job<'_>) -> Result<(), Error> {
+    let started = jiff::Timestamp::now();
+    let fresh = Manifest::new(job.experiment, job.plan, job.target, &started);
+    let (store, finished) = if job.resume {
+        let (store, finished) = Store::resume(job.dir)?;
+        check_unchanged(job, &store.read_manifest()?, &fresh)?;
+        (store, finished)
+    } else {
+        (Store::create(job.dir, &fresh)?, BTreeSet::new())
+    };
+    let manifest: Manifest = store.read_manifest()?;
+    let mut walk = Walk { job, store, facts: facts(job, &manifest), failures: 0 };
+    let rounds = walk.planned()?;
+    for (i, round) in rounds.iter().enumerate() {
+        if finished.contains(&round.round) {
+            continue;
+        }
+        job.progress.round(i, rounds.len(), &round.cell);
+        if job.interrupts.pending() || !walk.round(round)? {
+            let dir = job.dir.display().to_string();
+            return Err(Error::Interrupted { done: i, total: rounds.len(), dir });
+        }
+    }
+    job.progress.round(rounds.len(), rounds.len(), "");
+    Ok(())
+}
+
+fn check_unchanged(job: &Job<'_>, then: &Manifest, now: &Manifest) -> Result<(), Error> {
+    let changed = |what| Err(Error::Changed { dir: job.dir.display().to_string(), what });
+    if then.experiment.text != now.experiment.text {
+        return changed("the experiment");
+    }
+    if then.environment.version != now.environment.version {
+        return changed("the version of uring-ablate");
+    }
+    if then.environment.host != now.environment.host || then.environment.kernel != now.environment.kernel {
+        return changed("the machine or its kernel");
+    }
+    Ok(())
+}
+
+fn facts(job: &Job<'_>, manifest: &Manifest) -> RunFacts {
+    RunFacts {
+        experiment: job.experiment.name.clone(),
+        run_id: manifest.run_id.clone(),
+        target: manifest.target.description.clone(),
+        span_bytes: job.target.span_bytes,
+        allow_iowq: job.experiment.allow_iowq,
+        since_start: Duration::ZERO,
+    }
+}
+
+/// A run under way.
+struct Walk<'a> {
+    job: &'a Job<'a>,
+    store: Store,
+    facts: RunFacts,
+    failures: u32,
+}
+
+impl Walk<'_> {
+    /// The plan with what the pilot fixed: read back where an earlier start got that far, else measured now.
+    fn planned(&mut self) -> Result<Vec<PlannedRound>, Error> {
+        let plan = self.job.plan;
+        if let Some(planned) = self.store.read_plan()? {
+            if planned.iter().map(PlannedRound::round).ne(plan.rounds.iter().cloned()) {
+                return Err(Error::Changed { dir: self.job.dir.display().to_string(), what: "the plan" });
+            }
+            return Ok(planned);
+        }
+        let mut planned = Vec::with_capacity(plan.rounds.len());
+        let fixed: Vec<_> =
+            plan.cells.iter().map(|cell| Ok((cell.name.as_str(), self.pilot(cell)?))).collect::<Result<_, Error>>()?;
+        for round in &plan.rounds {
+            let fixed = fixed.iter().find(|(name, _)| *name == round.cell).map(|(_, fixed)| fixed);
+            let (blocks, completions) = match (round.kind, fixed) {
+                (RoundKind::Slices | RoundKind::Isolated, Some(fixed)) => (fixed.blocks, fixed.completions),
+                _ => (0, 0),
+            };
+            let Round { round, cell, kind, seed } = round.clone();
+            planned.push(PlannedRound { round, cell, kind, seed, blocks, completions });
+        }
+        self.store.write_plan(&planned)?;
+        Ok(planned)
+    }
+
+    fn pilot(&self, cell: &Cell) -> Result<pilot::Fixed, Error> {
+        let job = self.job;
+        job.progress.round(0, job.plan.rounds.len(), &format!("pilot of {}", cell.name));
+        let trial_time = (job.experiment.mode == Mode::Isolated).then_some(job.experiment.trial_time);
+        let spec = self.spec(cell, self.job.experiment.seed, 1, 1);
+        let fixed = pilot::run(job.tether, cell, &spec, job.plan.round_time, trial_time, job.interrupts);
+        fixed.map_err(|error| match error {
+            pilot::Error::Round { source: child::Error::Interrupted, .. } => {
+                Error::Interrupted { done: 0, total: job.plan.rounds.len(), dir: job.dir.display().to_string() }
+            }
+            error => error.into(),
+        })
+    }
+
+    fn spec(&self, cell: &Cell, seed: u64, blocks: u32, completions: u64) -> Spec {
+        let Target { path, span_bytes, .. } = self.job.target;
+        let arms = cell.arms.clone();
+        Spec {
+            path: path.clone(),
+            span_bytes: *span_bytes,
+            workload: cell.workload,
+            arms,
+            seed,
+            blocks,
+            completions,
+            hang_guard: HANG_GUARD,
+        }
+    }
+
+    /// Runs one round and makes it durable. False when a signal came; the round is then redone whole another time.
+    fn round(&mut self, planned: &PlannedRound) -> Result<bool, Error> {
+        let round = planned.round();
+        let Some(cell) = self.job.plan.cells.iter().find(|c| c.name == round.cell) else {
+            return Err(Error::Changed { dir: self.job.dir.display().to_string(), what: "the plan" });
+        };
+        let (started, clock) = (jiff::Timestamp::now(), Instant::now());
+        let spec = self.spec(cell, round.seed, planned.blocks, planned.completions);
+        let Some((rows, setup_order)) = (match round.kind {
+            RoundKind::Slices => self.sliced(&round, &spec)?,
+            RoundKind::Isolated => self.isolated(&round, &spec)?,
+            RoundKind::Peers | RoundKind::Whole => None,
+        }) else {
+            return Ok(false);
+        };
+        let journal = JournalRow {
+            round: round.round,
+            cell: round.cell,
+            kind: round.kind,
+            started_utc: started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            wall_s: clock.elapsed().as_secs_f64(),
+            slices_s: rows.trials.iter().map(|t| t.duration_s).sum(),
+            violations: 0,
+            setup_order,
+            trials_bytes: 0,
+            arms_bytes: 0,
+            latency_bytes: 0,
+        };
+        self.store.commit(&rows, journal)?;
+        Ok(true)
+    }
+
+    /// All arms in one process.
+    fn sliced(&mut self, round: &Round, spec: &Spec) -> Result<Option<(RoundRows, String)>, Error> {
+        let timeout = HANG_GUARD * 4 + self.job.plan.round_time.max(self.job.experiment.trial_time) * 4;
+        match child::run(self.job.tether, spec, timeout, self.job.interrupts) {
+            Ok(report) => {
+                self.failures = 0;
+                let order: Vec<&str> = report.setup_order.iter().map(|arm| spec.arms[*arm].treatment.as_str()).collect();
+                Ok(Some((rows::from_report(&self.facts, round, spec, &report), order.join(" "))))
+            }
+            Err(error) => self.failed(round, spec, error),
+        }
+    }
+
+    /// Every arm in a process of its own, in random order; the block is the round.
+    fn isolated(&mut self, round: &Round, spec: &Spec) -> Result<Option<(RoundRows, String)>, Error> {
+        let mut decisions = crate::random::Decisions::new(round.seed);
+        let order = plan::block_order(&spec.arms, &mut decisions);
+        let (mut all, mut names) = (RoundRows::default(), Vec::new());
+        for (position, &(arm, _)) in (0..).zip(&order) {
+            let alone = spec.arms[arm].clone();
+            names.push(alone.treatment.clone());
+            let spec = Spec { arms: vec![alone], seed: decisions.seed(), ..spec.clone() };
+            let Some((mut rows, _)) = self.sliced(round, &spec)? else { return Ok(None) };
+            rows.trials.iter_mut().for_each(|t| t.position = position);
+            all.trials.append(&mut rows.trials);
+            all.arms.append(&mut rows.arms);
+            all.latency += &rows.latency;
+        }
+        Ok(Some((all, names.join(" "))))
+    }
+
+    /// A round without a report: said in its rows, and the run goes on unless it keeps happening.
+    fn failed(&mut self, round: &Round, spec: &Spec, error: child::Error) -> Result<Option<(RoundRows, String)>, Error> {
+        let outcome = match error {
+            child::Error::Interrupted => return Ok(None),
+            child::Error::TimedOut(_) => Outcome::TimedOut,
+            child::Error::Died(_) | child::Error::Io(_) => Outcome::Failed,
+        };
+        self.failures += 1;
+        if self.failures >= FAILURES_IN_A_ROW {
+            return Err(Error::Failing(error.to_string()));
+        }
+        Ok(Some((rows::without_report(&self.facts, round, spec, outcome, &error.to_string()), String::new())))
+    }
+}

@@ -7,7 +7,7 @@ use crate::engine::slice::{self, Gang, Order, Sample};
 use crate::engine::{SetupError, drive};
 use crate::plan::{self, Arm, Control};
 use crate::random::Decisions;
-use crate::toggle::Levels;
+use crate::toggle::{Levels, Toggle};
 use crate::workload::Workload;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,8 @@ pub struct Slice {
     pub copy: u32,
     pub block: u32,
     pub position: u32,
+    /// Monotonic time at which the first job's measured stretch began.
+    pub start_ns: u64,
     /// Mean over the jobs of their measured stretch.
     pub duration_ns: u64,
     /// CPU time of the process, kernel workers included.
@@ -152,7 +154,13 @@ fn job(shared: &Shared<'_>, memory: &mut [u8], seed: u64) -> Result<JobResult, S
     let spec = shared.spec;
     let buffers = buffers::iovecs(memory, spec.workload.block_size_bytes);
     let pattern = Arc::new(Mutex::new(Pattern::new(&spec.workload, spec.span_bytes, seed)));
-    let context = JobContext { workload: &spec.workload, fd: shared.file.as_raw_fd(), buffers: &buffers, pattern: &pattern };
+    let context = JobContext {
+        workload: &spec.workload,
+        fd: shared.file.as_raw_fd(),
+        buffers: &buffers,
+        pattern: &pattern,
+        buffers_at_edge: spec.arms.iter().any(|a| a.levels.is_on(Toggle::FixedBuffers)),
+    };
     let mut lanes: Vec<Option<Lane>> = spec.arms.iter().map(|_| None).collect();
     let mut refusals: Vec<Option<String>> = vec![None; spec.arms.len()];
     for &arm in shared.setup_order {
@@ -215,6 +223,7 @@ fn merge_slice<'a>(
         copy,
         block,
         position,
+        start_ns: jobs.clone().map(|s| s.start_ns).min().unwrap_or(0),
         duration_ns: sum(|s| s.end_ns - s.start_ns) / jobs.clone().count() as u64,
         cpu_total_ns: cpu_end - cpu_start,
         thread_cpu_ns: sum(|s| s.thread_cpu_ns),

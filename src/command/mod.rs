@@ -1,0 +1,69 @@
+//! What each verb does: wires the parts together, prints, and decides the exit code.
+
+mod plan;
+mod progress;
+mod run;
+mod toggles;
+
+pub use plan::plan;
+pub use run::run;
+pub use toggles::toggles;
+
+use crate::exit::Exit;
+use crate::{engine, experiment, target};
+
+/// An end other than success: the exit code and what to tell the user.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    pub message: String,
+}
+
+fn failure(exit: Exit) -> impl Fn(&dyn std::fmt::Display) -> Failure {
+    move |error| Failure { exit, message: error.to_string() }
+}
+
+impl From<experiment::Error> for Failure {
+    fn from(error: experiment::Error) -> Failure {
+        failure(Exit::Usage)(&error)
+    }
+}
+
+impl From<crate::plan::Error> for Failure {
+    fn from(error: crate::plan::Error) -> Failure {
+        failure(Exit::Usage)(&error)
+    }
+}
+
+impl From<engine::SetupError> for Failure {
+    fn from(error: engine::SetupError) -> Failure {
+        failure(Exit::Environment)(&error)
+    }
+}
+
+impl From<target::Error> for Failure {
+    fn from(error: target::Error) -> Failure {
+        use target::Error as E;
+        let refused = matches!(error, E::Guard(_) | E::Loop { .. } | E::Temporary { .. });
+        failure(if refused { Exit::Environment } else { Exit::Usage })(&error)
+    }
+}
+
+impl From<target::guard::Refusal> for Failure {
+    fn from(refusal: target::guard::Refusal) -> Failure {
+        target::Error::from(refusal).into()
+    }
+}
+
+impl From<crate::run::Error> for Failure {
+    fn from(error: crate::run::Error) -> Failure {
+        use crate::run::Error as E;
+        use crate::run::pilot;
+        let exit = match &error {
+            E::Interrupted { .. } => Exit::Interrupted,
+            E::Store(_) | E::Changed { .. } | E::Pilot(pilot::Error::TooSlow { .. }) => Exit::Usage,
+            E::Pilot(_) | E::Failing(_) | E::Process(_) => Exit::Environment,
+        };
+        failure(exit)(&error)
+    }
+}

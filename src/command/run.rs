@@ -1,0 +1,91 @@
+//! `uring-ablate run`: preflight, the run, the report.
+
+use super::Failure;
+use super::progress::Bar;
+use crate::cli::RunArgs;
+use crate::exit::Exit;
+use crate::experiment::{self, Experiment};
+use crate::plan::{self, Plan};
+use crate::run::{self, Job, obstacle};
+use crate::spawn::{Interrupts, Tether};
+use crate::target::{Target, guard};
+use crate::{engine, workload::Workload};
+use std::path::{Path, PathBuf};
+
+/// Runs an experiment.
+pub fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Failure> {
+    let experiment = experiment::load(&args.experiment, &args.overrides)?;
+    engine::probe()?;
+    let plan = plan::make(&experiment, &obstacle)?;
+    let process = |e: std::io::Error| run::Error::Process(e);
+    let (tether, interrupts) = (Tether::current().map_err(process)?, Interrupts::install().map_err(process)?);
+    let target = prepare(&experiment, args.allow_destructive.as_deref())?;
+    let place = Place::choose(args, &experiment)?;
+    if !quiet {
+        announce(&experiment, &plan, &target, &place.results);
+    }
+    let bar = Bar::new(quiet);
+    let job = Job {
+        experiment: &experiment,
+        plan: &plan,
+        target: &target,
+        dir: &place.results,
+        resume: args.resume,
+        tether: &tether,
+        interrupts: &interrupts,
+        progress: &bar,
+    };
+    run::run(&job)?;
+    Ok(Exit::Ok)
+}
+
+/// Opens or makes the target and checks every workload against it, writes included.
+fn prepare(experiment: &Experiment, allowed: Option<&Path>) -> Result<Target, Failure> {
+    let target = Target::resolve(&experiment.target)?;
+    for workload in &experiment.cells {
+        target.accepts(workload)?;
+    }
+    if experiment.cells.iter().any(|w: &Workload| w.rw.writes()) {
+        guard::check(&target, allowed)?;
+    }
+    Ok(target)
+}
+
+fn announce(experiment: &Experiment, plan: &Plan, target: &Target, results: &Path) {
+    eprintln!("{}: {}", experiment.name, experiment.question);
+    eprintln!("target: {}", target.description);
+    for cell in &plan.cells {
+        eprintln!("cell {}: {} arms, {} rounds", cell.name, cell.arms.len(), plan.repetitions);
+        cell.dropped.iter().for_each(|d| eprintln!("  without {}: {}", d.toggle, d.reason));
+    }
+    eprintln!("results: {}", results.display());
+}
+
+/// Where a run's files go.
+struct Place {
+    results: PathBuf,
+    plots: PathBuf,
+}
+
+impl Place {
+    fn choose(args: &RunArgs, experiment: &Experiment) -> Result<Place, Failure> {
+        if let Some(out) = &args.out {
+            return Ok(Place { results: out.clone(), plots: out.join("plots") });
+        }
+        let home = Path::new("results").join(&experiment.name);
+        let plots = Path::new("plots").join(&experiment.name);
+        if args.resume {
+            let newest = newest(&home).ok_or_else(|| run::store::Error::Nothing(home.clone())).map_err(run::Error::from)?;
+            return Ok(Place { results: newest, plots });
+        }
+        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+        let host = rustix::system::uname();
+        Ok(Place { results: home.join(format!("{now}-{}", host.nodename().to_string_lossy())), plots })
+    }
+}
+
+/// The newest run of an experiment: names begin with the time.
+fn newest(home: &Path) -> Option<PathBuf> {
+    let dirs = std::fs::read_dir(home).ok()?.flatten().map(|e| e.path()).filter(|p| p.is_dir());
+    dirs.max()
+}

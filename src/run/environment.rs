@@ -1,0 +1,40 @@
+//! What this machine is, as far as a reader of results needs to know.
+
+use serde::{Deserialize, Serialize};
+use std::fs;
+
+/// Facts of the machine and of this build.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    pub host: String,
+    pub kernel: String,
+    pub cpu: String,
+    pub cpus: usize,
+    pub memory_bytes: u64,
+    pub version: String,
+    pub debug_build: bool,
+}
+
+impl Environment {
+    /// Reads them.
+    pub fn read() -> Environment {
+        let system = rustix::system::uname();
+        let release = system.release().to_string_lossy();
+        Environment {
+            host: system.nodename().to_string_lossy().into_owned(),
+            kernel: format!("{} {release} {}", system.sysname().to_string_lossy(), system.machine().to_string_lossy()),
+            cpu: value("/proc/cpuinfo", "model name").unwrap_or_default(),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes: value("/proc/meminfo", "MemTotal").and_then(|v| v.strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
+                * 1024,
+            version: env!("CARGO_PKG_VERSION").into(),
+            debug_build: cfg!(debug_assertions),
+        }
+    }
+}
+
+/// The value of the first `key : value` line of a file under /proc.
+fn value(path: &str, key: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().find_map(|l| Some(l.strip_prefix(key)?.trim_start().strip_prefix(':')?.trim().to_string()))
+}

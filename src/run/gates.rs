@@ -1,0 +1,158 @@
+//! The validity gates: what must hold of an arm's round before its figures are believed.
+
+use super::round::{ArmReport, Slice};
+use crate::engine::slice::least_coverage;
+use crate::row::Outcome;
+use crate::toggle::{Levels, Toggle};
+use crate::workload::Workload;
+
+/// CPU time of kernel workers above this share of an arm's CPU time means that they did its I/O. Below it lie the differences between two
+/// clocks that are read one after the other.
+const WORKER_SHARE: f64 = 0.05;
+
+/// What the gates look at besides the slices.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub workload: &'a Workload,
+    pub span_bytes: u64,
+    pub requested: &'a Levels,
+    pub allow_iowq: bool,
+    /// A debug build may plan and test, not record.
+    pub debug_build: bool,
+}
+
+/// Judges one arm of a round: its outcome, and the reason where it is not `completed`.
+pub fn judge(context: &Context<'_>, report: &ArmReport, slices: &[&Slice]) -> (Outcome, String) {
+    if let Some(reason) = &report.unsupported {
+        return (Outcome::Unsupported, reason.clone());
+    }
+    if slices.iter().any(|s| s.overran) {
+        return (Outcome::TimedOut, "a slice ran into the hang guard".into());
+    }
+    let gates: [fn(&Context<'_>, &ArmReport, &[&Slice]) -> Option<String>; 7] =
+        [release_build, no_errors, all_bytes, labels, buffers_unshared, coverage, no_workers];
+    match gates.iter().find_map(|gate| gate(context, report, slices)) {
+        Some(reason) => (Outcome::Invalid, reason),
+        None => (Outcome::Completed, String::new()),
+    }
+}
+
+fn release_build(context: &Context<'_>, _: &ArmReport, _: &[&Slice]) -> Option<String> {
+    context.debug_build.then(|| "measured by a debug build".into())
+}
+
+fn no_errors(_: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
+    let errors: u64 = slices.iter().map(|s| s.errors).sum();
+    let first = slices.iter().map(|s| s.first_error).find(|e| *e != 0)?;
+    let what = if first < 0 { std::io::Error::from_raw_os_error(-first).to_string() } else { format!("{first} bytes moved") };
+    Some(format!("{errors} requests failed or fell short, the first with: {what}"))
+}
+
+fn all_bytes(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
+    let (ops, bytes) = slices.iter().fold((0, 0), |(o, b), s| (o + s.ops, b + s.bytes));
+    let due = ops * u64::from(context.workload.block_size_bytes);
+    if ops == 0 {
+        return Some("no request completed".into());
+    }
+    (bytes != due).then(|| format!("{ops} requests moved {bytes} bytes instead of {due}"))
+}
+
+fn labels(context: &Context<'_>, report: &ArmReport, _: &[&Slice]) -> Option<String> {
+    let wrong = Toggle::built().find(|t| context.requested.get(*t) != report.effective.get(*t))?;
+    let text = |levels: &Levels| wrong.spec().level_text(levels.get(wrong));
+    Some(format!("{} = {} was asked for, {} was in effect", wrong.key(), text(context.requested), text(&report.effective)))
+}
+
+fn buffers_unshared(_: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
+    slices.iter().any(|s| !s.slots_intact).then(|| "a buffer was given to two requests at once, or lost".into())
+}
+
+fn coverage(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
+    let touched = slices.iter().fold(0, |bits, s| bits | s.touched).count_ones();
+    // A sequential slice starts in one random place; every random request is a place of its own.
+    let draws = if context.workload.rw.is_random() { slices.iter().map(|s| s.ops).sum() } else { slices.len() as u64 };
+    let blocks = context.span_bytes / u64::from(context.workload.block_size_bytes);
+    let least = least_coverage(draws).min(u32::try_from(blocks).unwrap_or(u32::MAX).div_ceil(2));
+    (touched < least).then(|| format!("offsets touched {touched} of 64 pieces of the span, at least {least} were due"))
+}
+
+fn no_workers(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
+    let total: u64 = slices.iter().map(|s| s.cpu_total_ns).sum();
+    let own: u64 = slices.iter().map(|s| s.thread_cpu_ns).sum();
+    let share = total.saturating_sub(own) as f64 / total.max(1) as f64;
+    (!context.allow_iowq && share > WORKER_SHARE).then(|| {
+        format!(
+            "io-wq workers used {:.0} % of the CPU time: this target cannot be read inline ([target] allow_iowq = true accepts it)",
+            share * 100.0
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::Rw;
+
+    const WORKLOAD: Workload = Workload { rw: Rw::Read, read_percent: 100, block_size_bytes: 4096, queue_depth: 8, jobs: 1 };
+
+    fn slice(i: u32) -> Slice {
+        Slice {
+            arm: 0,
+            copy: 0,
+            block: i,
+            position: 0,
+            start_ns: 0,
+            duration_ns: 1000,
+            cpu_total_ns: 1000,
+            thread_cpu_ns: 990,
+            ops: 10,
+            bytes: 40_960,
+            errors: 0,
+            first_error: 0,
+            enters: 10,
+            slots_intact: true,
+            overran: false,
+            touched: 1 << (i % 64),
+        }
+    }
+
+    fn verdict(change: impl Fn(&mut Slice), effective: Levels, debug_build: bool) -> (Outcome, String) {
+        let mut slices: Vec<Slice> = (0..64).map(slice).collect();
+        slices.iter_mut().for_each(change);
+        let report = ArmReport { unsupported: None, effective, latency: vec![] };
+        let requested = Levels::all_off();
+        let context = Context { workload: &WORKLOAD, span_bytes: 1 << 30, requested: &requested, allow_iowq: false, debug_build };
+        judge(&context, &report, &slices.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_sound_round_passes() {
+        assert_eq!(verdict(|_| {}, Levels::all_off(), false), (Outcome::Completed, String::new()));
+    }
+
+    #[test]
+    fn each_gate_closes() {
+        let off = Levels::all_off();
+        let cases: [(&str, fn(&mut Slice)); 6] = [
+            ("Input/output error", |s| (s.errors, s.first_error) = (1, -libc::EIO)),
+            ("512 bytes moved", |s| (s.errors, s.first_error) = (1, 512)),
+            ("instead of", |s| s.bytes -= 1),
+            ("two requests", |s| s.slots_intact = false),
+            ("of the span", |s| s.touched = 1),
+            ("io-wq", |s| s.thread_cpu_ns = 500),
+        ];
+        for (words, change) in cases {
+            let (outcome, reason) = verdict(change, off, false);
+            assert_eq!(outcome, Outcome::Invalid, "{words}");
+            assert!(reason.contains(words), "{reason:?} says {words:?}");
+        }
+        assert_eq!(verdict(|s| s.overran = true, off, false).0, Outcome::TimedOut);
+    }
+
+    #[test]
+    fn a_wrong_label_or_a_debug_build_is_invalid() {
+        let (outcome, reason) = verdict(|_| {}, Levels::all_off().with(Toggle::FixedFiles, 1), false);
+        assert_eq!((outcome, reason.as_str()), (Outcome::Invalid, "fixed_files = off was asked for, on was in effect"));
+        assert_eq!(verdict(|_| {}, Levels::all_off(), true).0, Outcome::Invalid);
+    }
+}

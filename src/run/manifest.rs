@@ -1,0 +1,131 @@
+//! `manifest.json`: everything of a run that is not a measurement.
+
+use super::environment::Environment;
+use crate::experiment::Experiment;
+use crate::plan::Plan;
+use crate::target::Target;
+use serde::{Deserialize, Serialize};
+
+/// The file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub schema_version: u32,
+    pub run_id: String,
+    pub started_utc: String,
+    /// The command that started it.
+    pub command: String,
+    pub environment: Environment,
+    pub target: TargetFacts,
+    pub experiment: ExperimentFacts,
+    /// CRC-32 of the experiment's text, eight hexadecimal digits.
+    pub plan_hash: String,
+    pub dropped: Vec<DroppedToggle>,
+    pub unavailable: Vec<Unavailable>,
+    pub fio: Option<Fio>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetFacts {
+    pub description: String,
+    pub span_bytes: u64,
+    pub logical_block_bytes: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExperimentFacts {
+    pub name: String,
+    pub question: String,
+    pub delta: f64,
+    pub alpha: f64,
+    pub stall: f64,
+    /// The file as it ran, `--set` included.
+    pub text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DroppedToggle {
+    pub cell: String,
+    pub toggle: String,
+    pub reason: String,
+}
+
+/// Something that was not measured, and why its cells are empty.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unavailable {
+    pub what: String,
+    pub reason: String,
+}
+
+/// fio as it was run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fio {
+    pub version: String,
+    pub jobs: Vec<FioJob>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FioJob {
+    pub cell: String,
+    pub treatment: String,
+    pub job: String,
+}
+
+/// CRC-32 of the text a plan is made of.
+pub fn plan_hash(text: &str) -> String {
+    format!("{:08x}", crc32fast::hash(text.as_bytes()))
+}
+
+impl Manifest {
+    /// The manifest of a run that begins now.
+    pub fn new(experiment: &Experiment, plan: &Plan, target: &Target, started: &jiff::Timestamp) -> Manifest {
+        let environment = Environment::read();
+        let dropped = plan.cells.iter().flat_map(|cell| {
+            let of = |d: &crate::plan::Dropped| DroppedToggle {
+                cell: cell.name.clone(),
+                toggle: d.toggle.clone(),
+                reason: d.reason.clone(),
+            };
+            cell.dropped.iter().map(of)
+        });
+        Manifest {
+            schema_version: crate::row::SCHEMA_VERSION,
+            run_id: format!("{}-{}", started.strftime("%Y%m%dT%H%M%SZ"), environment.host),
+            started_utc: started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+            environment,
+            target: TargetFacts {
+                description: target.description.clone(),
+                span_bytes: target.span_bytes,
+                logical_block_bytes: target.logical_block_bytes,
+            },
+            experiment: ExperimentFacts {
+                name: experiment.name.clone(),
+                question: experiment.question.clone(),
+                delta: experiment.delta,
+                alpha: experiment.alpha,
+                stall: experiment.stall,
+                text: experiment.text.clone(),
+            },
+            plan_hash: plan_hash(&experiment.text),
+            dropped: dropped.collect(),
+            unavailable: empty_cells(),
+            fio: None,
+        }
+    }
+}
+
+/// The columns that a sliced run leaves empty.
+fn empty_cells() -> Vec<Unavailable> {
+    let because = |what: &str, reason: &str| Unavailable { what: what.into(), reason: reason.into() };
+    vec![
+        because(
+            "lat_ns_p999, lat_ns_max of slices",
+            "a slice censors its tail; mode = \"isolated\" and whole fio runs have them",
+        ),
+        because(
+            "cpu_user_ns_per_op, cpu_sys_ns_per_op of slices",
+            "the kernel samples the split of CPU time by the tick, too coarse for a slice; mode = \"isolated\" and whole fio runs have it",
+        ),
+        because("enters_per_op, thread_cpu_share, latency of process arms", "they are counted from outside by the kernel"),
+    ]
+}

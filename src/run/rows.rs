@@ -1,0 +1,169 @@
+//! From what a round process reports to the rows of the result files.
+
+use super::gates::{self, Context};
+use super::round::{self, Report, Slice, Spec};
+use super::store::RoundRows;
+use crate::plan::{Round, RoundKind};
+use crate::row::{ArmRow, Latency, Outcome, TrialRow};
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use std::time::Duration;
+
+/// What all rows of a run share.
+#[derive(Clone, Debug)]
+pub struct RunFacts {
+    pub experiment: String,
+    pub run_id: String,
+    pub target: String,
+    pub span_bytes: u64,
+    pub allow_iowq: bool,
+    /// Since the start of the run, for the latency log.
+    pub since_start: Duration,
+}
+
+/// The row of an arm with its keys filled in and nothing measured yet.
+pub fn blank(
+    facts: &RunFacts,
+    round: &Round,
+    workload: crate::workload::Workload,
+    treatment: &str,
+    engine: &'static str,
+) -> ArmRow {
+    ArmRow {
+        experiment: facts.experiment.clone(),
+        run_id: facts.run_id.clone(),
+        round: round.round,
+        kind: round.kind,
+        cell: round.cell.clone(),
+        treatment: treatment.into(),
+        engine,
+        outcome: Outcome::Completed,
+        reason: String::new(),
+        workload,
+        target: facts.target.clone(),
+        requested: None,
+        effective: None,
+        duration_s: None,
+        ops: None,
+        bytes: None,
+        errors: None,
+        cpu_user_ns: None,
+        cpu_sys_ns: None,
+        cpu_total_ns: None,
+        thread_cpu_share: None,
+        enters: None,
+        latency: Latency::default(),
+    }
+}
+
+/// Rows of a round process that reported. Arms keep their order in the plan.
+pub fn from_report(facts: &RunFacts, round: &Round, spec: &Spec, report: &Report) -> RoundRows {
+    let mut rows = RoundRows { trials: report.slices.iter().map(|s| trial(round, spec, s)).collect(), ..RoundRows::default() };
+    for (index, arm) in spec.arms.iter().enumerate() {
+        let slices: Vec<&Slice> = report.slices.iter().filter(|s| s.arm == index).collect();
+        let context = Context {
+            workload: &spec.workload,
+            span_bytes: facts.span_bytes,
+            requested: &arm.levels,
+            allow_iowq: facts.allow_iowq,
+            debug_build: cfg!(debug_assertions),
+        };
+        let latency = histogram(&report.arms[index].latency);
+        let (outcome, reason) = gates::judge(&context, &report.arms[index], &slices);
+        let mut row = ArmRow {
+            outcome,
+            reason,
+            requested: Some(arm.levels),
+            ..blank(facts, round, spec.workload, &arm.treatment, "uring")
+        };
+        if !slices.is_empty() {
+            measured(&mut row, &slices, report, &latency);
+            row.effective = Some(report.arms[index].effective);
+            rows.latency += &log_line(facts, round, &arm.treatment, &row, &latency);
+        }
+        rows.arms.push(row);
+    }
+    rows
+}
+
+/// Rows of a round that brought no report: every arm has the same outcome.
+pub fn without_report(facts: &RunFacts, round: &Round, spec: &Spec, outcome: Outcome, reason: &str) -> RoundRows {
+    let row = |arm: &crate::plan::Arm| ArmRow {
+        outcome,
+        reason: reason.into(),
+        requested: Some(arm.levels),
+        ..blank(facts, round, spec.workload, &arm.treatment, "uring")
+    };
+    RoundRows { arms: spec.arms.iter().map(row).collect(), ..RoundRows::default() }
+}
+
+fn trial(round: &Round, spec: &Spec, slice: &Slice) -> TrialRow {
+    TrialRow {
+        round: round.round,
+        cell: round.cell.clone(),
+        treatment: spec.arms[slice.arm].treatment.clone(),
+        replica: slice.copy,
+        block: slice.block,
+        position: slice.position,
+        duration_s: slice.duration_ns as f64 / 1e9,
+        ops: slice.ops,
+        bytes: slice.bytes,
+        errors: slice.errors,
+        cpu_total_ns: Some(slice.cpu_total_ns),
+        enters: Some(slice.enters),
+    }
+}
+
+fn measured(row: &mut ArmRow, slices: &[&Slice], report: &Report, latency: &Histogram<u64>) {
+    let sum = |f: fn(&Slice) -> u64| slices.iter().map(|s| f(s)).sum::<u64>();
+    let duration_ns = sum(|s| s.duration_ns);
+    row.duration_s = Some(duration_ns as f64 / 1e9);
+    row.ops = Some(sum(|s| s.ops));
+    row.bytes = Some(sum(|s| s.bytes));
+    row.errors = Some(sum(|s| s.errors));
+    row.cpu_total_ns = Some(sum(|s| s.cpu_total_ns));
+    row.thread_cpu_share = Some(sum(|s| s.thread_cpu_ns) as f64 / duration_ns.max(1) as f64 / f64::from(row.workload.jobs));
+    row.enters = Some(sum(|s| s.enters));
+    let alone = row.kind == RoundKind::Isolated;
+    row.latency = percentiles(latency, alone);
+    if alone {
+        row.cpu_user_ns = Some(report.user_ns);
+        row.cpu_sys_ns = Some(report.system_ns);
+    }
+}
+
+fn histogram(recorded: &[(u64, u64)]) -> Histogram<u64> {
+    let mut histogram = round::histogram();
+    recorded.iter().for_each(|(value, count)| histogram.saturating_record_n(*value, *count));
+    histogram
+}
+
+/// Percentiles of what was timed; those that a slice censors only for an arm that ran alone.
+fn percentiles(latency: &Histogram<u64>, alone: bool) -> Latency {
+    if latency.is_empty() {
+        return Latency { samples: Some(0), ..Latency::default() };
+    }
+    let at = |q| Some(latency.value_at_quantile(q));
+    Latency {
+        mean: Some(latency.mean()),
+        p50: at(0.5),
+        p90: at(0.9),
+        p99: at(0.99),
+        p999: at(0.999).filter(|_| alone),
+        max: Some(latency.max()).filter(|_| alone),
+        samples: Some(latency.len()),
+    }
+}
+
+fn log_line(facts: &RunFacts, round: &Round, treatment: &str, row: &ArmRow, latency: &Histogram<u64>) -> String {
+    let name = format!("{}/{}/{treatment}", round.round, round.cell);
+    let mut text = Vec::new();
+    let mut serializer = V2DeflateSerializer::new();
+    let duration = Duration::from_secs_f64(row.duration_s.unwrap_or(0.0));
+    let written = IntervalLogWriterBuilder::new().begin_log_with(&mut text, &mut serializer).map_err(|e| e.to_string()).and_then(
+        |mut log| log.write_histogram(latency, facts.since_start, duration, Tag::new(&name)).map_err(|e| format!("{e:?}")),
+    );
+    written.expect("memory takes every histogram");
+    String::from_utf8(text).expect("the log format is text")
+}

@@ -1,0 +1,280 @@
+//! A run's directory: append-only files, made durable round by round, cut back to whole rounds before a run is continued.
+//!
+//! A round's rows go to `trials.csv`, `arms.csv` and `latency.hlog` and are flushed to disk; then one line of `rounds.csv` says so, with the
+//! lengths of the other files. What lies beyond the last such line belongs to a round that was not finished and is cut off.
+
+use crate::plan::Round;
+use crate::row::{ArmRow, JournalRow, TrialRow};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+const TRIALS: &str = "trials.csv";
+const ARMS: &str = "arms.csv";
+const LATENCY: &str = "latency.hlog";
+const APPENDED: [&str; 3] = [TRIALS, ARMS, LATENCY];
+const JOURNAL: &str = "rounds.csv";
+const PLAN: &str = "plan.csv";
+const MANIFEST: &str = "manifest.json";
+
+/// A file of the run that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot write {path}: {source}; make room or choose another --out, then continue with --resume", path = path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path} holds a run already; continue it with --resume or choose another --out", path = .0.display())]
+    Occupied(PathBuf),
+    #[error("{path} holds no run to resume (no manifest.json)", path = .0.display())]
+    Nothing(PathBuf),
+    #[error("{path} is damaged: {reason}", path = path.display())]
+    Damaged { path: PathBuf, reason: String },
+}
+
+/// A line of `plan.csv`: a round with what the pilot fixed for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedRound {
+    pub round: u32,
+    pub cell: String,
+    pub kind: crate::plan::RoundKind,
+    pub seed: u64,
+    pub blocks: u32,
+    /// Completions per slice and job; 0 where the slices are timed from outside.
+    pub completions: u64,
+}
+
+impl PlannedRound {
+    const HEADER: &[&str] = &["round", "cell", "kind", "seed", "blocks", "completions"];
+
+    /// The round without what the pilot fixed.
+    pub fn round(&self) -> Round {
+        Round { round: self.round, cell: self.cell.clone(), kind: self.kind, seed: self.seed }
+    }
+}
+
+/// The rows of one round, ready to be written.
+#[derive(Debug, Default)]
+pub struct RoundRows {
+    pub trials: Vec<TrialRow>,
+    pub arms: Vec<ArmRow>,
+    /// Lines of the HdrHistogram log.
+    pub latency: String,
+}
+
+/// An open run directory.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    lengths: [u64; 3],
+}
+
+impl Store {
+    /// Starts a new run in `dir`, which may exist but must hold none.
+    pub fn create(dir: &Path, manifest: &impl Serialize) -> Result<Store, Error> {
+        fs::create_dir_all(dir).map_err(|source| Error::Write { path: dir.into(), source })?;
+        if dir.join(MANIFEST).exists() {
+            return Err(Error::Occupied(dir.into()));
+        }
+        let store = Store { dir: dir.into(), lengths: empty_files().map(|text| text.len() as u64) };
+        for (name, text) in APPENDED.into_iter().zip(empty_files()) {
+            store.replace(name, text.as_bytes())?;
+        }
+        store.replace(JOURNAL, line(JournalRow::HEADER).as_bytes())?;
+        store.write_manifest(manifest)?;
+        Ok(store)
+    }
+
+    /// Opens the run in `dir`, cut back to whole rounds; returns it with the numbers of the rounds it has.
+    pub fn resume(dir: &Path) -> Result<(Store, BTreeSet<u32>), Error> {
+        if !dir.join(MANIFEST).exists() {
+            return Err(Error::Nothing(dir.into()));
+        }
+        let path = dir.join(JOURNAL);
+        let text = fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        let rows: Vec<JournalRow> = parse(&path, whole)?;
+        cut(&path, whole.len() as u64)?;
+        let empty = empty_files().map(|text| text.len() as u64);
+        let lengths = rows.last().map_or(empty, |r| [r.trials_bytes, r.arms_bytes, r.latency_bytes]);
+        for (name, length) in APPENDED.into_iter().zip(lengths) {
+            cut(&dir.join(name), length)?;
+        }
+        Ok((Store { dir: dir.into(), lengths }, rows.iter().map(|r| r.round).collect()))
+    }
+
+    /// Where the run lies.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Makes a round durable. Until the last step has reached the disk the round does not count.
+    pub fn commit(&mut self, rows: &RoundRows, mut journal: JournalRow) -> Result<(), Error> {
+        let arms: String = rows.arms.iter().map(|row| line(&row.record())).collect();
+        for (i, text) in [lines(&rows.trials), arms, rows.latency.clone()].iter().enumerate() {
+            self.append(APPENDED[i], text.as_bytes())?;
+            self.lengths[i] += text.len() as u64;
+        }
+        [journal.trials_bytes, journal.arms_bytes, journal.latency_bytes] = self.lengths;
+        self.append(JOURNAL, lines(&[journal]).as_bytes())
+    }
+
+    /// Writes the plan as the pilot completed it.
+    pub fn write_plan(&self, plan: &[PlannedRound]) -> Result<(), Error> {
+        self.replace(PLAN, (line(PlannedRound::HEADER) + &lines(plan)).as_bytes())
+    }
+
+    /// The plan of a run that got as far as its pilot.
+    pub fn read_plan(&self) -> Result<Option<Vec<PlannedRound>>, Error> {
+        let path = self.dir.join(PLAN);
+        match fs::read_to_string(&path) {
+            Ok(text) => parse(&path, &text).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::Read { path, source }),
+        }
+    }
+
+    /// Writes `manifest.json`.
+    pub fn write_manifest(&self, manifest: &impl Serialize) -> Result<(), Error> {
+        let text = serde_json::to_string_pretty(manifest)
+            .map_err(|e| Error::Damaged { path: self.dir.join(MANIFEST), reason: e.to_string() })?;
+        self.replace(MANIFEST, (text + "\n").as_bytes())
+    }
+
+    /// Reads `manifest.json`.
+    pub fn read_manifest<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let path = self.dir.join(MANIFEST);
+        let text = fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        serde_json::from_str(&text).map_err(|e| Error::Damaged { path, reason: e.to_string() })
+    }
+
+    fn append(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.dir.join(name);
+        let write = |path: &Path| {
+            let mut file = OpenOptions::new().append(true).open(path)?;
+            file.write_all(bytes)?;
+            file.sync_data()
+        };
+        write(&path).map_err(|source| Error::Write { path, source })
+    }
+
+    /// Writes a whole file so that a crash leaves the old one or the new one.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.dir.join(name);
+        let write = || {
+            let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+            file.write_all(bytes)?;
+            file.as_file().sync_data()?;
+            file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+            file.persist(&path)?;
+            File::open(&self.dir)?.sync_all()
+        };
+        write().map_err(|source| Error::Write { path: path.clone(), source })
+    }
+}
+
+/// What `trials.csv`, `arms.csv` and `latency.hlog` hold before the first round.
+fn empty_files() -> [String; 3] {
+    let latency = "#[Histogram log format version 1.3]\n\
+                   \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n";
+    [line(TrialRow::HEADER), line(&ArmRow::header()), latency.into()]
+}
+
+/// One CSV line.
+fn line<T: AsRef<[u8]>>(cells: &[T]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(cells).expect("memory takes every record");
+    text(writer)
+}
+
+/// CSV lines without a header.
+fn lines<T: Serialize>(rows: &[T]) -> String {
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    rows.iter().for_each(|row| writer.serialize(row).expect("rows are flat"));
+    text(writer)
+}
+
+fn text(writer: csv::Writer<Vec<u8>>) -> String {
+    let bytes = writer.into_inner().expect("memory flushes");
+    String::from_utf8(bytes).expect("rows are text")
+}
+
+fn cut(path: &Path, length: u64) -> Result<(), Error> {
+    let file = OpenOptions::new().write(true).open(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let has = file.metadata().map_err(|source| Error::Read { path: path.into(), source })?.len();
+    if has < length {
+        return Err(Error::Damaged { path: path.into(), reason: format!("{has} bytes are left of {length} that were written") });
+    }
+    file.set_len(length).and_then(|()| file.sync_data()).map_err(|source| Error::Write { path: path.into(), source })
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<Vec<T>, Error> {
+    let rows = csv::Reader::from_reader(text.as_bytes()).into_deserialize().collect();
+    let rows: Result<Vec<T>, csv::Error> = rows;
+    rows.map_err(|e| Error::Damaged { path: path.into(), reason: e.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(round: u32) -> JournalRow {
+        JournalRow { round, ..JournalRow::example() }
+    }
+
+    fn rows(round: u32) -> RoundRows {
+        let trial = TrialRow { round, ..TrialRow::example() };
+        RoundRows { trials: vec![trial.clone(), trial], arms: vec![], latency: format!("Tag={round},0,0,0,x\n") }
+    }
+
+    fn contents(dir: &Path) -> Vec<String> {
+        [TRIALS, ARMS, LATENCY, JOURNAL].iter().map(|f| fs::read_to_string(dir.join(f)).unwrap()).collect()
+    }
+
+    #[test]
+    fn headers_are_the_fields() {
+        let with_header = |row: &dyn Fn(&mut csv::Writer<Vec<u8>>)| {
+            let mut writer = csv::Writer::from_writer(Vec::new());
+            row(&mut writer);
+            text(writer)
+        };
+        assert!(with_header(&|w| w.serialize(TrialRow::example()).unwrap()).starts_with(&line(TrialRow::HEADER)));
+        assert!(with_header(&|w| w.serialize(JournalRow::example()).unwrap()).starts_with(&line(JournalRow::HEADER)));
+    }
+
+    #[test]
+    fn a_round_cut_anywhere_leaves_the_rounds_before_it() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("run");
+        let mut store = Store::create(&dir, &"m").unwrap();
+        store.commit(&rows(1), journal(1)).unwrap();
+        let whole = contents(&dir);
+        store.commit(&rows(2), journal(2)).unwrap();
+        let after = contents(&dir);
+        for (file, name) in [TRIALS, LATENCY, JOURNAL].iter().enumerate().map(|(i, n)| (if i == 0 { 0 } else { i + 1 }, *n)) {
+            for cut_at in whole[file].len()..after[file].len() {
+                // As a kill leaves them: files are appended in order, the journal last.
+                for (later, text) in [TRIALS, ARMS, LATENCY, JOURNAL].iter().zip(&after) {
+                    fs::write(dir.join(later), text).unwrap();
+                }
+                fs::write(dir.join(JOURNAL), if name == JOURNAL { &after[3][..cut_at] } else { &whole[3] }).unwrap();
+                if name != JOURNAL {
+                    fs::write(dir.join(name), &after[file][..cut_at]).unwrap();
+                }
+                let (_, finished) = Store::resume(&dir).unwrap();
+                assert_eq!(finished.into_iter().collect::<Vec<_>>(), [1], "{name} cut at {cut_at}");
+                assert_eq!(contents(&dir), whole, "{name} cut at {cut_at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_is_never_overwritten_and_needs_a_manifest_to_resume() {
+        let home = tempfile::tempdir().unwrap();
+        assert!(matches!(Store::resume(home.path()), Err(Error::Nothing(_))));
+        Store::create(home.path(), &"m").unwrap();
+        assert!(matches!(Store::create(home.path(), &"m"), Err(Error::Occupied(_))));
+    }
+}
