@@ -39,7 +39,7 @@ mod tests {
         assert_eq!(order, GOLDEN, "a published seed must keep its schedule");
     }
 
-    const GOLDEN: [u32; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+    const GOLDEN: [u32; 8] = [5, 6, 2, 4, 1, 7, 0, 3];
 
     #[test]
     fn every_place_is_equally_likely() {

@@ -124,7 +124,7 @@ fn facts(job: &Job<'_>, manifest: &Manifest) -> RunFacts {
     RunFacts {
         experiment: job.experiment.name.clone(),
         run_id: manifest.run_id.clone(),
-        target: manifest.target.description.clone(),
+        target: job.target.label.clone(),
         span_bytes: job.target.span_bytes,
         allow_iowq: job.experiment.allow_iowq,
         since_start: Duration::ZERO,

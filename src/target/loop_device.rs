@@ -20,6 +20,7 @@ pub fn over_shared_memory(size: u64) -> io::Result<Target> {
         path: format!("/dev/loop{number}").into(),
         span_bytes: size,
         logical_block_bytes: rustix::fs::ioctl_blksszget(&device)?,
+        label: "loop over shared memory".into(),
         description: format!(
             "loop device over {size} bytes of shared memory: requests are issued inline and completed by a kernel worker that copies; CPU-bound \
              at small blocks, bound by the copying worker at large ones; it has no DMA, no interrupts and no poll queues"

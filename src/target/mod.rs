@@ -82,6 +82,8 @@ pub struct Target {
     /// Bytes from offset 0 that are used.
     pub span_bytes: u64,
     pub logical_block_bytes: u32,
+    /// Short name for rows and labels.
+    pub label: String,
     /// For reports: what it is, and what it can and cannot show.
     pub description: String,
     /// Name under `/sys/block` of a device that serves nobody else, whose counters so tell what was moved.
@@ -100,7 +102,11 @@ impl Target {
             (Kind::File, Some(path)) => file(path, wanted.size_bytes),
             (Kind::File, None) => temporary(wanted.size()),
             (Kind::Loop, _) => loop_device::over_shared_memory(wanted.size()).map_err(|source| Error::Loop { source }),
-            (Kind::Auto, _) => loop_device::over_shared_memory(wanted.size()).or_else(|_| temporary(wanted.size())),
+            (Kind::Auto, _) => loop_device::over_shared_memory(wanted.size()).or_else(|refused| {
+                let mut file = temporary(wanted.size())?;
+                file.description += &format!(" (no loop device could be made: {refused})");
+                Ok(file)
+            }),
         }
     }
 
@@ -163,13 +169,13 @@ fn device(path: &Path, wanted: Option<u64>) -> Result<Target, Error> {
     let meta = expect_type(path, &file, "device", true)?;
     let size = ioctl::device_size_bytes(&file).map_err(fail)?;
     let logical = rustix::fs::ioctl_blksszget(&file).map_err(|e| fail(e.into()))?;
-    let name = sysfs_name(meta.rdev());
     Ok(Target {
         path: path.into(),
         span_bytes: span(path, size, wanted)?,
         logical_block_bytes: logical,
+        label: path.display().to_string(),
         description: format!("block device {} of {size} bytes, logical block {logical}", path.display()),
-        own_device: name,
+        own_device: sysfs_name(meta.rdev()),
         made_here: false,
         hold: None,
     })
@@ -187,6 +193,7 @@ fn file(path: &Path, wanted: Option<u64>) -> Result<Target, Error> {
         path: path.into(),
         span_bytes,
         logical_block_bytes: direct_io_alignment(&file),
+        label: path.display().to_string(),
         description: format!("file {} on {}", path.display(), file_system(&file)),
         own_device: None,
         made_here: false,
@@ -204,6 +211,7 @@ fn temporary(size: u64) -> Result<Target, Error> {
         path: format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into(),
         span_bytes: size,
         logical_block_bytes: direct_io_alignment(&file),
+        label: "temporary file".into(),
         description: format!(
             "temporary file of {size} bytes in {} on {}; the disk below is shared with everything else on this machine",
             dir.display(),

@@ -1,0 +1,127 @@
+//! A run may be killed at any moment; continued, it is the same run.
+
+use crate::support::{Bench, ONE_TOGGLE, READS, SMALL_TARGET, ablate, experiment, rows};
+use insta::assert_snapshot;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn start(bench: &Bench, resume: bool) -> Child {
+    let mut command = ablate();
+    command.arg("run").arg(&bench.file).arg("--out").arg(bench.out()).stderr(Stdio::null()).stdout(Stdio::null());
+    if resume {
+        command.arg("--resume");
+    }
+    command.spawn().unwrap()
+}
+
+fn kill(child: &mut Child, signal: &str) {
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+    child.wait().unwrap();
+}
+
+/// The trials that the plan of a run calls for, each as `round/treatment/replica/block`.
+fn planned(out: &Path) -> BTreeSet<String> {
+    let arms = [("baseline", 3), ("full", 3), ("placebo", 1), ("stall", 1), ("without:batch_submit", 1)];
+    let mut keys = BTreeSet::new();
+    for row in rows(&out.join("plan.csv")) {
+        for block in 0..row["blocks"].parse::<u32>().unwrap() {
+            for (treatment, copies) in arms {
+                keys.extend((0..copies).map(|replica| format!("{}/{treatment}/{replica}/{block}", row["round"])));
+            }
+        }
+    }
+    keys
+}
+
+fn measured(out: &Path) -> Vec<String> {
+    let key = |r: &std::collections::HashMap<String, String>| {
+        format!("{}/{}/{}/{}", r["round"], r["treatment"], r["replica"], r["block"])
+    };
+    rows(&out.join("trials.csv")).iter().map(key).collect()
+}
+
+#[test]
+fn twenty_kills_lose_and_double_nothing() {
+    let bench = Bench::new(&experiment(SMALL_TARGET, READS, ONE_TOGGLE, "").replace("rounds = 6", "rounds = 40"));
+    let mut random = uring_ablate::random::Decisions::new(20);
+    for turn in 0..20 {
+        let mut child = start(&bench, turn > 0 && bench.out().join("manifest.json").exists());
+        std::thread::sleep(Duration::from_millis(50 + random.seed() % 600));
+        kill(&mut child, "-KILL");
+    }
+    let status = start(&bench, bench.out().join("manifest.json").exists()).wait().unwrap();
+    assert!(status.success());
+    let measured = measured(&bench.out());
+    let unique: BTreeSet<String> = measured.iter().cloned().collect();
+    assert_eq!(unique.len(), measured.len(), "no trial twice");
+    assert_eq!(unique, planned(&bench.out()), "every planned trial, and no other");
+    assert_eq!(rows(&bench.out().join("arms.csv")).len(), 40 * 5);
+}
+
+#[test]
+fn ctrl_c_leaves_a_resumable_run() {
+    let bench = Bench::new(&experiment(SMALL_TARGET, READS, ONE_TOGGLE, "").replace("rounds = 6", "rounds = 40"));
+    let child = start(&bench, false);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !bench.out().join("plan.csv").exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let output = bench.run(&["--resume", "--quiet"]);
+    assert_eq!(output.status.code(), Some(0), "{}", bench.verdict(&output));
+    assert_eq!(measured(&bench.out()).len(), planned(&bench.out()).len());
+}
+
+#[test]
+fn a_killed_run_leaves_no_process_and_no_device() {
+    let bench = Bench::new(&experiment(SMALL_TARGET, READS, ONE_TOGGLE, "").replace("rounds = 6", "rounds = 400"));
+    let mut child = start(&bench, false);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let rounds = || std::fs::read_to_string(bench.out().join("rounds.csv")).map_or(0, |t| t.lines().count());
+    while rounds() < 3 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let fds = std::fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap().flatten();
+    let held: Vec<_> = fds.filter_map(|f| std::fs::read_link(f.path()).ok()).collect();
+    let device = held.iter().find_map(|p| p.to_str()?.strip_prefix("/dev/loop")?.parse::<u32>().ok());
+    kill(&mut child, "-KILL");
+    let children = || {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let lines = processes.filter_map(|p| std::fs::read_to_string(p.path().join("cmdline")).ok());
+        lines.filter(|l| l.contains(&format!("tether\0{}\0", child.id()))).count()
+    };
+    let bound = || device.is_some_and(|n| Path::new(&format!("/sys/block/loop{n}/loop/backing_file")).exists());
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while (children() > 0 || bound()) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(children(), 0);
+    assert!(!bound(), "loop device {device:?} cleared itself");
+}
+
+#[test]
+fn what_changed_is_not_resumed() {
+    let bench = Bench::small();
+    assert!(bench.run(&["--quiet"]).status.success());
+    let again = bench.run(&["--quiet"]);
+    assert_snapshot!(bench.verdict(&again), @"
+    exit 2
+    uring-ablate: DIR/out holds a run already; continue it with --resume or choose another --out
+    ");
+    std::fs::write(&bench.file, std::fs::read_to_string(&bench.file).unwrap().replace("rounds = 6", "rounds = 7")).unwrap();
+    let changed = bench.run(&["--quiet", "--resume"]);
+    assert_snapshot!(bench.verdict(&changed), @"
+    exit 2
+    uring-ablate: DIR/out: the experiment changed since this run began; a run is continued with what it began with: start a new one with another --out
+    ");
+    let elsewhere = bench.dir.path().join("empty");
+    let nothing = ablate().arg("run").arg(&bench.file).args(["--quiet", "--resume", "--out"]).arg(&elsewhere).output().unwrap();
+    assert_snapshot!(bench.verdict(&nothing), @"
+    exit 2
+    uring-ablate: DIR/empty holds no run to resume (no manifest.json)
+    ");
+}

@@ -1,0 +1,166 @@
+//! The rules of a round of slices, on real rings.
+
+use crate::support::{root, skip};
+use std::collections::HashSet;
+use std::time::Duration;
+use uring_ablate::plan::{Arm, Control};
+use uring_ablate::run::round::{self, Report, Spec};
+use uring_ablate::target::{Kind, Target, Wanted};
+use uring_ablate::toggle::{Levels, Toggle};
+use uring_ablate::workload::{Rw, Workload};
+
+const COMPLETIONS: u64 = 640;
+
+fn file_target() -> Target {
+    Target::resolve(&Wanted { kind: Kind::File, path: None, size_bytes: Some(16 << 20) }).unwrap()
+}
+
+fn arm(treatment: &str, levels: Levels) -> Arm {
+    Arm { treatment: treatment.into(), levels, control: Control::None, copies: 1 }
+}
+
+fn eager() -> Levels {
+    Levels::all_off().with(Toggle::QueueRefill, 1)
+}
+
+fn spec(target: &Target, rw: Rw, jobs: u32, arms: Vec<Arm>, blocks: u32) -> Spec {
+    Spec {
+        path: target.path.clone(),
+        span_bytes: target.span_bytes,
+        workload: Workload { rw, read_percent: 70, block_size_bytes: 4096, queue_depth: 16, jobs },
+        arms,
+        seed: 5,
+        blocks,
+        completions: COMPLETIONS,
+        hang_guard: Duration::from_secs(20),
+    }
+}
+
+fn one_arm_per_toggle(rw: Rw) -> Vec<Arm> {
+    let toggles: Vec<Toggle> = Toggle::built().filter(|t| t.spec().refusal(t.spec().on, 16, rw == Rw::Read).is_none()).collect();
+    let mut arms = vec![arm("baseline", eager())];
+    arms.extend(toggles.iter().map(|&t| arm(t.key(), Levels::all_off().with(t, t.spec().on))));
+    arms.push(arm("full", toggles.iter().fold(Levels::all_off(), |l, &t| l.with(t, t.spec().on))));
+    arms
+}
+
+fn assert_sound(spec: &Spec, report: &Report) {
+    let jobs = u64::from(spec.workload.jobs);
+    for slice in &report.slices {
+        let name = &spec.arms[slice.arm].treatment;
+        assert_eq!((slice.errors, slice.first_error), (0, 0), "{name}");
+        assert!(slice.slots_intact && !slice.overran, "{name}");
+        assert_eq!(slice.bytes, slice.ops * 4096, "{name}");
+        let most = (COMPLETIONS + 2 * u64::from(spec.workload.queue_depth)) * jobs;
+        assert!(slice.ops <= most && slice.ops >= COMPLETIONS, "{name}: {} completions", slice.ops);
+    }
+    for (arm, seen) in spec.arms.iter().zip(&report.arms) {
+        assert_eq!(seen.unsupported, None, "{}", arm.treatment);
+        assert_eq!(seen.effective, arm.levels, "{}", arm.treatment);
+    }
+}
+
+#[test]
+fn every_toggle_runs_on_both_levels_for_every_access_kind() {
+    let target = file_target();
+    for rw in Rw::ALL {
+        let spec = spec(&target, rw, 1, one_arm_per_toggle(rw), 2);
+        let report = round::run(&spec).unwrap();
+        assert_sound(&spec, &report);
+        assert_eq!(report.slices.len(), 2 * spec.arms.len(), "{rw:?}");
+    }
+}
+
+#[test]
+fn jobs_have_rings_of_their_own_and_stop_together() {
+    let target = file_target();
+    let spec = spec(&target, Rw::Randread, 3, one_arm_per_toggle(Rw::Randread), 2);
+    assert_sound(&spec, &round::run(&spec).unwrap());
+}
+
+#[test]
+fn arms_are_set_up_in_a_fresh_order_each_round() {
+    let target = file_target();
+    let orders: HashSet<Vec<usize>> = (0..8)
+        .map(|seed| {
+            let spec = Spec { seed, ..spec(&target, Rw::Read, 1, one_arm_per_toggle(Rw::Read), 1) };
+            let mut order = round::run(&spec).unwrap().setup_order;
+            let drawn = order.clone();
+            order.sort_unstable();
+            assert!(order.iter().copied().eq(0..spec.arms.len()), "a permutation");
+            drawn
+        })
+        .collect();
+    assert_eq!(orders.len(), 8);
+}
+
+#[test]
+fn every_block_holds_every_arm_in_an_order_of_its_own() {
+    let target = file_target();
+    let spec = spec(&target, Rw::Read, 1, one_arm_per_toggle(Rw::Read), 6);
+    let report = round::run(&spec).unwrap();
+    let orders: HashSet<Vec<usize>> =
+        (0..6).map(|b| report.slices.iter().filter(|s| s.block == b).map(|s| s.arm).collect()).collect();
+    assert!(orders.len() == 6 && orders.iter().all(|o| o.iter().collect::<HashSet<_>>().len() == spec.arms.len()));
+}
+
+#[test]
+fn each_sequential_slice_starts_somewhere_else() {
+    let target = file_target();
+    let spec = Spec { completions: 40, ..spec(&target, Rw::Read, 1, vec![arm("baseline", eager())], 60) };
+    let report = round::run(&spec).unwrap();
+    let places: HashSet<u64> = report.slices.iter().map(|s| s.touched).collect();
+    assert!(places.len() > 20, "60 slices began in {} places", places.len());
+    assert!(report.slices.iter().fold(0, |bits, s| bits | s.touched).count_ones() > 50, "and covered the span");
+}
+
+#[test]
+fn the_stall_burns_what_it_says_of_the_elapsed_time() {
+    let target = file_target();
+    let stalled = Arm { control: Control::Stall(1.0), ..arm("stall", eager()) };
+    let spec = Spec { completions: 4000, ..spec(&target, Rw::Read, 1, vec![arm("baseline", eager()), stalled], 8) };
+    let report = round::run(&spec).unwrap();
+    let cpu = |arm| report.slices.iter().filter(|s| s.arm == arm).map(|s| s.thread_cpu_ns).sum::<u64>() as f64;
+    // On this target the loop mostly waits; the stalled arm spends as long again on the CPU, short of what other processes take from it.
+    assert!(cpu(1) > 1.5 * cpu(0), "{} against {} ns", cpu(1), cpu(0));
+    assert_sound_ops(&report);
+}
+
+fn assert_sound_ops(report: &Report) {
+    assert!(report.slices.iter().all(|s| s.ops >= 4000 && s.ops < 4100));
+}
+
+#[test]
+fn latency_is_recorded_for_the_requests_that_were_sampled() {
+    let target = file_target();
+    let level = |n| eager().with(Toggle::LatencySampling, n);
+    let arms = vec![arm("all", level(1)), arm("some", level(100)), arm("none", level(0))];
+    let report = round::run(&Spec { completions: 4000, ..spec(&target, Rw::Read, 1, arms, 1) }).unwrap();
+    let samples: Vec<u64> = report.arms.iter().map(|a| a.latency.iter().map(|(_, count)| count).sum()).collect();
+    assert_eq!(samples[0], report.slices.iter().find(|s| s.arm == 0).unwrap().ops);
+    assert!((30..=45).contains(&samples[1]), "{}", samples[1]);
+    assert_eq!(samples[2], 0);
+}
+
+#[test]
+fn bytes_agree_with_what_the_loop_device_counts() {
+    if !root() {
+        return skip("bytes_agree_with_what_the_loop_device_counts", "making a loop device needs root");
+    }
+    let target = Target::resolve(&Wanted { kind: Kind::Loop, path: None, size_bytes: Some(64 << 20) }).unwrap();
+    let stat = format!("/sys/block/{}/stat", target.own_device.clone().unwrap());
+    let sectors = || std::fs::read_to_string(&stat).unwrap().split_whitespace().nth(2).unwrap().parse::<u64>().unwrap();
+    let before = sectors();
+    let spec = Spec { completions: 50_000, ..spec(&target, Rw::Randread, 1, vec![arm("baseline", eager())], 1) };
+    let report = round::run(&spec).unwrap();
+    let (counted, device) = (report.slices[0].bytes as f64, (sectors() - before) as f64 * 512.0);
+    assert!((device / counted - 1.0).abs() < 0.01, "engine {counted}, device {device}");
+}
+
+#[test]
+fn reading_past_the_end_is_an_error_and_no_hang() {
+    let target = file_target();
+    let spec = Spec { span_bytes: 32 << 20, ..spec(&target, Rw::Randread, 1, vec![arm("baseline", eager())], 2) };
+    let report = round::run(&spec).unwrap();
+    assert!(report.slices.iter().all(|s| s.errors > 0 && s.first_error == 0 && s.slots_intact), "short reads are counted");
+}

@@ -1,0 +1,99 @@
+//! What the tests share: the binary, small experiments, and skips that are seen.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The binary under test.
+pub fn ablate() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_uring-ablate"))
+}
+
+/// A small experiment: one toggle, six short rounds, no peers. `extra` is appended.
+pub fn experiment(target: &str, workload: &str, design: &str, extra: &str) -> String {
+    format!(
+        "name = \"test\"\nquestion = \"Does it work?\"\n[target]\n{target}\n[workload]\n{workload}\n[design]\nkind = [\"leave-one-out\"]\n\
+         rounds = 6\nround_time = \"100ms\"\n{design}\n{extra}\n"
+    )
+}
+
+pub const SMALL_TARGET: &str = "kind = \"auto\"\nsize = \"16MiB\"";
+pub const READS: &str = "rw = \"read\"\nbs = \"4k\"\niodepth = 16";
+pub const ONE_TOGGLE: &str = "toggles = [\"batch_submit\"]";
+
+/// A directory with an experiment file in it, readable by everyone.
+pub struct Bench {
+    pub dir: tempfile::TempDir,
+    pub file: PathBuf,
+}
+
+impl Bench {
+    pub fn new(text: &str) -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let file = dir.path().join("test.toml");
+        fs::write(&file, text).unwrap();
+        Bench { dir, file }
+    }
+
+    pub fn small() -> Bench {
+        Bench::new(&experiment(SMALL_TARGET, READS, ONE_TOGGLE, ""))
+    }
+
+    pub fn out(&self) -> PathBuf {
+        self.dir.path().join("out")
+    }
+
+    /// `uring-ablate run FILE --out DIR/out` with more arguments.
+    pub fn run(&self, more: &[&str]) -> Output {
+        ablate().arg("run").arg(&self.file).arg("--out").arg(self.out()).args(more).output().unwrap()
+    }
+
+    /// Exit code and standard error, with this test's directory replaced.
+    pub fn verdict(&self, output: &Output) -> String {
+        let text = String::from_utf8_lossy(&output.stderr).replace(self.dir.path().to_str().unwrap(), "DIR");
+        let code = output.status.code().map_or("killed".into(), |c| c.to_string());
+        format!("exit {code}\n{}", text.trim())
+    }
+}
+
+/// Says that a test could not run here, in a file that the test script prints.
+pub fn skip(test: &str, reason: &str) {
+    let line = format!("{test}: {reason}");
+    println!("SKIPPED {line}");
+    if let Some(log) = std::env::var_os("URING_ABLATE_SKIPS") {
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        writeln!(file, "{line}").unwrap();
+    }
+}
+
+/// True for root, without which some tests cannot run.
+pub fn root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Rows of a CSV file as maps from column to cell.
+pub fn rows(path: &Path) -> Vec<std::collections::HashMap<String, String>> {
+    csv::Reader::from_path(path).unwrap().into_deserialize().map(Result::unwrap).collect()
+}
+
+/// A loop device of a test's own, gone with the value.
+pub struct LoopDevice(pub String);
+
+impl LoopDevice {
+    /// Over a new file of `size` bytes; `None` where losetup or the right to use it is missing.
+    pub fn new(dir: &Path, size: u64, block_size: &str) -> Option<LoopDevice> {
+        let file = dir.join("backing");
+        fs::File::create(&file).unwrap().set_len(size).unwrap();
+        let output = Command::new("losetup").args(["--find", "--show", "--sector-size", block_size]).arg(&file).output().ok()?;
+        let device = String::from_utf8(output.stdout).ok()?.trim().to_string();
+        (output.status.success() && !device.is_empty()).then_some(LoopDevice(device))
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
