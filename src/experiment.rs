@@ -3,16 +3,18 @@
 //! The `Wire*` types mirror the file and refuse unknown keys; [`Experiment`] holds what they mean. Every error names file, line, key and
 //! what would be valid; nothing is run on a file with one.
 
+mod wire;
+
 use crate::target::{Kind, Wanted};
 use crate::toggle::{Levels, Toggle};
 use crate::units;
 use crate::workload::{Rw, Workload};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
+use wire::{List, Scalar, Wire, WireDesign, WireTarget, WireWorkload};
 
 /// A validated experiment.
 #[derive(Clone, Debug)]
@@ -116,107 +118,6 @@ pub enum Error {
     Invalid { place: String, message: String },
     #[error("--set {0:?}: write KEY=VALUE, for example --set design.rounds=24")]
     Set(String),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wire {
-    name: Spanned<String>,
-    question: String,
-    #[serde(default)]
-    target: WireTarget,
-    workload: WireWorkload,
-    design: WireDesign,
-    #[serde(default)]
-    fixed: BTreeMap<Spanned<String>, Spanned<Scalar>>,
-    #[serde(default)]
-    analysis: WireAnalysis,
-    #[serde(default)]
-    peers: WirePeers,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct WireTarget {
-    kind: Option<Kind>,
-    path: Option<PathBuf>,
-    size: Option<Spanned<Scalar>>,
-    #[serde(default)]
-    allow_iowq: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WireWorkload {
-    rw: Spanned<List>,
-    bs: Spanned<List>,
-    iodepth: Spanned<List>,
-    numjobs: Option<Spanned<List>>,
-    rwmixread: Option<Spanned<List>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WireDesign {
-    kind: Vec<Design>,
-    toggles: Vec<Spanned<String>>,
-    #[serde(default)]
-    on: BTreeMap<Spanned<String>, Spanned<Scalar>>,
-    mode: Option<Mode>,
-    rounds: Option<Spanned<u32>>,
-    round_time: Option<Spanned<String>>,
-    budget: Option<Spanned<String>>,
-    trial_time: Option<Spanned<String>>,
-    seed: Option<u64>,
-    #[serde(default)]
-    strict: bool,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct WireAnalysis {
-    delta: Option<Spanned<String>>,
-    alpha: Option<Spanned<f64>>,
-    stall: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct WirePeers {
-    #[serde(default)]
-    fio: Vec<FioConfig>,
-    fio_path: Option<PathBuf>,
-    round_time: Option<Spanned<String>>,
-    whole_time: Option<Spanned<String>>,
-}
-
-/// A TOML string or integer, as text.
-struct Scalar(String);
-
-/// One scalar or a list of them.
-struct List(Vec<String>);
-
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Scalar, D::Error> {
-        scalar_text(toml::Value::deserialize(d)?).map(Scalar)
-    }
-}
-
-impl<'de> Deserialize<'de> for List {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<List, D::Error> {
-        match toml::Value::deserialize(d)? {
-            toml::Value::Array(items) => items.into_iter().map(scalar_text).collect::<Result<_, _>>().map(List),
-            value => scalar_text(value).map(|text| List(vec![text])),
-        }
-    }
-}
-
-fn scalar_text<E: serde::de::Error>(value: toml::Value) -> Result<String, E> {
-    match value {
-        toml::Value::String(text) => Ok(text),
-        toml::Value::Integer(n) => Ok(n.to_string()),
-        other => Err(E::custom(format!("expected a string or an integer, found {}", other.type_str()))),
-    }
 }
 
 /// The text of one experiment with the means to say where an error lies.
@@ -351,7 +252,7 @@ fn cells(source: &Source<'_>, wire: &WireWorkload) -> Result<Vec<Workload>, Erro
         move |t: &str| t.parse::<u32>().ok().filter(|n| (low..=high).contains(n)).ok_or(format!("{t:?} is not in {low}..={high}"))
     };
     let rw = source.list("rw", &wire.rw, parse_rw)?;
-    let bs = source.list("bs", &wire.bs, |t| block_size(t))?;
+    let bs = source.list("bs", &wire.bs, block_size)?;
     let depth = source.list("iodepth", &wire.iodepth, number(1, crate::engine::MAX_QUEUE_DEPTH))?;
     let jobs = wire.numjobs.as_ref().map_or(Ok(vec![1]), |l| source.list("numjobs", l, number(1, 256)))?;
     let mix = wire.rwmixread.as_ref().map_or(Ok(vec![50]), |l| source.list("rwmixread", l, number(0, 100)))?;

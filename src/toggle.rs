@@ -3,7 +3,9 @@
 //! TOML keys, help, the `toggles` table, CSV columns, chart labels and plan constraints are all derived from [`SPECS`]. No other module
 //! lists toggles; the engine asks for them by name.
 
-use std::fmt;
+mod levels;
+
+pub use levels::Levels;
 
 /// A factor of the engine that an experiment can switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +48,7 @@ pub enum Max {
     QueueDepth,
 }
 
-/// How far apart two levels of a toggle have to be kept while they are measured side by side.
+/// How far apart two levels of a toggle are kept while they are measured side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
     /// Arms may follow each other slice by slice in one process.
@@ -276,25 +278,19 @@ pub const SPECS: [Spec; 19] = [
     },
 ];
 
-const COUNT: usize = SPECS.len();
-
 /// Why a level was refused; the caller adds file and line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("unknown toggle {key:?}; toggles are: {}", keys())]
+    #[error("unknown toggle {key:?}; toggles are: {}", keys(|_| true))]
     Unknown { key: String },
-    #[error("toggle {key:?} is not implemented yet; implemented are: {}", keys_built())]
+    #[error("toggle {key:?} is not implemented yet; implemented are: {}", keys(|s| s.built))]
     NotBuilt { key: &'static str },
     #[error("{key} = {value:?} is not a level; levels are: {levels}")]
     BadLevel { key: &'static str, value: String, levels: String },
 }
 
-fn keys() -> String {
-    SPECS.iter().map(|s| s.key).collect::<Vec<_>>().join(", ")
-}
-
-fn keys_built() -> String {
-    Toggle::built().map(|t| t.key()).collect::<Vec<_>>().join(", ")
+fn keys(which: fn(&&Spec) -> bool) -> String {
+    SPECS.iter().filter(which).map(|s| s.key).collect::<Vec<_>>().join(", ")
 }
 
 impl Toggle {
@@ -315,8 +311,11 @@ impl Toggle {
 
     /// Finds an implemented toggle by key.
     pub fn parse(key: &str) -> Result<Toggle, Error> {
-        let spec = SPECS.iter().find(|s| s.key == key).ok_or_else(|| Error::Unknown { key: key.into() })?;
-        if spec.built { Ok(spec.toggle) } else { Err(Error::NotBuilt { key: spec.key }) }
+        match SPECS.iter().find(|s| s.key == key) {
+            None => Err(Error::Unknown { key: key.into() }),
+            Some(spec) if !spec.built => Err(Error::NotBuilt { key: spec.key }),
+            Some(spec) => Ok(spec.toggle),
+        }
     }
 }
 
@@ -325,7 +324,7 @@ impl Spec {
     pub fn parse_level(&self, value: &str) -> Result<u32, Error> {
         let level = match self.domain {
             Domain::Names(names) => names.iter().position(|n| *n == value).map(|i| i as u32),
-            Domain::Count { min, max } => value.parse().ok().filter(|n| *n >= min && max.allows(*n)),
+            Domain::Count { min, max } => value.parse().ok().filter(|n| *n >= min && !matches!(max, Max::Fixed(max) if *n > max)),
         };
         level.ok_or_else(|| Error::BadLevel { key: self.key, value: value.into(), levels: self.levels() })
     }
@@ -369,70 +368,6 @@ impl Spec {
     }
 }
 
-impl Max {
-    fn allows(self, n: u32) -> bool {
-        match self {
-            Max::Fixed(max) => n <= max,
-            Max::QueueDepth => true,
-        }
-    }
-}
-
-/// A level for every toggle: what one arm runs with.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Levels([u32; COUNT]);
-
-impl Levels {
-    /// Every toggle off: the state the seed calls "was".
-    pub fn all_off() -> Levels {
-        Levels(std::array::from_fn(|i| SPECS[i].off))
-    }
-
-    pub fn get(&self, toggle: Toggle) -> u32 {
-        self.0[toggle as usize]
-    }
-
-    /// True when a toggle stands at any level but *off*.
-    pub fn is_on(&self, toggle: Toggle) -> bool {
-        self.get(toggle) != toggle.spec().off
-    }
-
-    #[must_use]
-    pub fn with(mut self, toggle: Toggle, level: u32) -> Levels {
-        self.0[toggle as usize] = level;
-        self
-    }
-
-    /// `key=level` of each toggle that the engine implements.
-    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
-        Toggle::built().map(|t| (t.key(), t.spec().level_text(self.get(t))))
-    }
-}
-
-impl fmt::Debug for Levels {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.pairs()).finish()
-    }
-}
-
-impl serde::Serialize for Levels {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.pairs())
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Levels {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Levels, D::Error> {
-        use serde::de::Error as _;
-        let pairs = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
-        pairs.iter().try_fold(Levels::all_off(), |levels, (key, value)| {
-            let toggle = Toggle::parse(key).map_err(D::Error::custom)?;
-            let level = toggle.spec().parse_level(value).map_err(D::Error::custom)?;
-            Ok(levels.with(toggle, level))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -450,13 +385,6 @@ mod tests {
                 assert_eq!(spec.parse_level(&spec.level_text(level)), Ok(level), "{} round-trips", spec.key);
             }
         }
-    }
-
-    #[test]
-    fn levels_round_trip_through_json() {
-        let levels = Levels::all_off().with(Toggle::BatchSubmit, 32).with(Toggle::FixedFiles, 1);
-        let text = serde_json::to_string(&levels).unwrap();
-        assert_eq!(serde_json::from_str::<Levels>(&text).unwrap(), levels);
     }
 
     #[test]

@@ -160,7 +160,7 @@ pub fn drive<const T: u32>(lane: &mut Lane, goal: &Goal<'_>, latency: &mut Histo
                 *queued -= tally.enter(submitter.submit(), goal);
             }
         }
-        if if On::<T>::EAGER { nothing_completed(&mut cq) } else { slots.taken() - *queued < THRESHOLD } {
+        if if On::<T>::EAGER { is_empty(&mut cq) } else { slots.taken() - *queued < THRESHOLD } {
             sq.sync();
             *queued -= tally.enter(submitter.submit_and_wait(1), goal);
         }
@@ -177,9 +177,9 @@ fn shared(pattern: &Mutex<Pattern>) -> (bool, u64) {
 }
 
 #[inline(always)]
-fn nothing_completed(cq: &mut CompletionQueue<'_>) -> bool {
+fn is_empty(cq: &mut CompletionQueue<'_>) -> bool {
     cq.sync();
-    cq.len() == 0
+    CompletionQueue::is_empty(cq)
 }
 
 /// Level *on* of `fast_path`: the sequential cursor in a register.

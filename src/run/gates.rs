@@ -21,6 +21,9 @@ pub struct Context<'a> {
     pub debug_build: bool,
 }
 
+/// Says why an arm's round is not to be believed.
+type Gate = fn(&Context<'_>, &ArmReport, &[&Slice]) -> Option<String>;
+
 /// Judges one arm of a round: its outcome, and the reason where it is not `completed`.
 pub fn judge(context: &Context<'_>, report: &ArmReport, slices: &[&Slice]) -> (Outcome, String) {
     if let Some(reason) = &report.unsupported {
@@ -29,8 +32,7 @@ pub fn judge(context: &Context<'_>, report: &ArmReport, slices: &[&Slice]) -> (O
     if slices.iter().any(|s| s.overran) {
         return (Outcome::TimedOut, "a slice ran into the hang guard".into());
     }
-    let gates: [fn(&Context<'_>, &ArmReport, &[&Slice]) -> Option<String>; 7] =
-        [release_build, no_errors, all_bytes, labels, buffers_unshared, coverage, no_workers];
+    let gates: [Gate; 7] = [release_build, no_errors, all_bytes, labels, buffers_unshared, coverage, no_workers];
     match gates.iter().find_map(|gate| gate(context, report, slices)) {
         Some(reason) => (Outcome::Invalid, reason),
         None => (Outcome::Completed, String::new()),
@@ -133,7 +135,8 @@ mod tests {
     #[test]
     fn each_gate_closes() {
         let off = Levels::all_off();
-        let cases: [(&str, fn(&mut Slice)); 6] = [
+        type Change = fn(&mut Slice);
+        let cases: [(&str, Change); 6] = [
             ("Input/output error", |s| (s.errors, s.first_error) = (1, -libc::EIO)),
             ("512 bytes moved", |s| (s.errors, s.first_error) = (1, 512)),
             ("instead of", |s| s.bytes -= 1),

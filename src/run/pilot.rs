@@ -16,6 +16,9 @@ const SHARED_CPU_SLICE_TIME: Duration = Duration::from_millis(20);
 /// Blocks of the pilot proper.
 const PILOT_BLOCKS: u32 = 3;
 
+/// A block of so few completions tells little: it refuses only what is too slow by this factor.
+const SHORT_LOOK_MARGIN: u32 = 8;
+
 /// What the pilot fixes for a cell.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fixed {
@@ -52,42 +55,44 @@ pub fn run(
     interrupts: &Interrupts,
 ) -> Result<Fixed, Error> {
     let depth = u64::from(cell.workload.queue_depth);
-    let mut measured = None;
-    // First a short look, so that a device too slow for the plan is found out in one turn and not in twenty.
-    for (blocks, completions) in [(1, depth), (PILOT_BLOCKS, depth * COMPLETIONS_PER_DEPTH)] {
+    let measure = |blocks, completions| {
         let spec = Spec { blocks, completions, ..spec.clone() };
-        let report = child::run(tether, &spec, spec.hang_guard * 4, interrupts)
-            .map_err(|source| Error::Round { cell: cell.name.clone(), source })?;
-        let fixed = derive(cell, &report, round_time, trial_time)?;
-        measured = Some(fixed);
-    }
-    Ok(measured.expect("the pilot has two steps"))
+        child::run(tether, &spec, spec.hang_guard * 4, interrupts)
+            .map_err(|source| Error::Round { cell: cell.name.clone(), source })
+    };
+    // First a short look, so that a device far too slow for the plan is found out in one turn and not in twenty.
+    derive(cell, &measure(1, depth)?, round_time * SHORT_LOOK_MARGIN, trial_time)?;
+    derive(cell, &measure(PILOT_BLOCKS, depth * COMPLETIONS_PER_DEPTH)?, round_time, trial_time)
 }
 
-/// Completions and blocks from the slices of a pilot.
+/// Completions and blocks from the slices of a pilot. Medians: one slice that another process held up must not decide.
 fn derive(cell: &Cell, report: &Report, round_time: Duration, trial_time: TrialTime) -> Result<Fixed, Error> {
-    let jobs = f64::from(cell.workload.jobs);
-    let rates = (0..cell.arms.len()).filter_map(|arm| {
-        let slices = report.slices.iter().filter(|s| s.arm == arm);
-        let (ops, ns) = slices.fold((0, 0), |(o, n), s| (o + s.ops, n + s.duration_ns));
-        (ops > 0).then(|| ops as f64 / ns as f64)
-    });
-    let Some(slowest) = rates.min_by(f64::total_cmp) else {
+    let times: Vec<Option<f64>> = (0..cell.arms.len()).map(|arm| ns_per_completion(report, arm)).collect();
+    let Some(slowest) = times.iter().flatten().copied().max_by(f64::total_cmp) else {
         let reason = report.arms.iter().find_map(|a| a.unsupported.clone()).unwrap_or_else(|| "no request completed".into());
         return Err(Error::NothingRan { cell: cell.name.clone(), reason });
     };
+    let jobs = u64::from(cell.workload.jobs);
     let wanted = trial_time.unwrap_or(slice_time(cell.workload.jobs)).as_nanos() as f64;
-    let least = cell.workload.queue_depth as u64 * COMPLETIONS_PER_DEPTH;
-    let completions = ((slowest * wanted / jobs) as u64).max(least);
-    let (slices, outside) = block_ns(cell, report, completions);
-    let block = Duration::from_nanos(slices as u64);
+    let least = u64::from(cell.workload.queue_depth) * COMPLETIONS_PER_DEPTH;
+    let completions = ((wanted / slowest) as u64 / jobs).max(least);
+    let per_block = cell.arms.iter().zip(&times).filter_map(|(arm, time)| Some((*time)? * f64::from(arm.copies)));
+    let block = Duration::from_nanos((per_block.sum::<f64>() * (completions * jobs) as f64) as u64);
     let blocks = if trial_time.is_some() { 1 } else { (round_time.as_secs_f64() / block.as_secs_f64()) as u32 };
     if blocks == 0 {
-        let count = cell.arms.iter().map(|a| a.copies as usize).sum();
+        let slices = cell.arms.iter().map(|a| a.copies as usize).sum();
         let needed = block.as_secs_f64().ceil() as u64;
-        return Err(Error::TooSlow { cell: cell.name.clone(), slices: count, block, round: round_time, needed });
+        return Err(Error::TooSlow { cell: cell.name.clone(), slices, block, round: round_time, needed });
     }
-    Ok(Fixed { completions, blocks, block_time: Duration::from_nanos((slices + outside) as u64) })
+    Ok(Fixed { completions, blocks, block_time: block + time_outside(report) })
+}
+
+/// Median time per completion of an arm's slices, over all jobs; `None` for an arm that did not run.
+fn ns_per_completion(report: &Report, arm: usize) -> Option<f64> {
+    let slices = report.slices.iter().filter(|s| s.arm == arm && s.ops > 0);
+    let mut times: Vec<f64> = slices.map(|s| s.duration_ns as f64 / s.ops as f64).collect();
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied()
 }
 
 fn slice_time(jobs: u32) -> Duration {
@@ -95,16 +100,9 @@ fn slice_time(jobs: u32) -> Duration {
     if jobs > cpus { SHARED_CPU_SLICE_TIME * jobs.div_ceil(cpus) } else { SLICE_TIME }
 }
 
-/// Expected nanoseconds of one block inside its slices and between them.
-fn block_ns(cell: &Cell, report: &Report, completions: u64) -> (f64, f64) {
-    let blocks = report.slices.last().map_or(1, |s| s.block + 1);
-    let total: u64 = report.slices.iter().map(|s| s.duration_ns).sum();
-    let ops: u64 = report.slices.iter().map(|s| s.ops).sum();
-    let due = completions * u64::from(cell.workload.jobs) * report.slices.len() as u64;
-    let inside = total as f64 * due as f64 / ops.max(1) as f64 / f64::from(blocks);
-    let span = match (report.slices.first(), report.slices.last()) {
-        (Some(first), Some(last)) => last.start_ns + last.duration_ns - first.start_ns,
-        _ => 0,
-    };
-    (inside, span.saturating_sub(total) as f64 / f64::from(blocks))
+/// Time of one block that lies between its slices.
+fn time_outside(report: &Report) -> Duration {
+    let (Some(first), Some(last)) = (report.slices.first(), report.slices.last()) else { return Duration::ZERO };
+    let inside: u64 = report.slices.iter().map(|s| s.duration_ns).sum();
+    Duration::from_nanos((last.start_ns + last.duration_ns - first.start_ns).saturating_sub(inside)) / (last.block + 1)
 }

@@ -60,10 +60,10 @@ pub enum Error {
     Sparse { path: PathBuf, allocated: u64, size: u64 },
     #[error("{path} has {has} bytes, [target] size asks for {wanted}", path = path.display())]
     TooSmall { path: PathBuf, has: u64, wanted: u64 },
-    #[error("bs = {bs} is not a multiple of {logical}, the logical block of {path}", path = path.display())]
-    Misaligned { bs: u32, logical: u32, path: PathBuf },
-    #[error("the span of {span} bytes on {path} holds no block of {bs} bytes; raise [target] size or lower bs", path = path.display())]
-    SpanBelowBlock { span: u64, bs: u32, path: PathBuf },
+    #[error("bs = {bs} is not a multiple of {logical}, the logical block of {label}")]
+    Misaligned { bs: u32, logical: u32, label: String },
+    #[error("the span of {span} bytes on {label} holds no block of {bs} bytes; raise [target] size or lower bs")]
+    SpanBelowBlock { span: u64, bs: u32, label: String },
     #[error(
         "cannot make a loop device: {source}; it needs /dev/loop-control and CAP_SYS_ADMIN: use kind = \"file\" or run as root"
     )]
@@ -114,10 +114,10 @@ impl Target {
     pub fn accepts(&self, workload: &Workload) -> Result<(), Error> {
         let bs = workload.block_size_bytes;
         if !bs.is_multiple_of(self.logical_block_bytes) {
-            return Err(Error::Misaligned { bs, logical: self.logical_block_bytes, path: self.path.clone() });
+            return Err(Error::Misaligned { bs, logical: self.logical_block_bytes, label: self.label.clone() });
         }
         if self.span_bytes < u64::from(bs) {
-            return Err(Error::SpanBelowBlock { span: self.span_bytes, bs, path: self.path.clone() });
+            return Err(Error::SpanBelowBlock { span: self.span_bytes, bs, label: self.label.clone() });
         }
         Ok(())
     }

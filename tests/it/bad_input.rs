@@ -86,7 +86,7 @@ fn depth_above_the_rings_limit() {
 fn span_below_a_block() {
     assert_snapshot!(refused("kind = \"file\"\nsize = \"4k\"", "rw = \"read\"\nbs = \"8k\"\niodepth = 16", ONE_TOGGLE, ""), @"
     exit 2
-    uring-ablate: the span of 4096 bytes on /proc/17404/fd/4 holds no block of 8192 bytes; raise [target] size or lower bs
+    uring-ablate: the span of 4096 bytes on temporary file holds no block of 8192 bytes; raise [target] size or lower bs
     ");
 }
 

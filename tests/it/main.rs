@@ -5,3 +5,4 @@ mod refusals;
 mod resume;
 mod rounds;
 mod support;
+mod tidy;

@@ -53,7 +53,8 @@ fn devices_that_hold_something_are_not_written_to() {
         return skip("devices_that_hold_something_are_not_written_to", "losetup is not permitted");
     };
     let target = format!("kind = \"device\"\npath = \"{}\"", device.0);
-    std::fs::write(&bench.file, experiment(&target, "rw = \"randwrite\"\nbs = \"4k\"\niodepth = 16", ONE_TOGGLE, "")).unwrap();
+    let shallow = "rw = \"randwrite\"\nbs = \"4k\"\niodepth = 4";
+    std::fs::write(&bench.file, experiment(&target, shallow, ONE_TOGGLE, "").replace("250ms", "1s")).unwrap();
     let verdict = |allowed: &[&str]| bench.verdict(&bench.run(&[&["--quiet"], allowed].concat())).replace(&device.0, "DEVICE");
     let allow = ["--allow-destructive", device.0.as_str()];
     assert_snapshot!(verdict(&[]), @"

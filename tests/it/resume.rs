@@ -44,7 +44,7 @@ fn measured(out: &Path) -> Vec<String> {
 
 #[test]
 fn twenty_kills_lose_and_double_nothing() {
-    let bench = Bench::new(&experiment(SMALL_TARGET, READS, ONE_TOGGLE, "").replace("rounds = 6", "rounds = 40"));
+    let bench = Bench::new(&experiment(SMALL_TARGET, READS, ONE_TOGGLE, "").replace("rounds = 6", "rounds = 24"));
     let mut random = uring_ablate::random::Decisions::new(20);
     for turn in 0..20 {
         let mut child = start(&bench, turn > 0 && bench.out().join("manifest.json").exists());
@@ -57,12 +57,12 @@ fn twenty_kills_lose_and_double_nothing() {
     let unique: BTreeSet<String> = measured.iter().cloned().collect();
     assert_eq!(unique.len(), measured.len(), "no trial twice");
     assert_eq!(unique, planned(&bench.out()), "every planned trial, and no other");
-    assert_eq!(rows(&bench.out().join("arms.csv")).len(), 40 * 5);
+    assert_eq!(rows(&bench.out().join("arms.csv")).len(), 24 * 5);
 }
 
 #[test]
 fn ctrl_c_leaves_a_resumable_run() {
-    let bench = Bench::new(&experiment(SMALL_TARGET, READS, ONE_TOGGLE, "").replace("rounds = 6", "rounds = 40"));
+    let bench = Bench::new(&experiment(SMALL_TARGET, READS, ONE_TOGGLE, "").replace("rounds = 6", "rounds = 24"));
     let child = start(&bench, false);
     let deadline = Instant::now() + Duration::from_secs(20);
     while !bench.out().join("plan.csv").exists() && Instant::now() < deadline {
@@ -106,7 +106,8 @@ fn a_killed_run_leaves_no_process_and_no_device() {
 #[test]
 fn what_changed_is_not_resumed() {
     let bench = Bench::small();
-    assert!(bench.run(&["--quiet"]).status.success());
+    let first = bench.run(&["--quiet"]);
+    assert!(first.status.success(), "{}", bench.verdict(&first));
     let again = bench.run(&["--quiet"]);
     assert_snapshot!(bench.verdict(&again), @"
     exit 2

@@ -14,7 +14,7 @@ pub fn ablate() -> Command {
 pub fn experiment(target: &str, workload: &str, design: &str, extra: &str) -> String {
     format!(
         "name = \"test\"\nquestion = \"Does it work?\"\n[target]\n{target}\n[workload]\n{workload}\n[design]\nkind = [\"leave-one-out\"]\n\
-         rounds = 6\nround_time = \"100ms\"\n{design}\n{extra}\n"
+         rounds = 6\nround_time = \"250ms\"\n{design}\n{extra}\n"
     )
 }
 

@@ -1,0 +1,24 @@
+# shellcheck shell=bash
+# Installs what is missing. Sourced by the other scripts; needs root or sudo only when something is missing.
+
+# need COMMAND PACKAGE [COMMAND PACKAGE ...]: installs the Debian package of each command that is not there.
+need() {
+  local missing=()
+  while [ $# -ge 2 ]; do
+    PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || missing+=("$2")
+    shift 2
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  echo "installing with apt-get: ${missing[*]}"
+  local as_root=()
+  [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+  "${as_root[@]}" apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# The compiler is not ours to install: say where it comes from.
+need_rust() {
+  command -v cargo >/dev/null && return 0
+  echo "cargo was not found: install Rust with rustup (https://rustup.rs), then run this again" >&2
+  exit 2
+}

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Runs every check and every test: formatting, clippy, documentation, shell scripts, unit and integration tests on real io_uring and fio.
+# Installs what the tests need (by apt-get, and cargo-nextest by cargo) and says so. As root more tests can run; those that could not are
+# listed at the end.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/packages.sh
+need_rust
+need cc build-essential fio fio shellcheck shellcheck strace strace mkfs.ext4 e2fsprogs mount mount losetup mount setpriv util-linux
+if ! command -v cargo-nextest >/dev/null; then
+  echo "installing with cargo: cargo-nextest"
+  cargo install --locked cargo-nextest
+fi
+
+echo "== formatting"
+cargo fmt --all --check
+echo "== shell scripts"
+shellcheck -x scripts/*.sh .ci/run
+echo "== clippy"
+cargo clippy --release --all-targets --locked -- -D warnings
+echo "== documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items --locked --quiet
+echo "== tests"
+URING_ABLATE_SKIPS=$(mktemp)
+export URING_ABLATE_SKIPS
+trap 'rm -f "$URING_ABLATE_SKIPS"' EXIT
+cargo nextest run --release --locked --no-fail-fast
+if [ -s "$URING_ABLATE_SKIPS" ]; then
+  echo "could not run here:"
+  sed 's/^/  /' "$URING_ABLATE_SKIPS"
+else
+  echo "every test ran"
+fi

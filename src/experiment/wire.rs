@@ -1,0 +1,109 @@
+//! The file as written: serde types that mirror it and refuse unknown keys. What they mean is decided elsewhere.
+
+use super::{Design, FioConfig, Mode};
+use crate::target::Kind;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use toml::Spanned;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wire {
+    pub name: Spanned<String>,
+    pub question: String,
+    #[serde(default)]
+    pub target: WireTarget,
+    pub workload: WireWorkload,
+    pub design: WireDesign,
+    #[serde(default)]
+    pub fixed: BTreeMap<Spanned<String>, Spanned<Scalar>>,
+    #[serde(default)]
+    pub analysis: WireAnalysis,
+    #[serde(default)]
+    pub peers: WirePeers,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct WireTarget {
+    pub kind: Option<Kind>,
+    pub path: Option<PathBuf>,
+    pub size: Option<Spanned<Scalar>>,
+    #[serde(default)]
+    pub allow_iowq: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireWorkload {
+    pub rw: Spanned<List>,
+    pub bs: Spanned<List>,
+    pub iodepth: Spanned<List>,
+    pub numjobs: Option<Spanned<List>>,
+    pub rwmixread: Option<Spanned<List>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireDesign {
+    pub kind: Vec<Design>,
+    pub toggles: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub on: BTreeMap<Spanned<String>, Spanned<Scalar>>,
+    pub mode: Option<Mode>,
+    pub rounds: Option<Spanned<u32>>,
+    pub round_time: Option<Spanned<String>>,
+    pub budget: Option<Spanned<String>>,
+    pub trial_time: Option<Spanned<String>>,
+    pub seed: Option<u64>,
+    #[serde(default)]
+    pub strict: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct WireAnalysis {
+    pub delta: Option<Spanned<String>>,
+    pub alpha: Option<Spanned<f64>>,
+    pub stall: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct WirePeers {
+    #[serde(default)]
+    pub fio: Vec<FioConfig>,
+    pub fio_path: Option<PathBuf>,
+    pub round_time: Option<Spanned<String>>,
+    pub whole_time: Option<Spanned<String>>,
+}
+
+/// A TOML string or integer, as text.
+pub struct Scalar(pub String);
+
+/// One scalar or a list of them.
+pub struct List(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Scalar, D::Error> {
+        scalar_text(toml::Value::deserialize(d)?).map(Scalar)
+    }
+}
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<List, D::Error> {
+        match toml::Value::deserialize(d)? {
+            toml::Value::Array(items) => items.into_iter().map(scalar_text).collect::<Result<_, _>>().map(List),
+            value => scalar_text(value).map(|text| List(vec![text])),
+        }
+    }
+}
+
+fn scalar_text<E: serde::de::Error>(value: toml::Value) -> Result<String, E> {
+    match value {
+        toml::Value::String(text) => Ok(text),
+        toml::Value::Integer(n) => Ok(n.to_string()),
+        other => Err(E::custom(format!("expected a string or an integer, found {}", other.type_str()))),
+    }
+}
