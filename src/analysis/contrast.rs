@@ -1,0 +1,186 @@
+//! Which treatments are compared, and the log ratio of two treatments inside one round.
+
+use super::load::Trial;
+use super::signed_rank::hodges_lehmann;
+use std::collections::BTreeMap;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    Iops,
+    CpuPerOp,
+}
+
+impl Metric {
+    pub const ALL: [Metric; 2] = [Metric::Iops, Metric::CpuPerOp];
+
+    /// As in `effects.csv`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::Iops => "iops",
+            Metric::CpuPerOp => "cpu_total_ns_per_op",
+        }
+    }
+
+    /// +1 where more is better, -1 where less is.
+    pub fn sign(self) -> f64 {
+        if self == Metric::Iops { 1.0 } else { -1.0 }
+    }
+
+    /// Of totals over slices; `None` where something was not measured or nothing happened.
+    fn of(self, slices: &[&Trial]) -> Option<f64> {
+        let ops: f64 = slices.iter().map(|t| t.ops).sum();
+        let value = match self {
+            Metric::Iops => ops / slices.iter().map(|t| t.duration_s).sum::<f64>(),
+            Metric::CpuPerOp => slices.iter().map(|t| t.cpu_total_ns).sum::<Option<f64>>()? / ops,
+        };
+        (value.is_finite() && value > 0.0).then_some(value)
+    }
+}
+
+/// A comparison: `treatment` over `reference`, always with the toggle over without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contrast {
+    pub kind: &'static str,
+    pub toggle: String,
+    pub treatment: String,
+    pub reference: String,
+}
+
+impl Contrast {
+    /// Name for tables: kind and toggle, or the two treatments.
+    pub fn name(&self) -> String {
+        if self.toggle.is_empty() {
+            format!("{}/{}", self.treatment, self.reference)
+        } else {
+            format!("{}:{}", self.kind, self.toggle)
+        }
+    }
+}
+
+/// The contrasts that the treatments at hand allow, in the order of `treatments`.
+pub fn contrasts(treatments: &[String]) -> Vec<Contrast> {
+    let new = |kind, toggle: &str, treatment: &str, reference: &str| Contrast {
+        kind,
+        toggle: toggle.into(),
+        treatment: treatment.into(),
+        reference: reference.into(),
+    };
+    let mut found = vec![new("total", "", "full", "baseline")];
+    let mut below = "baseline".to_string();
+    for name in treatments {
+        match name.split_once(':') {
+            Some(("without", toggle)) => found.push(new("leave-one-out", toggle, "full", name)),
+            Some(("only", toggle)) => found.push(new("add-one-in", toggle, name, "baseline")),
+            Some(("fio", _)) => found.push(new("peer", "", "full", name)),
+            Some(("ladder", step)) => {
+                found.push(new("ladder", step.split_once(':').map_or(step, |(_, t)| t), name, &below));
+                below.clone_from(name);
+            }
+            _ if name == "placebo" => found.push(new("placebo", "", name, "full")),
+            _ if name == "stall" => found.push(new("stall", "", name, "full")),
+            _ => {}
+        }
+    }
+    if below != "baseline" {
+        found.push(new("ladder", "last step", "full", &below));
+    }
+    let known = |name: &String| treatments.contains(name);
+    found.retain(|c| known(&c.treatment) && known(&c.reference));
+    found
+}
+
+/// What one round says of one contrast and metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RoundRatio {
+    /// Log ratio of the totals.
+    pub log: f64,
+    /// Hodges-Lehmann over the blocks of the round: the robust second opinion.
+    pub robust: f64,
+    pub blocks: usize,
+}
+
+/// Compares two treatments inside a round. A slice of the one that stands less often in a block is set against the nearest of the other.
+pub fn in_round(treatment: &[&Trial], reference: &[&Trial], metric: Metric) -> Option<RoundRatio> {
+    let mut pairs: BTreeMap<u32, (Vec<&Trial>, Vec<&Trial>)> = BTreeMap::new();
+    let (x, r) = (by_block(treatment), by_block(reference));
+    for (block, xs) in &x {
+        let Some(rs) = r.get(block) else { continue };
+        let (xs, rs) = if xs.len() <= rs.len() { (xs.clone(), nearest(xs, rs)) } else { (nearest(rs, xs), rs.clone()) };
+        pairs.insert(*block, (xs, rs));
+    }
+    let ratio = |xs: &[&Trial], rs: &[&Trial]| Some((metric.of(xs)? / metric.of(rs)?).ln());
+    let all = |side: fn(&(Vec<&'_ Trial>, Vec<&'_ Trial>)) -> usize| pairs.values().map(side).sum::<usize>();
+    let (mut xs, mut rs) = (Vec::with_capacity(all(|p| p.0.len())), Vec::with_capacity(all(|p| p.1.len())));
+    for (x, r) in pairs.values() {
+        xs.extend(x);
+        rs.extend(r);
+    }
+    let blocks: Vec<f64> = pairs.values().filter_map(|(x, r)| ratio(x, r)).collect();
+    Some(RoundRatio { log: ratio(&xs, &rs)?, robust: hodges_lehmann(&blocks)?, blocks: blocks.len() })
+}
+
+fn by_block<'a>(trials: &[&'a Trial]) -> BTreeMap<u32, Vec<&'a Trial>> {
+    let mut blocks: BTreeMap<u32, Vec<&Trial>> = BTreeMap::new();
+    trials.iter().for_each(|t| blocks.entry(t.block).or_default().push(t));
+    blocks
+}
+
+/// For each of `few` the slice of `many` nearest in the block, the earlier one where two are as near. Where both are as many, all of `many`.
+fn nearest<'a>(few: &[&'a Trial], many: &[&'a Trial]) -> Vec<&'a Trial> {
+    if few.len() == many.len() {
+        return many.to_vec();
+    }
+    few.iter().filter_map(|x| many.iter().min_by_key(|r| (r.position.abs_diff(x.position), r.position)).copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(block: u32, position: u32, duration_s: f64) -> Trial {
+        Trial { round: 1, treatment: 0, block, position, duration_s, ops: 100.0, cpu_total_ns: Some(duration_s * 1e9) }
+    }
+
+    #[test]
+    fn the_nearest_reference_is_taken_and_the_earlier_of_two() {
+        let references =
+            [trial(0, 0, 9.0), trial(0, 5, 2.0), trial(0, 9, 9.0), trial(1, 3, 4.0), trial(1, 5, 9.0), trial(1, 9, 9.0)];
+        let references: Vec<&Trial> = references.iter().collect();
+        let arm = [trial(0, 6, 1.0), trial(1, 4, 2.0)];
+        let arm: Vec<&Trial> = arm.iter().collect();
+        // Nearest are the slices of 2 s and 4 s: totals 3 s against 6 s, twice the rate.
+        let ratio = in_round(&arm, &references, Metric::Iops).unwrap();
+        assert!((ratio.log - 2_f64.ln()).abs() < 1e-12 && ratio.blocks == 2, "{ratio:?}");
+        let turned = in_round(&references, &arm, Metric::Iops).unwrap();
+        assert!((turned.log + 2_f64.ln()).abs() < 1e-12, "the same pairs the other way round");
+        let cpu = in_round(&arm, &references, Metric::CpuPerOp).unwrap();
+        assert!((cpu.log - 0.5_f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_headline_is_the_ratio_of_totals() {
+        let (a, b) = ([trial(0, 0, 1.0), trial(1, 0, 9.0)], [trial(0, 1, 2.0), trial(1, 1, 3.0)]);
+        let ratio = in_round(&a.iter().collect::<Vec<_>>(), &b.iter().collect::<Vec<_>>(), Metric::Iops).unwrap();
+        assert!((ratio.log - 0.5_f64.ln()).abs() < 1e-12, "10 s against 5 s");
+    }
+
+    #[test]
+    fn contrasts_follow_from_the_names() {
+        let names: Vec<String> = ["baseline", "full", "placebo", "without:a", "only:a", "ladder:1:a", "ladder:2:b", "fio:tuned"]
+            .map(String::from)
+            .to_vec();
+        let text: Vec<String> = contrasts(&names).iter().map(|c| format!("{} {}/{}", c.kind, c.treatment, c.reference)).collect();
+        let expected = [
+            "total full/baseline",
+            "placebo placebo/full",
+            "leave-one-out full/without:a",
+            "add-one-in only:a/baseline",
+            "ladder ladder:1:a/baseline",
+            "ladder ladder:2:b/ladder:1:a",
+            "peer full/fio:tuned",
+            "ladder full/ladder:2:b",
+        ];
+        assert_eq!(text, expected);
+    }
+}

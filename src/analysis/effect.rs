@@ -1,0 +1,192 @@
+//! Effects: contrasts over the rounds of a cell, with interval, p and verdict.
+
+use super::contrast::{Contrast, Metric, RoundRatio, contrasts, in_round};
+use super::load::{Data, Trial};
+use super::signed_rank::{detectable, hodges_lehmann, holm, interval, median, p_value};
+use super::verdict::{Evidence, Verdict, decide};
+use std::collections::{BTreeMap, HashMap};
+
+/// What the analysis is told, beside the data.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Practical margin, as a fraction.
+    pub delta: f64,
+    pub alpha: f64,
+    /// Size of the stall control, as a fraction.
+    pub stall: f64,
+}
+
+/// One contrast and metric over all rounds. Ratios are of the metric as it is, not of its logarithm.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Effect {
+    pub contrast: Contrast,
+    pub metric: Metric,
+    pub n_rounds: usize,
+    pub n_blocks: usize,
+    pub ratio: f64,
+    /// `None` where so few rounds give no interval.
+    pub bounds: Option<Bounds>,
+    pub p: f64,
+    /// For the confirmatory family: leave-one-out and add-one-in of the cell's primary metric.
+    pub p_adjusted: Option<f64>,
+    pub verdict: Verdict,
+    /// Smallest effect found with probability .8, as a fraction.
+    pub mde80: Option<f64>,
+    /// The totals and the blocks disagree by more than half an interval: the arms differ in the shape of their noise.
+    pub shape_differs: bool,
+    /// Ratio of each round.
+    pub rounds: Vec<f64>,
+}
+
+/// Interval of a ratio.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    pub lo: f64,
+    pub hi: f64,
+    pub confidence: f64,
+    pub lo90: f64,
+    pub hi90: f64,
+}
+
+/// The effects of one cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CellEffects {
+    pub cell: String,
+    /// Median over rounds of the CPU share of `full`'s thread, in slices.
+    pub thread_cpu_share: Option<f64>,
+    /// The metric that verdicts are drawn from.
+    pub primary: Metric,
+    pub effects: Vec<Effect>,
+}
+
+/// Below this share of CPU time the device, not the loop, sets the throughput.
+const BOUND_BY_TARGET: f64 = 0.95;
+
+impl CellEffects {
+    /// True when throughput says little about the loop.
+    pub fn bound_by_target(&self) -> bool {
+        self.primary == Metric::CpuPerOp
+    }
+
+    /// The effect of a contrast.
+    pub fn find(&self, kind: &str, toggle: &str, metric: Metric) -> Option<&Effect> {
+        self.effects.iter().find(|e| e.contrast.kind == kind && e.contrast.toggle == toggle && e.metric == metric)
+    }
+}
+
+/// Analyses every cell, in order of appearance.
+pub fn analyse(data: &Data, settings: &Settings) -> Vec<CellEffects> {
+    let rounds = by_round(data);
+    cells(data).into_iter().map(|cell| analyse_cell(data, &rounds, cell, settings)).collect()
+}
+
+type RoundTrials<'a> = HashMap<&'a str, Vec<&'a Trial>>;
+
+fn by_round(data: &Data) -> BTreeMap<u32, RoundTrials<'_>> {
+    let mut rounds: BTreeMap<u32, RoundTrials<'_>> = BTreeMap::new();
+    for trial in &data.trials {
+        let name = data.treatments[trial.treatment].as_str();
+        rounds.entry(trial.round).or_default().entry(name).or_default().push(trial);
+    }
+    rounds
+}
+
+/// Names of the cells in order of appearance.
+pub fn cells(data: &Data) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for arm in &data.arms {
+        if !names.contains(&arm.cell.as_str()) {
+            names.push(&arm.cell);
+        }
+    }
+    names
+}
+
+fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, cell: &str, settings: &Settings) -> CellEffects {
+    let (mut treatments, mut numbers): (Vec<String>, Vec<u32>) = (Vec::new(), Vec::new());
+    for arm in data.arms.iter().filter(|a| a.cell == cell) {
+        if !treatments.contains(&arm.treatment) {
+            treatments.push(arm.treatment.clone());
+        }
+        if numbers.last() != Some(&arm.round) {
+            numbers.push(arm.round);
+        }
+    }
+    let share = |a: &&super::load::Arm| a.cell == cell && a.treatment == "full" && a.outcome == "completed" && a.kind != "peers";
+    let shares: Vec<f64> = data.arms.iter().filter(share).filter_map(|a| a.figures.get("thread_cpu_share").copied()).collect();
+    let thread_cpu_share = median(&shares);
+    let primary = if thread_cpu_share.is_some_and(|s| s < BOUND_BY_TARGET) { Metric::CpuPerOp } else { Metric::Iops };
+    let mut effects = Vec::new();
+    for contrast in contrasts(&treatments) {
+        for metric in Metric::ALL {
+            let ratios: Vec<RoundRatio> = numbers
+                .iter()
+                .filter_map(|round| {
+                    let trials = rounds.get(round)?;
+                    in_round(trials.get(contrast.treatment.as_str())?, trials.get(contrast.reference.as_str())?, metric)
+                })
+                .collect();
+            effects.extend(effect(contrast.clone(), metric, &ratios, settings));
+        }
+    }
+    adjust(&mut effects, primary, settings);
+    CellEffects { cell: cell.into(), thread_cpu_share, primary, effects }
+}
+
+fn effect(contrast: Contrast, metric: Metric, ratios: &[RoundRatio], settings: &Settings) -> Option<Effect> {
+    let logs: Vec<f64> = ratios.iter().map(|r| r.log).collect();
+    let point = hodges_lehmann(&logs)?;
+    let robust = hodges_lehmann(&ratios.iter().map(|r| r.robust).collect::<Vec<_>>())?;
+    let (wide, narrow) = (interval(&logs, 1.0 - settings.alpha), interval(&logs, 0.90));
+    let bounds = wide.zip(narrow).map(|(w, n)| Bounds {
+        lo: w.lo.exp(),
+        hi: w.hi.exp(),
+        confidence: w.confidence,
+        lo90: n.lo.exp(),
+        hi90: n.hi.exp(),
+    });
+    Some(Effect {
+        contrast,
+        metric,
+        n_rounds: ratios.len(),
+        n_blocks: ratios.iter().map(|r| r.blocks).sum(),
+        ratio: point.exp(),
+        bounds,
+        p: p_value(&logs),
+        p_adjusted: None,
+        verdict: Verdict::Inconclusive,
+        mde80: detectable(&logs).map(f64::exp_m1).filter(|m| m.is_finite()),
+        shape_differs: wide.is_some_and(|w| (point - robust).abs() > (w.hi - w.lo) / 2.0),
+        rounds: logs.iter().map(|l| l.exp()).collect(),
+    })
+}
+
+/// Adjusts the confirmatory family and draws every verdict.
+fn adjust(effects: &mut [Effect], primary: Metric, settings: &Settings) {
+    let family: Vec<usize> = (0..effects.len())
+        .filter(|i| effects[*i].metric == primary && ["leave-one-out", "add-one-in"].contains(&effects[*i].contrast.kind))
+        .collect();
+    let adjusted = holm(&family.iter().map(|i| effects[*i].p).collect::<Vec<_>>());
+    family.iter().zip(adjusted).for_each(|(i, p)| effects[*i].p_adjusted = Some(p));
+    for effect in effects {
+        if let Some(b) = effect.bounds {
+            let p = effect.p_adjusted.unwrap_or(effect.p);
+            let evidence = Evidence { point: effect.ratio.ln(), p, lo90: b.lo90.ln(), hi90: b.hi90.ln() };
+            effect.verdict = decide(effect.metric, &evidence, settings.alpha, settings.delta);
+        }
+    }
+}
+
+/// Why the placebo says that this run is not to be trusted; `None` when it has nothing against it.
+pub fn placebo_failure(effect: &Effect, settings: &Settings) -> Option<String> {
+    let bounds = effect.bounds?;
+    let outside = bounds.lo90 < 1.0 - settings.delta || bounds.hi90 > 1.0 + settings.delta;
+    let percent = settings.delta * 100.0;
+    match (effect.p < 0.001, outside) {
+        (true, _) => Some(format!("identical code differs (p = {:.4})", effect.p)),
+        (_, true) => {
+            Some(format!("the 90 % interval of identical code, {:.4} to {:.4}, leaves +-{percent} %", bounds.lo90, bounds.hi90))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,227 @@
+//! Reads a run's files into typed rows. Uses only the columns that exist and only the rounds that were finished.
+
+use polars::prelude::{Column, CsvReadOptions, DataFrame, DataType, PlSmallStr, PolarsError, Schema, SerReader};
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file that a report cannot do without, or that is no CSV.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot read {path}: {source}; a report needs trials.csv and arms.csv of a run", path = path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path} is not a table of results: {reason}", path = path.display())]
+    Table { path: PathBuf, reason: String },
+    #[error("{path} has no column {column}", path = path.display())]
+    Column { path: PathBuf, column: &'static str },
+}
+
+/// One slice.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trial {
+    pub round: u32,
+    /// Index into [`Data::treatments`].
+    pub treatment: usize,
+    pub block: u32,
+    pub position: u32,
+    pub duration_s: f64,
+    pub ops: f64,
+    pub cpu_total_ns: Option<f64>,
+}
+
+/// One arm in one round.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Arm {
+    pub round: u32,
+    pub kind: String,
+    pub cell: String,
+    pub treatment: String,
+    pub engine: String,
+    pub outcome: String,
+    pub reason: String,
+    pub target: String,
+    pub block_size_bytes: Option<f64>,
+    /// Numeric columns by name; an empty cell is absent.
+    pub figures: HashMap<&'static str, f64>,
+}
+
+/// One finished round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Round {
+    pub round: u32,
+    pub kind: String,
+    pub wall_s: f64,
+    pub slices_s: f64,
+    pub violations: f64,
+}
+
+/// Everything a report is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Data {
+    /// Sorted by round, block and position; only arms whose outcome is `completed`.
+    pub trials: Vec<Trial>,
+    pub treatments: Vec<String>,
+    pub arms: Vec<Arm>,
+    /// `None` where the run has no rounds.csv.
+    pub rounds: Option<Vec<Round>>,
+    /// Rounds that the plan has, where plan.csv says so.
+    pub planned_rounds: Option<usize>,
+    /// What was left out, in words.
+    pub warnings: Vec<String>,
+}
+
+/// The numeric columns of `arms.csv` that reports show.
+const FIGURES: [&str; 12] = [
+    "duration_s",
+    "ops",
+    "iops",
+    "bandwidth_bytes_per_s",
+    "cpu_total_ns_per_op",
+    "thread_cpu_share",
+    "enters_per_op",
+    "lat_ns_p50",
+    "lat_ns_p99",
+    "lat_ns_p999",
+    "lat_ns_mean",
+    "lat_ns_max",
+];
+
+/// Reads a run's directory.
+pub fn load(dir: &Path) -> Result<Data, Error> {
+    let mut data = Data::default();
+    let rounds = optional(dir, "rounds.csv", &mut data.warnings)?;
+    data.rounds = rounds.map(|table| table.rounds()).transpose()?;
+    data.planned_rounds = optional(dir, "plan.csv", &mut data.warnings)?.map(|t| t.frame.height());
+    let finished: Option<BTreeSet<u32>> = data.rounds.as_ref().map(|rows| rows.iter().map(|r| r.round).collect());
+    let counts = |round: u32| finished.as_ref().is_none_or(|f| f.contains(&round));
+    data.arms = Table::read(dir, "arms.csv", &mut data.warnings)?.arms()?;
+    data.arms.retain(|a| counts(a.round));
+    let completed: BTreeSet<(u32, &str)> =
+        data.arms.iter().filter(|a| a.outcome == "completed").map(|a| (a.round, a.treatment.as_str())).collect();
+    let (mut trials, treatments) = Table::read(dir, "trials.csv", &mut data.warnings)?.trials()?;
+    trials.retain(|t| completed.contains(&(t.round, treatments[t.treatment].as_str())));
+    trials.sort_by_key(|t| (t.round, t.block, t.position));
+    (data.trials, data.treatments) = (trials, treatments);
+    Ok(data)
+}
+
+fn optional(dir: &Path, name: &str, warnings: &mut Vec<String>) -> Result<Option<Table>, Error> {
+    if dir.join(name).exists() { Table::read(dir, name, warnings).map(Some) } else { Ok(None) }
+}
+
+/// One CSV file as polars reads it.
+struct Table {
+    path: PathBuf,
+    frame: DataFrame,
+}
+
+/// Columns that are text; every other is read as a number.
+const TEXT: [&str; 11] =
+    ["cell", "treatment", "kind", "outcome", "reason", "target", "engine", "experiment", "run_id", "started_utc", "setup_order"];
+
+impl Table {
+    fn read(dir: &Path, name: &str, warnings: &mut Vec<String>) -> Result<Table, Error> {
+        let path = dir.join(name);
+        let mut bytes = fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+        if whole < bytes.len() {
+            warnings.push(format!("the last line of {name} was torn and is left out"));
+            bytes.truncate(whole);
+        }
+        let header = String::from_utf8_lossy(bytes.split(|b| *b == b'\n').next().unwrap_or_default()).trim().to_string();
+        let number = |c: &&str| !TEXT.contains(c) && !c.starts_with("req_") && !c.starts_with("eff_") && *c != "rw";
+        let types = header.split(',').map(|c| {
+            let kind = if number(&c) { DataType::Float64 } else { DataType::String };
+            (PlSmallStr::from_str(c), kind)
+        });
+        let schema: Schema = types.collect();
+        let options = CsvReadOptions::default().with_schema_overwrite(Some(Arc::new(schema)));
+        let frame = options.into_reader_with_file_handle(Cursor::new(bytes)).finish();
+        let frame = frame.map_err(|e: PolarsError| Error::Table { path: path.clone(), reason: e.to_string() })?;
+        Ok(Table { path, frame })
+    }
+
+    fn column(&self, name: &'static str) -> Result<&Column, Error> {
+        self.frame.column(name).map_err(|_| Error::Column { path: self.path.clone(), column: name })
+    }
+
+    fn numbers(&self, name: &'static str) -> Result<Vec<Option<f64>>, Error> {
+        let values = self.column(name)?.f64().map_err(|e| Error::Table { path: self.path.clone(), reason: e.to_string() })?;
+        Ok(values.iter().collect())
+    }
+
+    /// A column that may be missing; its cells are then empty.
+    fn maybe_numbers(&self, name: &'static str) -> Result<Vec<Option<f64>>, Error> {
+        if self.frame.column(name).is_err() { Ok(vec![None; self.frame.height()]) } else { self.numbers(name) }
+    }
+
+    fn required(&self, name: &'static str) -> Result<Vec<f64>, Error> {
+        let empty = || Error::Table { path: self.path.clone(), reason: format!("an empty cell in column {name}") };
+        self.numbers(name)?.into_iter().map(|v| v.ok_or_else(empty)).collect()
+    }
+
+    fn texts(&self, name: &'static str) -> Result<Vec<String>, Error> {
+        let values = self.column(name)?.str().map_err(|e| Error::Table { path: self.path.clone(), reason: e.to_string() })?;
+        Ok(values.iter().map(|t| t.unwrap_or_default().to_string()).collect())
+    }
+
+    fn maybe_texts(&self, name: &'static str) -> Result<Vec<String>, Error> {
+        if self.frame.column(name).is_err() { Ok(vec![String::new(); self.frame.height()]) } else { self.texts(name) }
+    }
+
+    fn trials(&self) -> Result<(Vec<Trial>, Vec<String>), Error> {
+        let (rounds, blocks, positions) = (self.required("round")?, self.required("block")?, self.required("position")?);
+        let (durations, ops, cpu) = (self.required("duration_s")?, self.required("ops")?, self.maybe_numbers("cpu_total_ns")?);
+        let (mut names, mut index) = (Vec::new(), HashMap::new());
+        let trials = self.texts("treatment")?.into_iter().enumerate().map(|(i, name)| {
+            let treatment = *index.entry(name).or_insert_with_key(|name| {
+                names.push(name.clone());
+                names.len() - 1
+            });
+            let (round, block, position) = (rounds[i] as u32, blocks[i] as u32, positions[i] as u32);
+            Trial { round, treatment, block, position, duration_s: durations[i], ops: ops[i], cpu_total_ns: cpu[i] }
+        });
+        let trials = trials.collect();
+        Ok((trials, names))
+    }
+
+    fn arms(&self) -> Result<Vec<Arm>, Error> {
+        let rounds = self.required("round")?;
+        let text = ["cell", "treatment", "outcome"].map(|c| self.texts(c));
+        let [cells, treatments, outcomes] = text;
+        let [kinds, engines, reasons, targets] = ["kind", "engine", "reason", "target"].map(|c| self.maybe_texts(c));
+        let (cells, treatments, outcomes, kinds, engines, reasons, targets) =
+            (cells?, treatments?, outcomes?, kinds?, engines?, reasons?, targets?);
+        let sizes = self.maybe_numbers("block_size_bytes")?;
+        let figures: Vec<(&'static str, Vec<Option<f64>>)> =
+            FIGURES.into_iter().map(|name| Ok((name, self.maybe_numbers(name)?))).collect::<Result<_, Error>>()?;
+        let arm = |i: usize| Arm {
+            round: rounds[i] as u32,
+            kind: kinds[i].clone(),
+            cell: cells[i].clone(),
+            treatment: treatments[i].clone(),
+            engine: engines[i].clone(),
+            outcome: outcomes[i].clone(),
+            reason: reasons[i].clone(),
+            target: targets[i].clone(),
+            block_size_bytes: sizes[i],
+            figures: figures.iter().filter_map(|(name, column)| Some((*name, column[i]?))).collect(),
+        };
+        Ok((0..rounds.len()).map(arm).collect())
+    }
+
+    fn rounds(&self) -> Result<Vec<Round>, Error> {
+        let (rounds, kinds, wall) = (self.required("round")?, self.texts("kind")?, self.required("wall_s")?);
+        let (slices, violations) = (self.required("slices_s")?, self.maybe_numbers("violations")?);
+        let round = |i: usize| Round {
+            round: rounds[i] as u32,
+            kind: kinds[i].clone(),
+            wall_s: wall[i],
+            slices_s: slices[i],
+            violations: violations[i].unwrap_or(0.0),
+        };
+        Ok((0..rounds.len()).map(round).collect())
+    }
+}

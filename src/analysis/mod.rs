@@ -1,0 +1,8 @@
+//! From the rows of a run to effects with intervals. The only door to polars; the maths is on plain slices. Measures and prints nothing.
+
+pub mod carry;
+pub mod contrast;
+pub mod effect;
+pub mod load;
+pub mod signed_rank;
+pub mod verdict;

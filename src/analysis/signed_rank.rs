@@ -1,0 +1,249 @@
+//! The one-sample inference of this project: Hodges-Lehmann with the exact signed-rank interval and p.
+//!
+//! The differences are of rounds whose arms ran in random order, so each has a random sign under the null whatever the noise looks like. The
+//! interval inverts the test: p < alpha exactly where it excludes 0 (no ties). Hollander, Wolfe and Chicken, Nonparametric Statistical
+//! Methods, chapter 3.
+
+/// Above this many differences the exact distribution gives way to its normal approximation.
+const EXACT_MAX: usize = 60;
+
+/// A point with its interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    pub lo: f64,
+    pub hi: f64,
+    /// Confidence that the interval really has; at least what was asked for.
+    pub confidence: f64,
+}
+
+fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+/// The averages of all pairs, each value paired with itself too, ascending.
+fn walsh_averages(d: &[f64]) -> Vec<f64> {
+    sorted(d.iter().enumerate().flat_map(|(i, a)| d[i..].iter().map(move |b| (a + b) / 2.0)).collect())
+}
+
+/// The middle of sorted values; `None` when there are none.
+pub fn median_of_sorted(values: &[f64]) -> Option<f64> {
+    let n = values.len();
+    (n > 0).then(|| (values[(n - 1) / 2] + values[n / 2]) / 2.0)
+}
+
+/// The median; `None` of nothing.
+pub fn median(values: &[f64]) -> Option<f64> {
+    median_of_sorted(&sorted(values.to_vec()))
+}
+
+/// The Hodges-Lehmann estimate: the median of the Walsh averages.
+pub fn hodges_lehmann(d: &[f64]) -> Option<f64> {
+    median_of_sorted(&walsh_averages(d))
+}
+
+/// Probabilities of each sum of a random subset of `weights`.
+fn subset_sums(weights: &[usize]) -> Vec<f64> {
+    let mut probability = vec![0.0; weights.iter().sum::<usize>() + 1];
+    probability[0] = 1.0;
+    let mut reached = 0;
+    for &weight in weights {
+        reached += weight;
+        for sum in (0..=reached).rev() {
+            let with = if sum >= weight { probability[sum - weight] } else { 0.0 };
+            probability[sum] = (probability[sum] + with) / 2.0;
+        }
+    }
+    probability
+}
+
+/// The exact interval of at least `confidence`, or `None` when so few differences cannot give one.
+pub fn interval(d: &[f64], confidence: f64) -> Option<Interval> {
+    let n = d.len();
+    let walsh = walsh_averages(d);
+    let tail = (1.0 - confidence) / 2.0;
+    // `below` order statistics are cut off at each end; `reached` is the chance that the truth lies beyond either.
+    let (below, reached) = if n <= EXACT_MAX { exact_cut(n, tail)? } else { normal_cut(n, tail) };
+    Some(Interval { lo: walsh[below], hi: walsh[walsh.len() - 1 - below], confidence: 1.0 - 2.0 * reached })
+}
+
+/// The largest count whose lower tail stays within `tail`, as (count - 1 in R's terms, its probability).
+fn exact_cut(n: usize, tail: f64) -> Option<(usize, f64)> {
+    let weights: Vec<usize> = (1..=n).collect();
+    let mut cumulative = 0.0;
+    let mut best = None;
+    for (sum, p) in subset_sums(&weights).into_iter().enumerate() {
+        cumulative += p;
+        if cumulative > tail {
+            break;
+        }
+        best = Some((sum, cumulative));
+    }
+    best
+}
+
+fn normal_cut(n: usize, tail: f64) -> (usize, f64) {
+    let (mean, sd) = moments(n);
+    let z = normal_quantile(tail);
+    (((mean + z * sd).floor().max(0.0)) as usize, tail)
+}
+
+fn moments(n: usize) -> (f64, f64) {
+    let n = n as f64;
+    (n * (n + 1.0) / 4.0, (n * (n + 1.0) * (2.0 * n + 1.0) / 24.0).sqrt())
+}
+
+fn normal_quantile(p: f64) -> f64 {
+    use statrs::distribution::{ContinuousCDF, Normal};
+    Normal::standard().inverse_cdf(p)
+}
+
+/// Two-sided p of "the differences are symmetric about 0". Zeros are left out, ties share their middle rank; both are exact, by the
+/// distribution over doubled ranks. 1 when nothing but zeros is left.
+pub fn p_value(d: &[f64]) -> f64 {
+    let mut nonzero: Vec<f64> = d.iter().copied().filter(|v| *v != 0.0).collect();
+    nonzero.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
+    let n = nonzero.len();
+    if n == 0 {
+        return 1.0;
+    }
+    let ranks = doubled_midranks(&nonzero);
+    let positive: usize = nonzero.iter().zip(&ranks).filter(|(v, _)| **v > 0.0).map(|(_, r)| r).sum();
+    if n > EXACT_MAX {
+        use statrs::distribution::{ContinuousCDF, Normal};
+        let sd = (ranks.iter().map(|r| (*r as f64).powi(2)).sum::<f64>() / 4.0).sqrt();
+        let mean = ranks.iter().sum::<usize>() as f64 / 2.0;
+        // One unit of the doubled sum is half a rank: the usual continuity correction.
+        let z = ((positive as f64 - mean).abs() - 1.0).max(0.0) / sd;
+        return 2.0 * Normal::standard().sf(z);
+    }
+    let distribution = subset_sums(&ranks);
+    let below: f64 = distribution[..=positive].iter().sum();
+    let above: f64 = distribution[positive..].iter().sum();
+    (2.0 * below.min(above)).min(1.0)
+}
+
+/// Twice the rank of each value by size, ties sharing their middle.
+fn doubled_midranks(by_size: &[f64]) -> Vec<usize> {
+    let mut ranks = Vec::with_capacity(by_size.len());
+    while ranks.len() < by_size.len() {
+        let first = ranks.len();
+        let tied = by_size[first..].iter().take_while(|v| v.abs() == by_size[first].abs()).count();
+        // Ranks first+1 ..= first+tied; twice their mean.
+        ranks.extend(std::iter::repeat_n(2 * first + tied + 1, tied));
+    }
+    ranks
+}
+
+/// Adjusts p values for a family by Holm's step-down.
+pub fn holm(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
+    let mut adjusted = vec![0.0; p.len()];
+    let mut running: f64 = 0.0;
+    for (i, &index) in order.iter().enumerate() {
+        running = running.max((p[index] * (p.len() - i) as f64).min(1.0));
+        adjusted[index] = running;
+    }
+    adjusted
+}
+
+/// The effect that would be found with probability .8 at level .05: (t.975 + t.8) s / sqrt(n).
+pub fn detectable(d: &[f64]) -> Option<f64> {
+    use statrs::distribution::{ContinuousCDF, StudentsT};
+    let n = d.len() as f64;
+    let t = StudentsT::new(0.0, 1.0, n - 1.0).ok()?;
+    let mean = d.iter().sum::<f64>() / n;
+    let sd = (d.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+    Some((t.inverse_cdf(0.975) + t.inverse_cdf(0.8)) * sd / n.sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Golden values of R 4.2 wilcox.test(conf.int = TRUE, exact = TRUE) and p.adjust.
+    const D: [f64; 12] = [0.0123, -0.0041, 0.0210, 0.0087, 0.0154, -0.0012, 0.0301, 0.0066, 0.0049, 0.0178, -0.0093, 0.0115];
+    const DARWIN: [f64; 15] = [49., -67., 8., 16., 6., 23., 28., 41., 14., 29., 56., 24., 75., 60., -48.];
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-9
+    }
+
+    #[test]
+    fn golden_values() {
+        assert!(close(p_value(&D), 0.01611328125) && close(hodges_lehmann(&D).unwrap(), 0.009675));
+        let (ci, ci90) = (interval(&D, 0.95).unwrap(), interval(&D, 0.90).unwrap());
+        assert!(close(ci.lo, 0.00185) && close(ci.hi, 0.01665), "{ci:?}");
+        assert!(close(ci90.lo, 0.00370) && close(ci90.hi, 0.01505), "{ci90:?}");
+        assert!((ci.confidence - 0.958).abs() < 5e-4);
+        assert!(close(p_value(&DARWIN), 0.041259765625) && close(hodges_lehmann(&DARWIN).unwrap(), 25.0));
+        let ci = interval(&DARWIN, 0.95).unwrap();
+        assert!(close(ci.lo, 4.0) && close(ci.hi, 41.5), "{ci:?}");
+    }
+
+    #[test]
+    fn the_cut_is_rs_qsignrank() {
+        let k: Vec<usize> = (6..=12).map(|n| exact_cut(n, 0.025).unwrap().0 + 1).collect();
+        assert_eq!(k, [1, 3, 4, 6, 9, 11, 14]);
+        assert_eq!(interval(&D[..5], 0.95), None, "five rounds cannot give 95 %");
+        assert!((interval(&D[..6], 0.95).unwrap().confidence - 0.969).abs() < 5e-4);
+    }
+
+    #[test]
+    fn holm_is_rs() {
+        let p = [0.001, 0.008, 0.039, 0.041, 0.042, 0.06, 0.074, 0.205, 0.212, 0.216];
+        let expected = [0.01, 0.072, 0.312, 0.312, 0.312, 0.312, 0.312, 0.615, 0.615, 0.615];
+        assert!(holm(&p).iter().zip(expected).all(|(a, b)| close(*a, b)), "{:?}", holm(&p));
+    }
+
+    #[test]
+    fn detectable_effect_is_the_t_formula() {
+        // s = .0110997235838 (R sd), qt(.975, 11) = 2.20098516009, qt(.8, 11) = .875529978
+        let expected = (2.20098516009 + 0.875529978) * 0.0110997235838 / 12_f64.sqrt();
+        assert!((detectable(&D).unwrap() - expected).abs() < 1e-8);
+        assert_eq!(detectable(&[0.1]), None);
+    }
+
+    fn enumerated(d: &[f64]) -> f64 {
+        let nonzero: Vec<f64> = sorted_by_size(d.iter().copied().filter(|v| *v != 0.0).collect());
+        let ranks = doubled_midranks(&nonzero);
+        let observed: usize = nonzero.iter().zip(&ranks).filter(|(v, _)| **v > 0.0).map(|(_, r)| r).sum();
+        let sums = (0..1_u32 << ranks.len())
+            .map(|bits| ranks.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1).map(|(_, r)| r).sum());
+        let (mut below, mut above) = (0, 0);
+        sums.for_each(|s: usize| {
+            below += u32::from(s <= observed);
+            above += u32::from(s >= observed);
+        });
+        (2.0 * f64::from(below.min(above)) / f64::from(1_u32 << ranks.len())).min(1.0)
+    }
+
+    fn sorted_by_size(mut v: Vec<f64>) -> Vec<f64> {
+        v.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
+        v
+    }
+
+    proptest! {
+        #[test]
+        fn p_is_the_share_of_sign_flips(d in proptest::collection::vec(-3_i8..=3, 1..10)) {
+            let d: Vec<f64> = d.into_iter().map(f64::from).collect();
+            prop_assert!(close(p_value(&d), enumerated(&d)));
+        }
+
+        #[test]
+        fn p_below_alpha_is_an_interval_without_zero(d in proptest::collection::vec(-1.0_f64..1.5, 6..30)) {
+            let ci = interval(&d, 0.95).unwrap();
+            prop_assert_eq!(p_value(&d) <= 1.0 - ci.confidence + 1e-12, ci.lo > 0.0 || ci.hi < 0.0);
+        }
+
+        #[test]
+        fn signs_and_scale_carry_through(d in proptest::collection::vec(-1.0_f64..1.0, 6..20), scale in 0.1_f64..10.0) {
+            let turned: Vec<f64> = d.iter().map(|v| -v * scale).collect();
+            let (a, b) = (interval(&d, 0.95).unwrap(), interval(&turned, 0.95).unwrap());
+            prop_assert!(close(a.lo * scale, -b.hi) && close(a.hi * scale, -b.lo) && close(p_value(&d), p_value(&turned)));
+            prop_assert!(close(hodges_lehmann(&d).unwrap() * scale, -hodges_lehmann(&turned).unwrap()));
+        }
+    }
+}
