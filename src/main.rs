@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     let outcome = match &cli.verb {
         Verb::Run(args) => command::run(args, cli.quiet),
         Verb::Plan(args) => command::plan(args),
-        Verb::Report(_) => Ok(Exit::Ok),
+        Verb::Report(args) => command::report(args, cli.quiet),
         Verb::Toggles => command::toggles(),
         hidden => return as_child(hidden),
     };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub enum Error {
     #[error("cannot read {path}: {source}; a report needs trials.csv and arms.csv of a run", path = path.display())]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path} is not a table of results: {reason}", path = path.display())]
+    #[error("{path} cannot be read: {reason}", path = path.display())]
     Table { path: PathBuf, reason: String },
     #[error("{path} has no column {column}", path = path.display())]
     Column { path: PathBuf, column: &'static str },

@@ -4,5 +4,8 @@ pub mod carry;
 pub mod contrast;
 pub mod effect;
 pub mod load;
+pub mod model;
 pub mod signed_rank;
 pub mod verdict;
+
+pub use model::Model;

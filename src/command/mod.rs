@@ -2,10 +2,12 @@
 
 mod plan;
 mod progress;
+mod report;
 mod run;
 mod toggles;
 
 pub use plan::plan;
+pub use report::report;
 pub use run::run;
 pub use toggles::toggles;
 
@@ -65,5 +67,11 @@ impl From<crate::run::Error> for Failure {
             E::Pilot(_) | E::Failing(_) | E::Process(_) => Exit::Environment,
         };
         failure(exit)(&error)
+    }
+}
+
+impl From<crate::report::Error> for Failure {
+    fn from(error: crate::report::Error) -> Failure {
+        failure(Exit::Usage)(&error)
     }
 }

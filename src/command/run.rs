@@ -36,7 +36,7 @@ pub fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Failure> {
         progress: &bar,
     };
     run::run(&job)?;
-    Ok(Exit::Ok)
+    super::report::show(&place.results, &place.plots, quiet)
 }
 
 /// Opens or makes the target and checks every workload against it, writes included.

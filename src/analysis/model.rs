@@ -1,0 +1,57 @@
+//! A run as tables and charts see it: its data, its effects, and what its manifest tells.
+
+use super::carry::{Carry, carry};
+use super::effect::{CellEffects, Settings, analyse};
+use super::load::{self, Data, Error};
+use crate::run::manifest::Manifest;
+use std::path::Path;
+use std::{fs, io};
+
+/// Settings where a run has no manifest to tell them.
+const DEFAULTS: Settings = Settings { delta: 0.02, alpha: 0.05, stall: 0.02 };
+
+/// Everything that tables and charts are made of.
+pub struct Model {
+    pub data: Data,
+    pub cells: Vec<CellEffects>,
+    pub carry: Vec<Carry>,
+    pub settings: Settings,
+    /// `None` where the run has no manifest; what it would say is left out.
+    pub manifest: Option<Manifest>,
+}
+
+impl Model {
+    /// Reads a run and analyses it.
+    pub fn load(results: &Path) -> Result<Model, Error> {
+        let data = load::load(results)?;
+        let manifest = manifest(&results.join("manifest.json"))?;
+        let settings = manifest.as_ref().map_or(DEFAULTS, |m| Settings {
+            delta: m.experiment.delta,
+            alpha: m.experiment.alpha,
+            stall: m.experiment.stall,
+        });
+        Ok(Model { cells: analyse(&data, &settings), carry: carry(&data), data, settings, manifest })
+    }
+
+    /// Where and how this was measured, for the foot of charts.
+    pub fn provenance(&self) -> String {
+        self.manifest.as_ref().map_or_else(String::new, |m| {
+            let e = &m.environment;
+            format!("{} ({} CPUs), {}, uring-ablate {}; {}", e.cpu, e.cpus, e.kernel, e.version, m.command)
+        })
+    }
+
+    /// Short name of the target.
+    pub fn target(&self) -> &str {
+        self.data.arms.first().map_or("", |a| a.target.as_str())
+    }
+}
+
+fn manifest(path: &Path) -> Result<Option<Manifest>, Error> {
+    let fail = |reason: String| Error::Table { path: path.into(), reason };
+    match fs::read_to_string(path) {
+        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|e| fail(e.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(fail(error.to_string())),
+    }
+}

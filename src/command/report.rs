@@ -1,0 +1,28 @@
+//! `uring-ablate report`: tables and charts from the files of a run.
+
+use super::Failure;
+use crate::cli::ReportArgs;
+use crate::exit::Exit;
+use crate::report;
+use std::path::Path;
+
+/// Reports on a run.
+pub fn report(args: &ReportArgs, quiet: bool) -> Result<Exit, Failure> {
+    let plots = args.plots.clone().unwrap_or_else(|| args.results.join("plots"));
+    show(&args.results, &plots, quiet)
+}
+
+/// Writes the report and prints the tables and where everything lies.
+pub fn show(results: &Path, plots: &Path, quiet: bool) -> Result<Exit, Failure> {
+    let summary = report::write(results, plots)?;
+    if !quiet {
+        println!("{}", summary.text);
+        println!("report: {}", summary.report.display());
+        summary
+            .charts
+            .iter()
+            .filter(|c| c.extension().is_some_and(|e| e == "png"))
+            .for_each(|c| println!("chart:  {}", c.display()));
+    }
+    Ok(Exit::Ok)
+}

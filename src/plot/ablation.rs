@@ -1,0 +1,137 @@
+//! The ablation chart: for each toggle its effect with all others on and with all others off, in throughput and in CPU per operation.
+
+use super::style::{Area, BAND, BLUE, Chart, Drawn, GREY, INK, LIGHT, ORANGE, at, bold, frame, text};
+use crate::analysis::Model;
+use crate::analysis::contrast::Metric;
+use crate::analysis::effect::{CellEffects, Effect};
+use plotters::prelude::*;
+use plotters::style::text_anchor::HPos;
+
+const WIDTH: u32 = 1200;
+const ROW: i32 = 52;
+const TOP: i32 = 132;
+const BOTTOM: i32 = 118;
+const LABELS: i32 = 190;
+const GAP: i32 = 40;
+
+/// The chart of one cell.
+pub struct Ablation<'a> {
+    cell: &'a CellEffects,
+    toggles: Vec<&'a str>,
+    delta: f64,
+    subtitle: String,
+    foot: String,
+}
+
+impl<'a> Ablation<'a> {
+    /// The toggles of a cell, in the order in which its effects name them.
+    pub fn new(model: &Model, cell: &'a CellEffects) -> Ablation<'a> {
+        let mut toggles: Vec<&str> = Vec::new();
+        for effect in cell.effects.iter().filter(|e| ["leave-one-out", "add-one-in"].contains(&e.contrast.kind)) {
+            if !toggles.contains(&effect.contrast.toggle.as_str()) {
+                toggles.push(&effect.contrast.toggle);
+            }
+        }
+        let bound = if cell.bound_by_target() { "; bound by the target: CPU per operation is what counts" } else { "" };
+        let rounds = cell.effects.first().map_or(0, |e| e.n_rounds);
+        let subtitle = format!("{}, {rounds} rounds; dots are rounds, bars 95 % intervals{bound}", model.target());
+        Ablation { cell, toggles, delta: model.settings.delta, subtitle, foot: model.provenance() }
+    }
+
+    fn effects(&self, metric: Metric) -> impl Iterator<Item = (usize, bool, &Effect)> {
+        self.toggles.iter().enumerate().flat_map(move |(row, toggle)| {
+            let kinds = [("leave-one-out", true), ("add-one-in", false)];
+            kinds.into_iter().filter_map(move |(kind, loo)| Some((row, loo, self.cell.find(kind, toggle, metric)?)))
+        })
+    }
+
+    /// The range of ratios a panel shows: every round, every interval and the margin, with air.
+    fn range(&self, metric: Metric) -> (f64, f64) {
+        let shown = self
+            .effects(metric)
+            .flat_map(|(_, _, e)| e.rounds.iter().copied().chain(e.bounds.into_iter().flat_map(|b| [b.lo, b.hi])));
+        let start = (1.0 - self.delta, 1.0 + self.delta);
+        let (lo, hi) = shown.fold(start, |(lo, hi), ratio| (lo.min(ratio), hi.max(ratio)));
+        let air = (hi - lo) * 0.08;
+        (lo - air, hi + air)
+    }
+
+    fn panel<DB: DrawingBackend>(&self, area: &Area<DB>, metric: Metric, left: i32, width: i32) -> Drawn<DB> {
+        let (lo, hi) = self.range(metric);
+        let x = |ratio: f64| left + ((ratio - lo) / (hi - lo) * f64::from(width)) as i32;
+        let bottom = TOP + ROW * self.toggles.len() as i32;
+        area.draw(&Rectangle::new([(x(1.0 - self.delta), TOP), (x(1.0 + self.delta), bottom)], BAND.filled()))?;
+        for tick in ticks(lo, hi) {
+            area.draw(&PathElement::new(vec![(x(tick), TOP), (x(tick), bottom)], LIGHT))?;
+            area.draw(&Text::new(format!("{tick:.2}"), (x(tick), bottom + 14), at(text(12, &INK), HPos::Center)))?;
+        }
+        area.draw(&PathElement::new(vec![(x(1.0), TOP), (x(1.0), bottom)], INK))?;
+        let (title, better) = match metric {
+            Metric::Iops => ("IOPS", "right is better"),
+            Metric::CpuPerOp => ("CPU time per operation", "left is better"),
+        };
+        area.draw(&Text::new(format!("{title}: {better}"), (left, TOP - 16), bold(14)))?;
+        let axis = "ratio: with the toggle / without it";
+        area.draw(&Text::new(axis, (left + width / 2, bottom + 36), at(text(13, &INK), HPos::Center)))?;
+        for (row, loo, effect) in self.effects(metric) {
+            let y = TOP + ROW * row as i32 + if loo { 17 } else { 35 };
+            mark(area, effect, loo, y, &x)?;
+        }
+        Ok(())
+    }
+}
+
+/// One effect: rounds as faint dots, the interval as a bar, the estimate as a circle or square.
+fn mark<DB: DrawingBackend>(area: &Area<DB>, effect: &Effect, loo: bool, y: i32, x: &dyn Fn(f64) -> i32) -> Drawn<DB> {
+    let colour = if loo { BLUE } else { ORANGE };
+    for round in &effect.rounds {
+        area.draw(&Circle::new((x(*round), y), 2, colour.mix(0.3).filled()))?;
+    }
+    if let Some(bounds) = effect.bounds {
+        area.draw(&PathElement::new(vec![(x(bounds.lo), y), (x(bounds.hi), y)], colour.stroke_width(3)))?;
+    }
+    let centre = x(effect.ratio);
+    if loo {
+        area.draw(&Circle::new((centre, y), 5, colour.filled()))
+    } else {
+        area.draw(&Rectangle::new([(centre - 4, y - 4), (centre + 4, y + 4)], colour.filled()))
+    }
+}
+
+/// Round numbers between two ratios, about six of them.
+fn ticks(lo: f64, hi: f64) -> Vec<f64> {
+    let step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0].into_iter().find(|s| (hi - lo) / s <= 7.0).unwrap_or(10.0);
+    let first = (lo / step).ceil() as i64;
+    (first..).map(|i| i as f64 * step).take_while(|t| *t <= hi).collect()
+}
+
+impl Chart for Ablation<'_> {
+    fn size(&self) -> (u32, u32) {
+        (WIDTH, (TOP + ROW * self.toggles.len().max(2) as i32 + BOTTOM) as u32)
+    }
+
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>) -> Drawn<DB> {
+        let title = format!("What each toggle is worth: {}", self.cell.cell);
+        frame(area, &title, &self.subtitle, &self.foot)?;
+        if self.toggles.is_empty() {
+            let words = "This run has neither leave-one-out nor add-one-in arms that completed.";
+            return area.draw(&Text::new(words, (20, TOP), text(16, &INK)));
+        }
+        for (row, toggle) in self.toggles.iter().enumerate() {
+            let top = TOP + ROW * row as i32;
+            area.draw(&PathElement::new(vec![(20, top), (WIDTH as i32 - 20, top)], LIGHT))?;
+            area.draw(&Text::new((*toggle).to_string(), (20, top + ROW / 2), text(15, &INK)))?;
+        }
+        let width = (WIDTH as i32 - LABELS - GAP - 40) / 2;
+        self.panel(area, Metric::Iops, LABELS, width)?;
+        self.panel(area, Metric::CpuPerOp, LABELS + width + GAP, width)?;
+        let y = 86;
+        area.draw(&Circle::new((LABELS + 6, y), 5, BLUE.filled()))?;
+        area.draw(&Text::new("leave-one-out: all others on", (LABELS + 18, y), text(13, &INK)))?;
+        area.draw(&Rectangle::new([(LABELS + 252, y - 4), (LABELS + 260, y + 4)], ORANGE.filled()))?;
+        area.draw(&Text::new("add-one-in: all others off", (LABELS + 268, y), text(13, &INK)))?;
+        area.draw(&Rectangle::new([(LABELS + 490, y - 6), (LABELS + 510, y + 6)], BAND.filled()))?;
+        let margin = format!("within \u{b1}{} %: negligible", self.delta * 100.0);
+        area.draw(&Text::new(margin, (LABELS + 518, y), text(13, &GREY)))
+    }
+}

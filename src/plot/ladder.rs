@@ -1,0 +1,210 @@
+//! The ladder: from baseline to full, one toggle at a time, with fio's levels as lines.
+
+use super::style::{Area, BLUE, Chart, Drawn, GREEN, GREY, INK, LIGHT, ORANGE, at, bold, frame, text};
+use crate::analysis::Model;
+use crate::analysis::effect::CellEffects;
+use crate::analysis::load::Arm;
+use crate::analysis::signed_rank::{Interval, hodges_lehmann, interval};
+use plotters::prelude::*;
+use plotters::style::text_anchor::HPos;
+
+const WIDTH: u32 = 1200;
+const PANEL: i32 = 300;
+const TOP: i32 = 96;
+const LEFT: i32 = 90;
+const RIGHT: i32 = 190;
+const BETWEEN: i32 = 130;
+const BOTTOM: i32 = 130;
+/// Labels of lines keep this distance.
+const LINE_PITCH: i32 = 17;
+
+/// A level with its interval over rounds.
+struct Level {
+    name: String,
+    value: f64,
+    bounds: Option<Interval>,
+}
+
+struct Panel {
+    title: String,
+    steps: Vec<Level>,
+    lines: Vec<Level>,
+}
+
+/// The chart of one cell.
+pub struct Ladder {
+    title: String,
+    subtitle: String,
+    foot: String,
+    panels: Vec<Panel>,
+}
+
+impl Ladder {
+    /// Levels of the ladder's arms in slices, and of fio as a process arm.
+    pub fn new(model: &Model, cell: &CellEffects) -> Ladder {
+        let arms: Vec<&Arm> = model.data.arms.iter().filter(|a| a.cell == cell.cell && a.outcome == "completed").collect();
+        let large = arms.first().and_then(|a| a.block_size_bytes).is_some_and(|b| b >= 65_536.0);
+        let (name, unit, title) = if large { ("bandwidth_bytes_per_s", 1e9, "GB/s") } else { ("iops", 1e3, "thousand IOPS") };
+        let panel = |title: &str, figure: &'static str, unit: f64| Panel {
+            title: title.into(),
+            steps: steps(&arms, figure, unit),
+            lines: lines(&arms, figure, unit),
+        };
+        Ladder {
+            title: format!("From baseline to full: {}", cell.cell),
+            subtitle: format!(
+                "{}; points with 95 % intervals over rounds: our arms in slices; lines: fio as a process, counted by the kernel",
+                model.target()
+            ),
+            foot: model.provenance(),
+            panels: vec![
+                panel(&format!("Throughput, {title}: higher is better"), name, unit),
+                panel("CPU time per operation, \u{b5}s: lower is better", "cpu_total_ns_per_op", 1e3),
+            ],
+        }
+    }
+}
+
+/// Estimate and interval over rounds of a treatment's figure, by the same inference as effects, on logarithms.
+fn level(arms: &[&Arm], treatment: &str, kinds: &[&str], figure: &str, unit: f64) -> Option<Level> {
+    let of = arms.iter().filter(|a| a.treatment == treatment && kinds.contains(&a.kind.as_str()));
+    let logs: Vec<f64> = of.filter_map(|a| Some(a.figures.get(figure)?.ln() - unit.ln())).filter(|v| v.is_finite()).collect();
+    let bounds = interval(&logs, 0.95).map(|b| Interval { lo: b.lo.exp(), hi: b.hi.exp(), confidence: b.confidence });
+    Some(Level { name: treatment.into(), value: hodges_lehmann(&logs)?.exp(), bounds })
+}
+
+fn steps(arms: &[&Arm], figure: &str, unit: f64) -> Vec<Level> {
+    let mut names = vec!["baseline"];
+    for arm in arms {
+        if arm.treatment.starts_with("ladder:") && !names.contains(&arm.treatment.as_str()) {
+            names.push(&arm.treatment);
+        }
+    }
+    names.push("full");
+    names.iter().filter_map(|n| level(arms, n, &["slices", "isolated"], figure, unit)).collect()
+}
+
+fn lines(arms: &[&Arm], figure: &str, unit: f64) -> Vec<Level> {
+    let names = ["fio:default", "fio:registered", "fio:matched", "fio:tuned"];
+    names.iter().filter_map(|n| level(arms, n, &["peers"], figure, unit)).collect()
+}
+
+impl Panel {
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, top: i32) -> Drawn<DB> {
+        let bottom = top + PANEL;
+        let right = WIDTH as i32 - RIGHT;
+        let all = self.steps.iter().chain(&self.lines);
+        let most = all.map(|l| l.bounds.map_or(l.value, |b| b.hi)).fold(0.0, f64::max) * 1.08;
+        let y = |value: f64| bottom - (value / most * f64::from(PANEL)) as i32;
+        let pitch = (right - LEFT) / self.steps.len().max(1) as i32;
+        area.draw(&Text::new(self.title.clone(), (20, top - 22), bold(14)))?;
+        for tick in ticks(most) {
+            area.draw(&PathElement::new(vec![(LEFT, y(tick)), (right, y(tick))], LIGHT))?;
+            area.draw(&Text::new(tick_text(tick), (LEFT - 8, y(tick)), at(text(12, &INK), HPos::Right)))?;
+        }
+        for (place, line) in
+            spread(&self.lines.iter().map(|l| y(l.value)).collect::<Vec<_>>(), bottom).into_iter().zip(&self.lines)
+        {
+            area.draw(&PathElement::new(vec![(LEFT, y(line.value)), (right, y(line.value))], GREY.stroke_width(1)))?;
+            area.draw(&PathElement::new(vec![(right, y(line.value)), (right + 12, place)], GREY))?;
+            area.draw(&Text::new(format!("{} {}", line.name, value_text(line.value)), (right + 16, place), text(12, &GREY)))?;
+        }
+        for (i, step) in self.steps.iter().enumerate() {
+            let x = LEFT + pitch * i as i32 + pitch / 2;
+            let colour = [BLUE, ORANGE, GREEN][if step.name == "baseline" {
+                1
+            } else if step.name == "full" {
+                2
+            } else {
+                0
+            }];
+            area.draw(&Rectangle::new(
+                [(x - pitch.min(90) / 3, y(step.value)), (x + pitch.min(90) / 3, bottom)],
+                colour.mix(0.25).filled(),
+            ))?;
+            if let Some(bounds) = step.bounds {
+                area.draw(&PathElement::new(vec![(x, y(bounds.lo)), (x, y(bounds.hi))], colour.stroke_width(3)))?;
+            }
+            area.draw(&Circle::new((x, y(step.value)), 4, colour.filled()))?;
+            let over = step.bounds.map_or(step.value, |b| b.hi);
+            area.draw(&Text::new(value_text(step.value), (x, y(over) - 12), at(text(12, &INK), HPos::Center)))?;
+            for (line, part) in label(&step.name).into_iter().enumerate() {
+                area.draw(&Text::new(part, (x, bottom + 16 + 15 * line as i32), at(text(12, &INK), HPos::Center)))?;
+            }
+        }
+        area.draw(&PathElement::new(vec![(LEFT, bottom), (right, bottom)], INK))
+    }
+}
+
+/// A step's name in lines short enough to stand side by side.
+fn label(treatment: &str) -> Vec<String> {
+    match treatment.splitn(3, ':').collect::<Vec<_>>()[..] {
+        ["ladder", _, toggle] => {
+            let mut parts: Vec<String> = toggle.split('_').map(String::from).collect();
+            parts[0].insert(0, '+');
+            parts
+        }
+        _ => vec![treatment.into()],
+    }
+}
+
+/// Moves places apart until labels no longer overlap, keeping their order.
+fn spread(places: &[i32], bottom: i32) -> Vec<i32> {
+    let mut order: Vec<usize> = (0..places.len()).collect();
+    order.sort_by_key(|i| places[*i]);
+    let mut moved = places.to_vec();
+    for pair in order.windows(2) {
+        moved[pair[1]] = moved[pair[1]].max(moved[pair[0]] + LINE_PITCH);
+    }
+    let excess = order.last().map_or(0, |i| (moved[*i] - bottom).max(0));
+    moved.iter().map(|m| m - excess).collect()
+}
+
+fn ticks(most: f64) -> Vec<f64> {
+    let magnitude = 10_f64.powf(most.log10().floor());
+    let step = [0.1, 0.2, 0.5, 1.0].into_iter().map(|s| s * magnitude).find(|s| most / s <= 8.0).unwrap_or(magnitude);
+    (0..).map(|i| f64::from(i) * step).take_while(|t| *t <= most).collect()
+}
+
+fn tick_text(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+}
+
+fn value_text(value: f64) -> String {
+    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
+
+impl Chart for Ladder {
+    fn size(&self) -> (u32, u32) {
+        (WIDTH, (TOP + 2 * PANEL + BETWEEN + BOTTOM) as u32)
+    }
+
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>) -> Drawn<DB> {
+        frame(area, &self.title, &self.subtitle, &self.foot)?;
+        let mut top = TOP + 20;
+        for panel in &self.panels {
+            if panel.steps.is_empty() {
+                area.draw(&Text::new("No arm of the ladder completed in this run.", (20, top + 20), text(16, &INK)))?;
+            } else {
+                panel.draw(area, top)?;
+            }
+            top += PANEL + BETWEEN;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_keep_their_distance_and_their_order() {
+        let moved = spread(&[100, 102, 101, 300], 310);
+        assert!(moved[0] < moved[2] && moved[2] < moved[1] && moved[1] < moved[3]);
+        let mut sorted = moved.clone();
+        sorted.sort_unstable();
+        assert!(sorted.windows(2).all(|w| w[1] - w[0] >= LINE_PITCH), "{moved:?}");
+        assert!(spread(&[300, 301], 305).iter().all(|m| *m <= 305));
+    }
+}

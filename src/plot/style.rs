@@ -1,0 +1,125 @@
+//! What charts share: font, colours that colour-blind readers can tell apart, and the way to SVG and PNG.
+
+use super::Error;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::FontStyle;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+/// A drawing area that covers pixels.
+pub type Area<DB> = DrawingArea<DB, Shift>;
+/// What drawing on `DB` can end with.
+pub type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
+
+/// Something that can be drawn on any backend.
+pub trait Chart {
+    /// Width and height in pixels.
+    fn size(&self) -> (u32, u32);
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>) -> Drawn<DB>;
+}
+
+// Okabe and Ito's colours for colour-blind readers.
+pub const BLUE: RGBColor = RGBColor(0, 114, 178);
+pub const ORANGE: RGBColor = RGBColor(213, 94, 0);
+pub const GREEN: RGBColor = RGBColor(0, 158, 115);
+pub const GREY: RGBColor = RGBColor(110, 110, 110);
+pub const LIGHT: RGBColor = RGBColor(225, 225, 225);
+pub const BAND: RGBColor = RGBColor(240, 236, 214);
+pub const INK: RGBColor = RGBColor(30, 30, 30);
+
+/// The bundled DejaVu Sans subset, registered once.
+fn register_fonts() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let fonts: [(FontStyle, &[u8]); 2] = [
+            (FontStyle::Normal, include_bytes!("font/DejaVuSans.ttf")),
+            (FontStyle::Bold, include_bytes!("font/DejaVuSans-Bold.ttf")),
+        ];
+        for (style, bytes) in fonts {
+            assert!(plotters::style::register_font("sans-serif", style, bytes).is_ok(), "the bundled font is a font");
+        }
+    });
+}
+
+/// Text of a size and colour, anchored left and in the middle of the line.
+pub fn text(size: i32, colour: &'static RGBColor) -> TextStyle<'static> {
+    let font = FontDesc::new(FontFamily::SansSerif, f64::from(size), FontStyle::Normal);
+    TextStyle::from(font).color(colour).pos(Pos::new(HPos::Left, VPos::Center))
+}
+
+/// As [`text`], bold.
+pub fn bold(size: i32) -> TextStyle<'static> {
+    let font = FontDesc::new(FontFamily::SansSerif, f64::from(size), FontStyle::Bold);
+    TextStyle::from(font).color(&INK).pos(Pos::new(HPos::Left, VPos::Center))
+}
+
+/// The same style, anchored at `horizontal`.
+pub fn at(style: TextStyle<'static>, horizontal: HPos) -> TextStyle<'static> {
+    style.pos(Pos::new(horizontal, VPos::Center))
+}
+
+/// Title at the top, provenance at the foot.
+pub fn frame<DB: DrawingBackend>(area: &Area<DB>, title: &str, subtitle: &str, foot: &str) -> Drawn<DB> {
+    area.fill(&WHITE)?;
+    let (width, height) = area.dim_in_pixel();
+    area.draw(&Text::new(title.to_string(), (20, 24), bold(20)))?;
+    for (line, part) in wrap(subtitle, (width as usize - 40) / 8).into_iter().take(2).enumerate() {
+        area.draw(&Text::new(part, (20, 46 + 17 * line as i32), text(13, &GREY)))?;
+    }
+    let room = (width as usize - 40) / 6;
+    for (line, part) in wrap(foot, room).into_iter().take(2).enumerate() {
+        area.draw(&Text::new(part, (20, height as i32 - 32 + 17 * line as i32), text(11, &GREY)))?;
+    }
+    Ok(())
+}
+
+/// Breaks a text at spaces into lines of at most `room` characters.
+fn wrap(text: &str, room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.chars().count() < room => *line += &format!(" {word}"),
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
+/// Draws a chart as `stem.svg` and `stem.png`.
+pub fn render(stem: &Path, chart: &impl Chart) -> Result<[PathBuf; 2], Error> {
+    register_fonts();
+    let (svg, png) = (with_suffix(stem, "svg"), with_suffix(stem, "png"));
+    let fail = |path: &Path, reason: String| Error { path: path.into(), reason };
+    let (width, height) = chart.size();
+    let mut markup = String::new();
+    {
+        let area = SVGBackend::with_string(&mut markup, (width, height)).into_drawing_area();
+        chart.draw(&area).and_then(|()| area.present()).map_err(|e| fail(&svg, e.to_string()))?;
+    }
+    fs::write(&svg, markup).map_err(|e| fail(&svg, e.to_string()))?;
+    let mut pixels = vec![255; (width * height * 3) as usize];
+    {
+        let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
+        chart.draw(&area).and_then(|()| area.present()).map_err(|e| fail(&png, e.to_string()))?;
+    }
+    write_png(&png, &pixels, width, height).map_err(|e| fail(&png, e.to_string()))?;
+    Ok([svg, png])
+}
+
+/// `with_extension` would cut names at their last dot.
+fn with_suffix(stem: &Path, suffix: &str) -> PathBuf {
+    let mut name = stem.as_os_str().to_os_string();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+fn write_png(path: &Path, pixels: &[u8], width: u32, height: u32) -> Result<(), png::EncodingError> {
+    let mut encoder = png::Encoder::new(std::io::BufWriter::new(File::create(path)?), width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.write_header()?.write_image_data(pixels)
+}

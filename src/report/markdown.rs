@@ -1,0 +1,245 @@
+//! `report.md`: the answer first, then the tables it rests on, then what speaks against it.
+
+use super::terminal::ratio;
+use crate::analysis::Model;
+use crate::analysis::contrast::Metric;
+use crate::analysis::effect::{CellEffects, Effect, placebo_failure};
+use crate::analysis::signed_rank::median;
+use crate::analysis::verdict::Verdict;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// The whole report.
+pub fn report(model: &Model, charts: &[PathBuf]) -> String {
+    let mut text = String::new();
+    let name = model.manifest.as_ref().map_or("Results", |m| m.experiment.name.as_str());
+    let _ = writeln!(text, "# {name}\n");
+    if let Some(manifest) = &model.manifest {
+        let _ = writeln!(text, "{}\n", manifest.experiment.question);
+        let _ = writeln!(text, "Target: {}.\n", manifest.target.description);
+    }
+    for cell in &model.cells {
+        let _ = writeln!(text, "- {}", answer(cell));
+    }
+    for cell in &model.cells {
+        let _ = writeln!(text, "\n## {}\n", cell.cell);
+        text += &pictures(cell, charts);
+        text += &toggles(cell);
+        text += &peers(cell);
+        text += &medians(model, cell);
+    }
+    text + &validity(model) + &reproduce(model)
+}
+
+/// One sentence or three: what pays here, and where fio stands.
+fn answer(cell: &CellEffects) -> String {
+    let primary = |kind: &'static str| cell.effects.iter().filter(move |e| e.contrast.kind == kind && e.metric == cell.primary);
+    let unit = if cell.primary == Metric::Iops { "IOPS" } else { "CPU per operation" };
+    let mut text = format!("**{}**", cell.cell);
+    if cell.bound_by_target() {
+        text += " is bound by the target, so verdicts come from CPU per operation";
+    }
+    if let Some(total) = primary("total").next() {
+        let _ = write!(text, ": all toggles together change {unit} by a factor of {}", ratio(total));
+    }
+    let mut pays: Vec<&Effect> = primary("leave-one-out").filter(|e| e.verdict == Verdict::Improved).collect();
+    pays.sort_by(|a, b| b.ratio.ln().abs().total_cmp(&a.ratio.ln().abs()));
+    let list = |effects: &[&Effect]| {
+        effects.iter().map(|e| format!("`{}` ({:.3})", e.contrast.toggle, e.ratio)).collect::<Vec<_>>().join(", ")
+    };
+    let _ = match pays.as_slice() {
+        [] => write!(text, ". No toggle alone is shown to pay when the others are on"),
+        pays => write!(text, ". With the others on, these pay: {}", list(pays)),
+    };
+    let costs: Vec<&Effect> = primary("leave-one-out").filter(|e| e.verdict == Verdict::Regressed).collect();
+    if !costs.is_empty() {
+        let _ = write!(text, "; these cost: {}", list(&costs));
+    }
+    for metric in Metric::ALL {
+        let found = cell.effects.iter().find(|e| e.contrast.reference == "fio:registered" && e.metric == metric);
+        if let Some(effect) = found {
+            let _ = write!(text, ". Ours / fio `registered`, {}: {}", metric.name(), ratio(effect));
+        }
+    }
+    text + "."
+}
+
+fn pictures(cell: &CellEffects, charts: &[PathBuf]) -> String {
+    let of_cell =
+        charts.iter().filter_map(|c| c.file_name()?.to_str()).filter(|n| n.starts_with(&cell.cell) && n.ends_with(".svg"));
+    let names: Vec<String> = of_cell.map(|n| format!("`{n}`")).collect();
+    if names.is_empty() { String::new() } else { format!("Charts: {}.\n\n", names.join(", ")) }
+}
+
+fn toggles(cell: &CellEffects) -> String {
+    let mut text = String::from(
+        "Ratios are with the toggle / without it; in brackets the 95 % interval over rounds. Leave-one-out: all others on. Add-one-in: all \
+         others off.\n\n| toggle | kind | IOPS | CPU per op | verdict | detectable |\n|---|---|---|---|---|---|\n",
+    );
+    let kinds = ["total", "leave-one-out", "add-one-in", "ladder"];
+    for effect in cell.effects.iter().filter(|e| e.metric == Metric::Iops && kinds.contains(&e.contrast.kind)) {
+        let cpu = cell.effects.iter().find(|e| e.contrast == effect.contrast && e.metric == Metric::CpuPerOp);
+        let judged = if cell.primary == Metric::Iops { Some(effect) } else { cpu };
+        let toggle = if effect.contrast.toggle.is_empty() { effect.contrast.name() } else { effect.contrast.toggle.clone() };
+        let shape = if judged.is_some_and(|e| e.shape_differs) { ", *shape differs*" } else { "" };
+        let _ = writeln!(
+            text,
+            "| {toggle} | {} | {} | {} | {}{shape} | {} |",
+            effect.contrast.kind,
+            ratio(effect),
+            cpu.map_or_else(String::new, ratio),
+            judged.map_or("", |e| e.verdict.name()),
+            judged.and_then(|e| e.mde80).map_or_else(String::new, |m| format!("{:.2} %", m * 100.0)),
+        );
+    }
+    text + "\n"
+}
+
+fn peers(cell: &CellEffects) -> String {
+    let of_peer = |metric| cell.effects.iter().filter(move |e| e.contrast.kind == "peer" && e.metric == metric);
+    if of_peer(Metric::Iops).next().is_none() {
+        return "No comparison with fio: this run has no peers that ran.\n\n".into();
+    }
+    let mut text = String::from(
+        "Ours (`full`) against fio, both as processes that are stopped and continued in turn and counted by the kernel: ours / fio.\n\n\
+         | fio | IOPS | CPU per op |\n|---|---|---|\n",
+    );
+    for (iops, cpu) in of_peer(Metric::Iops).zip(of_peer(Metric::CpuPerOp)) {
+        let _ = writeln!(text, "| {} | {} | {} |", iops.contrast.reference, ratio(iops), ratio(cpu));
+    }
+    text + "\n"
+}
+
+/// A column of the medians: its title, the figure, what it is divided by, decimals.
+const MEDIANS: [(&str, &str, f64, usize); 8] = [
+    ("IOPS", "iops", 1.0, 0),
+    ("MB/s", "bandwidth_bytes_per_s", 1e6, 0),
+    ("CPU ns/op", "cpu_total_ns_per_op", 1.0, 0),
+    ("enters/op", "enters_per_op", 1.0, 3),
+    ("thread CPU", "thread_cpu_share", 1.0, 3),
+    ("p50 us", "lat_ns_p50", 1e3, 1),
+    ("p99 us", "lat_ns_p99", 1e3, 1),
+    ("p99.9 us", "lat_ns_p999", 1e3, 1),
+];
+
+fn medians(model: &Model, cell: &CellEffects) -> String {
+    let titles: Vec<&str> = MEDIANS.iter().map(|m| m.0).collect();
+    let mut text = format!(
+        "Medians over rounds. `slices`: arms in turn in one process; `peers`: processes in turn; `whole`: fio alone, uninterrupted.\n\n\
+         | treatment | measured in | {} |\n|---|---|{}\n",
+        titles.join(" | "),
+        "---|".repeat(titles.len())
+    );
+    let mut groups: BTreeMap<(usize, &str, &str), Vec<&crate::analysis::load::Arm>> = BTreeMap::new();
+    let mut order: Vec<&str> = Vec::new();
+    for arm in model.data.arms.iter().filter(|a| a.cell == cell.cell && a.outcome == "completed") {
+        if !order.contains(&arm.treatment.as_str()) {
+            order.push(&arm.treatment);
+        }
+        let place = order.iter().position(|t| *t == arm.treatment).unwrap_or_default();
+        groups.entry((place, &arm.treatment, &arm.kind)).or_default().push(arm);
+    }
+    for ((_, treatment, kind), arms) in groups {
+        let figure = |(_, name, unit, decimals): &(&str, &str, f64, usize)| {
+            let values: Vec<f64> = arms.iter().filter_map(|a| a.figures.get(name).copied()).collect();
+            median(&values).map_or_else(String::new, |v| format!("{:.*}", *decimals, v / unit))
+        };
+        let _ = writeln!(text, "| {treatment} | {kind} | {} |", MEDIANS.iter().map(figure).collect::<Vec<_>>().join(" | "));
+    }
+    text + "\n"
+}
+
+fn validity(model: &Model) -> String {
+    let mut text = String::from("## Can this run be trusted?\n\n");
+    for cell in &model.cells {
+        text += &controls(model, cell);
+    }
+    for carry in &model.carry {
+        let flag = if carry.residual.abs() > model.settings.delta / 2.0 { " **beyond delta/2**" } else { "" };
+        let percent = carry.residual.exp_m1() * 100.0;
+        let _ = writeln!(
+            text,
+            "- {}: largest residual by previous arm: {percent:+.2} % after `{}` ({} slices){flag}.",
+            carry.cell, carry.after, carry.slices
+        );
+    }
+    text += &time_lost(model);
+    let mut reasons: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
+    for arm in model.data.arms.iter().filter(|a| a.outcome != "completed") {
+        *reasons.entry((&arm.treatment, &arm.outcome, &arm.reason)).or_default() += 1;
+    }
+    for ((treatment, outcome, reason), count) in reasons {
+        let _ = writeln!(text, "- `{treatment}` was {outcome} in {count} rounds: {reason}.");
+    }
+    if let Some(manifest) = &model.manifest {
+        for d in &manifest.dropped {
+            let _ = writeln!(text, "- {}: `{}` was left out of the plan: {}.", d.cell, d.toggle, d.reason);
+        }
+        for u in &manifest.unavailable {
+            let _ = writeln!(text, "- Not measured: {}: {}.", u.what, u.reason);
+        }
+    }
+    for warning in &model.data.warnings {
+        let _ = writeln!(text, "- {warning}.");
+    }
+    text
+}
+
+/// Placebo and stall: what they should show, what they show.
+fn controls(model: &Model, cell: &CellEffects) -> String {
+    let mut text = String::new();
+    for metric in Metric::ALL {
+        if let Some(effect) = cell.find("placebo", "", metric) {
+            let verdict = placebo_failure(effect, &model.settings).map_or("passes".into(), |why| format!("**fails**: {why}"));
+            let _ = writeln!(text, "- {}: placebo (identical code), {}: {} {verdict}.", cell.cell, metric.name(), ratio(effect));
+        }
+    }
+    let truth = 1.0 / (1.0 + model.settings.stall);
+    if let Some(effect) = cell.find("stall", "", Metric::Iops) {
+        let covered = effect.bounds.is_some_and(|b| (b.lo..=b.hi).contains(&truth));
+        let found = if covered { "covers it" } else { "**misses it**" };
+        let _ = writeln!(text, "- {}: stall of true size {truth:.4}: {} {found}.", cell.cell, ratio(effect));
+    }
+    text
+}
+
+fn time_lost(model: &Model) -> String {
+    let Some(rounds) = &model.data.rounds else {
+        return "- Time lost outside slices is not known: there is no rounds.csv.\n".into();
+    };
+    let sliced = rounds.iter().filter(|r| r.kind == "slices" || r.kind == "isolated");
+    let (slices, wall) = sliced.fold((0.0, 0.0), |(s, w), r| (s + r.slices_s, w + r.wall_s));
+    let violations: f64 = rounds.iter().map(|r| r.violations).sum();
+    let mut text = String::new();
+    if wall > 0.0 {
+        let _ = writeln!(
+            text,
+            "- {:.1} % of the time of rounds of slices was lost outside slices ({slices:.1} s of {wall:.1} s measured).",
+            (1.0 - slices / wall) * 100.0
+        );
+    }
+    let _ = writeln!(text, "- Rules of the process arms were broken {violations} times.");
+    if let Some(planned) = model.data.planned_rounds.filter(|p| *p > rounds.len()) {
+        let _ = writeln!(text, "- **Unfinished**: {} of {planned} rounds; continue with --resume.", rounds.len());
+    }
+    text
+}
+
+fn reproduce(model: &Model) -> String {
+    let Some(manifest) = &model.manifest else {
+        return "\nHow to reproduce this is not known: there is no manifest.json.\n".into();
+    };
+    let mut text = format!("\n## How to reproduce\n\n```\n{}\n```\n\n", manifest.command);
+    let e = &manifest.environment;
+    let _ =
+        writeln!(text, "{}, {} CPUs, {}, uring-ablate {}, plan {}.\n", e.cpu, e.cpus, e.kernel, e.version, manifest.plan_hash);
+    let _ = writeln!(text, "```toml\n{}\n```", manifest.experiment.text.trim());
+    if let Some(fio) = &manifest.fio {
+        let _ = writeln!(text, "\nfio is {}.", fio.version);
+        for job in &fio.jobs {
+            let _ = writeln!(text, "\n{} on {}:\n\n```ini\n{}\n```", job.treatment, job.cell, job.job.trim());
+        }
+    }
+    text
+}

@@ -1,0 +1,45 @@
+//! From the files of a run to tables and charts: a pure function of those files. Measures nothing, knows no engine.
+
+mod effects;
+mod markdown;
+mod terminal;
+
+use crate::analysis::{Model, load};
+use crate::plot;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why no report could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Load(#[from] load::Error),
+    #[error("cannot write {path}: {source}", path = path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Plot(#[from] plot::Error),
+}
+
+/// What a report leaves for the terminal.
+pub struct Summary {
+    pub text: String,
+    pub report: PathBuf,
+    pub charts: Vec<PathBuf>,
+}
+
+/// Writes `effects.csv` and `report.md` into `results` and the charts into `plots`.
+pub fn write(results: &Path, plots: &Path) -> Result<Summary, Error> {
+    let model = Model::load(results)?;
+    let fail = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| Error::Write { path, source }
+    };
+    fs::create_dir_all(plots).map_err(fail(plots))?;
+    let charts = plot::draw_all(&model, plots)?;
+    let effects = results.join("effects.csv");
+    fs::write(&effects, effects::csv(&model.cells)).map_err(fail(&effects))?;
+    let report = results.join("report.md");
+    fs::write(&report, markdown::report(&model, &charts)).map_err(fail(&report))?;
+    Ok(Summary { text: terminal::tables(&model), report, charts })
+}

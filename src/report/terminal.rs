@@ -1,0 +1,43 @@
+//! The tables that a run ends with in the terminal.
+
+use crate::analysis::Model;
+use crate::analysis::contrast::Metric;
+use crate::analysis::effect::{CellEffects, Effect};
+use comfy_table::{ContentArrangement, Table, presets};
+
+/// One table per cell: toggles, then fio.
+pub fn tables(model: &Model) -> String {
+    model.cells.iter().map(|cell| format!("{}\n{}\n", heading(cell), table(cell))).collect::<Vec<_>>().join("\n")
+}
+
+fn heading(cell: &CellEffects) -> String {
+    let share = cell.thread_cpu_share.map_or_else(String::new, |s| format!(", loop on the CPU {:.0} % of the time", s * 100.0));
+    let bound = if cell.bound_by_target() { "; bound by the target: verdicts come from CPU per operation" } else { "" };
+    format!("{}{share}{bound}\nratios are with the toggle / without it, or ours / fio", cell.cell)
+}
+
+fn table(cell: &CellEffects) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["contrast", "IOPS ratio", "CPU per op ratio", "verdict"]);
+    let rows = cell.effects.iter().filter(|e| e.metric == Metric::Iops);
+    for effect in rows {
+        let cpu = cell.effects.iter().find(|e| e.contrast == effect.contrast && e.metric == Metric::CpuPerOp);
+        let verdict = if cell.primary == Metric::Iops { Some(effect) } else { cpu };
+        let verdict = if ["placebo", "stall"].contains(&effect.contrast.kind) {
+            "(control)"
+        } else {
+            verdict.map_or("", |e| e.verdict.name())
+        };
+        table.add_row([effect.contrast.name(), ratio(effect), cpu.map_or_else(String::new, ratio), verdict.to_string()]);
+    }
+    table
+}
+
+/// A ratio with its interval.
+pub fn ratio(effect: &Effect) -> String {
+    match effect.bounds {
+        Some(b) => format!("{:.4} [{:.4}, {:.4}]", effect.ratio, b.lo, b.hi),
+        None => format!("{:.4} [too few rounds]", effect.ratio),
+    }
+}
