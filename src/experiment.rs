@@ -98,6 +98,8 @@ pub enum FioConfig {
 }
 
 impl FioConfig {
+    pub const ALL: [FioConfig; 4] = [FioConfig::Default, FioConfig::Registered, FioConfig::Matched, FioConfig::Tuned];
+
     /// The treatment's name in result files.
     pub fn treatment(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ pub mod command;
 pub mod engine;
 pub mod exit;
 pub mod experiment;
+pub mod peer;
 pub mod plan;
 pub mod plot;
 pub mod random;

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::process::{Command, exit};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// Starts programs through our own binary (`uring-ablate tether`), which asks the kernel to be killed with its parent and then becomes the
@@ -23,6 +25,11 @@ impl Tether {
     /// Through the binary that runs now.
     pub fn current() -> io::Result<Tether> {
         std::env::current_exe().map(|exe| Tether { exe })
+    }
+
+    /// Through a binary that is named: for callers that are not `uring-ablate` themselves, such as tests.
+    pub fn through(exe: impl Into<PathBuf>) -> Tether {
+        Tether { exe: exe.into() }
     }
 
     /// A command for `program`, in a process group of its own so that a terminal's Ctrl-C reaches the runner alone.
@@ -74,6 +81,20 @@ impl Interrupts {
     /// True once a signal has come.
     pub fn pending(&self) -> bool {
         self.flag.load(SeqCst)
+    }
+
+    /// Sleeps for `time`; false when a signal cut it short.
+    pub fn sleep(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        while !self.pending() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            // Whatever ends the wait, the loop looks again.
+            let _ = poll(&mut [PollFd::new(&self.wake, PollFlags::IN)], Timespec::try_from(left).ok().as_ref());
+        }
+        false
     }
 
     /// Readable once a signal has come.

@@ -241,7 +241,7 @@ pub const SPECS: [Spec; 19] = [
         since: "6.1",
         doc: "When completion work runs in the submitting task.",
         source: "io_uring_setup(2) IORING_SETUP_COOP_TASKRUN, IORING_SETUP_DEFER_TASKRUN",
-        ..PLANNED
+        ..BASE
     },
     Spec {
         toggle: Toggle::RegisteredRing,

@@ -8,6 +8,7 @@ use super::pattern::Pattern;
 use super::sqe;
 use hdrhistogram::Histogram;
 use io_uring::cqueue::CompletionQueue;
+use io_uring::{EnterFlags, Submitter};
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -26,10 +27,12 @@ pub mod bit {
     pub const POW2_MASK: u32 = 1 << 6;
     /// `queue_refill = "eager"`.
     pub const EAGER: u32 = 1 << 7;
+    /// `taskrun = "defer"` where `queue_refill = "threshold"` does not wait: completions appear only when an enter asks for them.
+    pub const ASK_FOR_EVENTS: u32 = 1 << 8;
     /// Means nothing: a second copy of the same code for the placebo control.
-    pub const PLACEBO: u32 = 1 << 8;
+    pub const PLACEBO: u32 = 1 << 9;
     /// How many there are.
-    pub const COUNT: u32 = 9;
+    pub const COUNT: u32 = 10;
 }
 
 /// Pending requests below which level `threshold` of `queue_refill` waits, as the seed does.
@@ -102,6 +105,7 @@ impl<const T: u32> On<T> {
     const SAMPLED: bool = T & bit::SAMPLED != 0;
     const MASK: bool = T & bit::POW2_MASK != 0;
     const EAGER: bool = T & bit::EAGER != 0;
+    const ASK_FOR_EVENTS: bool = T & bit::ASK_FOR_EVENTS != 0;
 }
 
 /// Runs `lane` until `goal`: reap, refill, submit in batches, wait. Returns at a turn's boundary with the queue as full as the toggles
@@ -163,6 +167,9 @@ pub fn drive<const T: u32>(lane: &mut Lane, goal: &Goal<'_>, latency: &mut Histo
         if if On::<T>::EAGER { is_empty(&mut cq) } else { slots.taken() - *queued < THRESHOLD } {
             sq.sync();
             *queued -= tally.enter(submitter.submit_and_wait(1), goal);
+        } else if On::<T>::ASK_FOR_EVENTS && is_empty(&mut cq) {
+            sq.sync();
+            *queued -= tally.enter(ask_for_events(&submitter, *queued), goal);
         }
     }
     path.hand_back(On::<T>::FAST_PATH, pattern);
@@ -174,6 +181,13 @@ pub fn drive<const T: u32>(lane: &mut Lane, goal: &Goal<'_>, latency: &mut Histo
 fn shared(pattern: &Mutex<Pattern>) -> (bool, u64) {
     let read = pattern.lock().unwrap().is_read();
     (read, pattern.lock().unwrap().next_offset())
+}
+
+/// Submits what is queued and runs deferred completion work without waiting.
+#[inline(always)]
+fn ask_for_events(submitter: &Submitter<'_>, queued: u32) -> io::Result<usize> {
+    // SAFETY: no argument is passed, and `queued` entries have been pushed and published.
+    unsafe { submitter.enter::<libc::sigset_t>(queued, 0, EnterFlags::GETEVENTS.bits(), None) }
 }
 
 #[inline(always)]

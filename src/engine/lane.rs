@@ -64,7 +64,7 @@ impl Lane {
     /// Creates the ring and registers the file. `placebo` picks the second copy of the code.
     pub fn new(levels: &Levels, placebo: bool, job: &JobContext<'_>) -> Result<Lane, SetupError> {
         let depth = job.workload.queue_depth;
-        let ring = IoUring::new(depth).map_err(|source| SetupError::Ring { entries: depth, source })?;
+        let ring = build(levels, depth)?;
         if levels.is_on(Toggle::FixedFiles) {
             ring.submitter().register_files(&[job.fd]).map_err(SetupError::RegisterFiles)?;
         }
@@ -143,6 +143,18 @@ impl Lane {
         }
         Ok(())
     }
+}
+
+/// A ring with the flags that `taskrun` asks for. A kernel that does not know one answers EINVAL; nothing is tried instead.
+fn build(levels: &Levels, depth: u32) -> Result<IoUring, SetupError> {
+    let mut builder = IoUring::builder();
+    match levels.get(Toggle::Taskrun) {
+        0 => {}
+        // Deferring needs a single issuer (io_uring_setup(2)).
+        variants::DEFER => drop(builder.setup_single_issuer().setup_defer_taskrun()),
+        _ => drop(builder.setup_coop_taskrun()),
+    }
+    builder.build(depth).map_err(|source| SetupError::Ring { entries: depth, source })
 }
 
 /// Registers the buffers of all jobs of a workload as a round does, and lets them go: says whether this user may lock that much memory.

@@ -15,7 +15,7 @@ macro_rules! table {
     (# ($($set:expr),*)) => { [$(drive::<{ $set }> as Variant),*] };
 }
 
-static VARIANTS: [Variant; 1 << bit::COUNT] = table!(@ (0) 1 2 4 8 16 32 64 128 256);
+static VARIANTS: [Variant; 1 << bit::COUNT] = table!(@ (0) 1 2 4 8 16 32 64 128 256 512);
 
 /// The toggles that act in the loop, with their bits.
 const LOOP_TOGGLES: [(Toggle, u32); 8] = [
@@ -29,9 +29,14 @@ const LOOP_TOGGLES: [(Toggle, u32); 8] = [
     (Toggle::QueueRefill, bit::EAGER),
 ];
 
+/// Level `defer` of `taskrun`.
+pub const DEFER: u32 = 2;
+
 /// The bit-set for these levels.
 pub fn bits_of(levels: &Levels) -> u32 {
-    LOOP_TOGGLES.iter().filter(|(toggle, _)| levels.is_on(*toggle)).fold(0, |bits, (_, bit)| bits | bit)
+    let own = LOOP_TOGGLES.iter().filter(|(toggle, _)| levels.is_on(*toggle)).fold(0, |bits, (_, bit)| bits | bit);
+    let asks = levels.get(Toggle::Taskrun) == DEFER && !levels.is_on(Toggle::QueueRefill);
+    own | if asks { bit::ASK_FOR_EVENTS } else { 0 }
 }
 
 /// The loop for a bit-set.

@@ -4,6 +4,7 @@ pub mod child;
 pub mod environment;
 pub mod gates;
 pub mod manifest;
+pub mod peers;
 pub mod pilot;
 pub mod round;
 pub mod rows;
@@ -18,6 +19,7 @@ use crate::target::Target;
 use crate::toggle::Toggle;
 use crate::workload::Workload;
 use manifest::Manifest;
+use peers::{Outcomes, Peers};
 use round::Spec;
 use rows::RunFacts;
 use std::collections::BTreeSet;
@@ -81,7 +83,9 @@ pub fn obstacle(toggle: Toggle, level: u32, workload: &Workload) -> Option<Strin
 /// Runs what is missing of the plan.
 pub fn run(job: &Job<'_>) -> Result<(), Error> {
     let started = jiff::Timestamp::now();
-    let fresh = Manifest::new(job.experiment, job.plan, job.target, &started);
+    let peers = Peers::find(job.experiment, job.target, job.tether);
+    let fresh =
+        Manifest { fio: peers.manifest(&job.plan.cells), ..Manifest::new(job.experiment, job.plan, job.target, &started) };
     let (store, finished) = if job.resume {
         let (store, finished) = Store::resume(job.dir)?;
         check_unchanged(job, &store.read_manifest()?, &fresh)?;
@@ -90,7 +94,7 @@ pub fn run(job: &Job<'_>) -> Result<(), Error> {
         (Store::create(job.dir, &fresh)?, BTreeSet::new())
     };
     let manifest: Manifest = store.read_manifest()?;
-    let mut walk = Walk { job, store, facts: facts(job, &manifest), failures: 0 };
+    let mut walk = Walk { job, store, peers, facts: facts(job, &manifest), failures: 0 };
     let rounds = walk.planned()?;
     for (i, round) in rounds.iter().enumerate() {
         if finished.contains(&round.round) {
@@ -135,6 +139,7 @@ fn facts(job: &Job<'_>, manifest: &Manifest) -> RunFacts {
 struct Walk<'a> {
     job: &'a Job<'a>,
     store: Store,
+    peers: Peers<'a>,
     facts: RunFacts,
     failures: u32,
 }
@@ -156,6 +161,7 @@ impl Walk<'_> {
             let fixed = fixed.iter().find(|(name, _)| *name == round.cell).map(|(_, fixed)| fixed);
             let (blocks, completions) = match (round.kind, fixed) {
                 (RoundKind::Slices | RoundKind::Isolated, Some(fixed)) => (fixed.blocks, fixed.completions),
+                (RoundKind::Peers, _) => (self.peers.blocks(), 0),
                 _ => (0, 0),
             };
             let Round { round, cell, kind, seed } = round.clone();
@@ -202,10 +208,12 @@ impl Walk<'_> {
         };
         let (started, clock) = (jiff::Timestamp::now(), Instant::now());
         let spec = self.spec(cell, round.seed, planned.blocks, planned.completions);
-        let Some((rows, setup_order)) = (match round.kind {
+        let interrupts = self.job.interrupts;
+        let Some((rows, setup_order, violations)) = (match round.kind {
             RoundKind::Slices => self.sliced(&round, &spec)?,
             RoundKind::Isolated => self.isolated(&round, &spec)?,
-            RoundKind::Peers | RoundKind::Whole => None,
+            RoundKind::Peers => self.peers.duet(&self.facts, &round, cell, planned.blocks, interrupts),
+            RoundKind::Whole => self.peers.whole(&self.facts, &round, cell, interrupts),
         }) else {
             return Ok(false);
         };
@@ -216,7 +224,7 @@ impl Walk<'_> {
             started_utc: started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             wall_s: clock.elapsed().as_secs_f64(),
             slices_s: rows.trials.iter().map(|t| t.duration_s).sum(),
-            violations: 0,
+            violations,
             setup_order,
             trials_bytes: 0,
             arms_bytes: 0,
@@ -227,20 +235,20 @@ impl Walk<'_> {
     }
 
     /// All arms in one process.
-    fn sliced(&mut self, round: &Round, spec: &Spec) -> Result<Option<(RoundRows, String)>, Error> {
+    fn sliced(&mut self, round: &Round, spec: &Spec) -> Result<Option<Outcomes>, Error> {
         let timeout = HANG_GUARD * 4 + self.job.plan.round_time.max(self.job.experiment.trial_time) * 4;
         match child::run(self.job.tether, spec, timeout, self.job.interrupts) {
             Ok(report) => {
                 self.failures = 0;
                 let order: Vec<&str> = report.setup_order.iter().map(|arm| spec.arms[*arm].treatment.as_str()).collect();
-                Ok(Some((rows::from_report(&self.facts, round, spec, &report), order.join(" "))))
+                Ok(Some((rows::from_report(&self.facts, round, spec, &report), order.join(" "), 0)))
             }
             Err(error) => self.failed(round, spec, error),
         }
     }
 
     /// Every arm in a process of its own, in random order; the block is the round.
-    fn isolated(&mut self, round: &Round, spec: &Spec) -> Result<Option<(RoundRows, String)>, Error> {
+    fn isolated(&mut self, round: &Round, spec: &Spec) -> Result<Option<Outcomes>, Error> {
         let mut decisions = crate::random::Decisions::new(round.seed);
         let order = plan::block_order(&spec.arms, &mut decisions);
         let (mut all, mut names) = (RoundRows::default(), Vec::new());
@@ -248,17 +256,17 @@ impl Walk<'_> {
             let alone = spec.arms[arm].clone();
             names.push(alone.treatment.clone());
             let spec = Spec { arms: vec![alone], seed: decisions.seed(), ..spec.clone() };
-            let Some((mut rows, _)) = self.sliced(round, &spec)? else { return Ok(None) };
+            let Some((mut rows, ..)) = self.sliced(round, &spec)? else { return Ok(None) };
             rows.trials.iter_mut().for_each(|t| t.position = position);
             all.trials.append(&mut rows.trials);
             all.arms.append(&mut rows.arms);
             all.latency += &rows.latency;
         }
-        Ok(Some((all, names.join(" "))))
+        Ok(Some((all, names.join(" "), 0)))
     }
 
     /// A round without a report: said in its rows, and the run goes on unless it keeps happening.
-    fn failed(&mut self, round: &Round, spec: &Spec, error: child::Error) -> Result<Option<(RoundRows, String)>, Error> {
+    fn failed(&mut self, round: &Round, spec: &Spec, error: child::Error) -> Result<Option<Outcomes>, Error> {
         let outcome = match error {
             child::Error::Interrupted => return Ok(None),
             child::Error::TimedOut(_) => Outcome::TimedOut,
@@ -268,6 +276,6 @@ impl Walk<'_> {
         if self.failures >= FAILURES_IN_A_ROW {
             return Err(Error::Failing(error.to_string()));
         }
-        Ok(Some((rows::without_report(&self.facts, round, spec, outcome, &error.to_string()), String::new())))
+        Ok(Some((rows::without_report(&self.facts, round, spec, outcome, &error.to_string()), String::new(), 0)))
     }
 }

@@ -22,7 +22,7 @@ fn unknown_toggle() {
 fn toggle_not_implemented() {
     assert_snapshot!(refused(SMALL_TARGET, READS, "toggles = [\"sqpoll\"]", ""), @r#"
     exit 2
-    uring-ablate: DIR/test.toml:14: [design] toggles: toggle "sqpoll" is not implemented yet; implemented are: fixed_buffers, fixed_files, batch_submit, time_check_interval, fast_path, stats_batching, latency_sampling, pow2_mask, queue_refill
+    uring-ablate: DIR/test.toml:14: [design] toggles: toggle "sqpoll" is not implemented yet; implemented are: fixed_buffers, fixed_files, batch_submit, time_check_interval, fast_path, stats_batching, latency_sampling, pow2_mask, queue_refill, taskrun
     "#);
 }
 

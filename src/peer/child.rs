@@ -1,0 +1,223 @@
+//! One child process: fed from memory, stopped and continued from outside, killed and reaped when it goes out of scope.
+//!
+//! Its standard streams are files in memory, so nobody has to read along and no full pipe ever stops it. Knows nothing of what it runs.
+
+use crate::spawn::Interrupts;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open, waitid};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// Between two looks at a process that is about to stop: as short as a sleep can be without spinning.
+const LOOK: Duration = Duration::from_micros(20);
+
+/// How much of what a process said is quoted.
+const LAST_LINES: usize = 4;
+
+/// A running or stopped child in a process group of its own.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    pid: Pid,
+    exit: OwnedFd,
+    output: File,
+    errors: File,
+}
+
+/// How a request to stop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Every thread is stopped.
+    Stopped,
+    /// It had ended already.
+    Ended,
+    /// It still runs.
+    Late,
+}
+
+/// How a wait for the end ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    Ended,
+    TimedOut,
+    Interrupted,
+}
+
+impl Process {
+    /// Starts `command`, which must make a process group of its own, with `input` as its standard input.
+    pub fn start(command: &mut Command, input: &[u8]) -> io::Result<Process> {
+        let (mut stdin, output, errors) = (memory()?, memory()?, memory()?);
+        stdin.write_all(input)?;
+        stdin.rewind()?;
+        let mut child = command.stdin(stdin).stdout(output.try_clone()?).stderr(errors.try_clone()?).spawn()?;
+        let pid = Pid::from_child(&child);
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(exit) => Ok(Process { child, pid, exit, output, errors }),
+            Err(error) => {
+                end(pid, &mut child);
+                Err(error.into())
+            }
+        }
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// True once it has ended; it stays to be reaped until it goes out of scope.
+    pub fn ended(&self) -> bool {
+        self.state(WaitIdOptions::EXITED)
+    }
+
+    fn state(&self, which: WaitIdOptions) -> bool {
+        let options = which | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(self.pid), options).is_ok_and(|status| status.is_some())
+    }
+
+    /// Stops every thread and waits until they are, for at most `limit`.
+    pub fn stop(&self, limit: Duration) -> Stop {
+        // A process that is gone is found out below.
+        let _ = kill_process(self.pid, Signal::STOP);
+        let deadline = Instant::now() + limit;
+        loop {
+            if self.state(WaitIdOptions::STOPPED) {
+                return Stop::Stopped;
+            }
+            if self.ended() {
+                return Stop::Ended;
+            }
+            if Instant::now() >= deadline {
+                return Stop::Late;
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Lets it run on.
+    pub fn resume(&self) {
+        // A process that is gone is found out when it is to be stopped.
+        let _ = kill_process(self.pid, Signal::CONT);
+    }
+
+    /// Waits until it ends.
+    pub fn wait(&self, limit: Duration, interrupts: Option<&Interrupts>) -> Wait {
+        let deadline = Instant::now() + limit;
+        loop {
+            if self.ended() {
+                return Wait::Ended;
+            }
+            if interrupts.is_some_and(Interrupts::pending) {
+                return Wait::Interrupted;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Wait::TimedOut;
+            }
+            let mut watched = vec![PollFd::new(&self.exit, PollFlags::IN)];
+            watched.extend(interrupts.map(|i| PollFd::from_borrowed_fd(i.wake(), PollFlags::IN)));
+            // Whatever ends the wait, the loop looks again.
+            let _ = poll(&mut watched, Timespec::try_from(left).ok().as_ref());
+        }
+    }
+
+    /// Kills and reaps it; says how it ended.
+    pub fn finish(&mut self) -> io::Result<std::process::ExitStatus> {
+        if !self.ended() {
+            let _ = kill_process_group(self.pid, Signal::KILL);
+        }
+        self.child.wait()
+    }
+
+    /// All it wrote to its standard output.
+    pub fn output(&mut self) -> io::Result<String> {
+        text(&mut self.output)
+    }
+
+    /// The last lines it wrote to its standard error, or to its standard output where there are none.
+    pub fn last_words(&mut self) -> String {
+        let said =
+            [&mut self.errors, &mut self.output].into_iter().filter_map(|file| text(file).ok()).find(|t| !t.trim().is_empty());
+        let said = said.unwrap_or_default();
+        let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        if lines.is_empty() { "it said nothing".into() } else { lines[lines.len().saturating_sub(LAST_LINES)..].join("; ") }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        end(self.pid, &mut self.child);
+    }
+}
+
+/// Kills the group, so that what the process started goes with it, and reaps. Reaped children are not signalled: their number may belong
+/// to another process by then.
+fn end(pid: Pid, child: &mut Child) {
+    if !matches!(child.try_wait(), Ok(Some(_))) {
+        let _ = kill_process_group(pid, Signal::KILL);
+        let _ = child.wait();
+    }
+}
+
+fn memory() -> io::Result<File> {
+    Ok(File::from(memfd_create("uring-ablate", MemfdFlags::CLOEXEC)?))
+}
+
+fn text(file: &mut File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+
+    fn shell(script: &str, input: &str) -> Process {
+        Process::start(Command::new("sh").args(["-c", script]).process_group(0), input.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn input_output_and_status_pass() {
+        let mut process = shell("cat; echo bad >&2; exit 3", "hello\n");
+        assert_eq!(process.wait(Duration::from_secs(10), None), Wait::Ended);
+        assert_eq!(process.output().unwrap(), "hello\n");
+        assert_eq!((process.finish().unwrap().code(), process.last_words()), (Some(3), "bad".into()));
+    }
+
+    #[test]
+    fn a_hang_ends_at_the_limit_and_takes_its_children_along() {
+        let started = Instant::now();
+        let process = shell("sleep 1000 & echo $!; wait", "");
+        assert_eq!(process.wait(Duration::from_millis(200), None), Wait::TimedOut);
+        assert!(started.elapsed() < Duration::from_secs(5));
+        let mut output = process.output.try_clone().unwrap();
+        let grandchild = text(&mut output).unwrap();
+        drop(process);
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", grandchild.trim())).unwrap_or_default();
+        let gone = |text: &str| text.is_empty() || text.contains(" Z ");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !gone(&state()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(gone(&state()), "the group was killed: {}", state());
+    }
+
+    #[test]
+    fn stopping_waits_until_stopped_and_notices_the_end() {
+        let process = shell("while :; do :; done", "");
+        assert_eq!(process.stop(Duration::from_secs(5)), Stop::Stopped);
+        assert!(!process.ended());
+        process.resume();
+        assert!(!process.state(WaitIdOptions::STOPPED), "runs on");
+        assert_eq!(process.stop(Duration::from_secs(5)), Stop::Stopped, "a second time");
+        let short = shell("exit 0", "");
+        assert_eq!(short.wait(Duration::from_secs(10), None), Wait::Ended);
+        assert_eq!(short.stop(Duration::from_secs(5)), Stop::Ended);
+    }
+}

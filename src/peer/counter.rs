@@ -1,0 +1,191 @@
+//! What a process moved and what CPU time it took, as the kernel counts them, alike for every program.
+//!
+//! A device that serves nobody else is counted by its own statistics, at completion; on a shared one the process's I/O accounting counts,
+//! at submission. Either is proved with a known read before it is believed. Knows nothing of who is measured.
+
+use crate::target::Target;
+use memmap2::MmapMut;
+use nix::time::ClockId;
+use rustix::process::Pid;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Bytes that the preflight reads.
+const PROOF_BYTES: usize = 1 << 20;
+/// How long an idle counter is watched.
+const QUIET: Duration = Duration::from_millis(20);
+/// The unit of `/sys/block/X/stat`, whatever the device's sector is.
+const SECTOR_BYTES: u64 = 512;
+
+/// Why the counter cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path} does not read as expected: {text:?}", path = path.display())]
+    Format { path: PathBuf, text: String },
+    #[error("cannot read {path} directly: {source}; peers need a target that supports O_DIRECT", path = path.display())]
+    Proof { path: PathBuf, source: io::Error },
+    #[error(
+        "/sys/block/{device}/stat counted {counted} of {read} bytes that were read: statistics are off; turn them on with \
+         echo 1 > /sys/block/{device}/queue/iostats"
+    )]
+    DeviceSilent { device: String, counted: u64, read: usize },
+    #[error(
+        "/proc/self/io counted {counted} of {read} bytes that were read from {path}: its file system does not read from a disk (tmpfs?) or \
+         the kernel lacks CONFIG_TASK_IO_ACCOUNTING; use kind = \"loop\" or a file on a disk", path = path.display()
+    )]
+    ProcessSilent { path: PathBuf, counted: u64, read: usize },
+    #[error("something else moved {moved} bytes on {device} while nothing of ours ran; end it or use another target")]
+    NotAlone { device: String, moved: u64 },
+    #[error("no CPU clock for process {pid}: {source}")]
+    Clock { pid: i32, source: nix::Error },
+}
+
+/// A statistics file that is read again and again without being opened again.
+#[derive(Debug)]
+struct Stat {
+    path: PathBuf,
+    file: File,
+}
+
+impl Stat {
+    fn open(path: String) -> Result<Stat, Error> {
+        let file = File::open(&path).map_err(|source| Error::Read { path: path.clone().into(), source })?;
+        Ok(Stat { path: path.into(), file })
+    }
+
+    /// Reads the file into memory of the caller's and has `parse` make sense of it. No allocation while all is well.
+    fn read<T>(&self, parse: impl Fn(&str) -> Option<T>) -> Result<T, Error> {
+        let mut bytes = [0; 512];
+        let length = self.file.read_at(&mut bytes, 0).map_err(|source| Error::Read { path: self.path.clone(), source })?;
+        let text = std::str::from_utf8(&bytes[..length]).unwrap_or_default();
+        parse(text).ok_or_else(|| Error::Format { path: self.path.clone(), text: text.into() })
+    }
+}
+
+/// Where the bytes of a process are counted.
+#[derive(Debug)]
+pub struct Counter {
+    stat: Stat,
+    parse: fn(&str) -> Option<u64>,
+    inflight: Option<Stat>,
+}
+
+impl Counter {
+    /// The counter for what process `pid` moves on `target`.
+    pub fn open(target: &Target, pid: Pid) -> Result<Counter, Error> {
+        match &target.own_device {
+            Some(device) => Counter::of_device(device),
+            None => Ok(Counter { stat: Stat::open(format!("/proc/{pid}/io"))?, parse: process_bytes, inflight: None }),
+        }
+    }
+
+    fn of_device(device: &str) -> Result<Counter, Error> {
+        let inflight = Some(Stat::open(format!("/sys/block/{device}/inflight"))?);
+        Ok(Counter { stat: Stat::open(format!("/sys/block/{device}/stat"))?, parse: device_bytes, inflight })
+    }
+
+    /// Bytes read and written so far.
+    pub fn bytes(&self) -> Result<u64, Error> {
+        self.stat.read(self.parse)
+    }
+
+    /// True unless the device says that requests are in flight. A shared device cannot say whose they are.
+    pub fn idle(&self) -> Result<bool, Error> {
+        self.inflight.as_ref().map_or(Ok(true), |stat| stat.read(inflight).map(|n| n == 0))
+    }
+}
+
+/// Proves that what is moved on `target` is counted, with a known read, and that nobody else moves anything on a device of our own.
+pub fn preflight(target: &Target) -> Result<(), Error> {
+    let counter = Counter::open(target, rustix::process::getpid())?;
+    if let Some(device) = &target.own_device {
+        let before = counter.bytes()?;
+        std::thread::sleep(QUIET);
+        let moved = counter.bytes()? - before;
+        if moved > 0 {
+            return Err(Error::NotAlone { device: device.clone(), moved });
+        }
+    }
+    let before = counter.bytes()?;
+    let read = known_read(target)?;
+    let counted = counter.bytes()? - before;
+    match &target.own_device {
+        _ if counted >= read as u64 => Ok(()),
+        Some(device) => Err(Error::DeviceSilent { device: device.clone(), counted, read }),
+        None => Err(Error::ProcessSilent { path: target.path.clone(), counted, read }),
+    }
+}
+
+fn known_read(target: &Target) -> Result<usize, Error> {
+    let fail = |source| Error::Proof { path: target.path.clone(), source };
+    let logical = u64::from(target.logical_block_bytes.max(1));
+    let length = (PROOF_BYTES as u64).min(target.span_bytes / logical * logical) as usize;
+    // Mapped memory begins at a page: aligned for any device.
+    let mut buffer = MmapMut::map_anon(length.max(1)).map_err(fail)?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&target.path).map_err(fail)?;
+    file.read_exact_at(&mut buffer[..length], 0).map_err(fail)?;
+    Ok(length)
+}
+
+/// Sectors read and written are the third and the seventh field.
+fn device_bytes(text: &str) -> Option<u64> {
+    let mut fields = text.split_ascii_whitespace();
+    let read: u64 = fields.nth(2)?.parse().ok()?;
+    let written: u64 = fields.nth(3)?.parse().ok()?;
+    Some((read + written) * SECTOR_BYTES)
+}
+
+fn process_bytes(text: &str) -> Option<u64> {
+    let field = |name: &str| text.lines().find_map(|l| l.strip_prefix(name))?.trim().parse::<u64>().ok();
+    Some(field("read_bytes:")? + field("write_bytes:")?)
+}
+
+fn inflight(text: &str) -> Option<u64> {
+    let mut fields = text.split_ascii_whitespace().map(|f| f.parse::<u64>().ok());
+    Some(fields.next()?? + fields.next()??)
+}
+
+/// The CPU clock of a process: all its threads, io-wq workers and SQPOLL thread included, exact also for those that run.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuClock(ClockId);
+
+impl CpuClock {
+    pub fn of(pid: Pid) -> Result<CpuClock, Error> {
+        let pid = pid.as_raw_nonzero().get();
+        ClockId::pid_cpu_clock_id(nix::unistd::Pid::from_raw(pid)).map(CpuClock).map_err(|source| Error::Clock { pid, source })
+    }
+
+    /// CPU nanoseconds so far; `None` once the process is reaped.
+    pub fn nanoseconds(self) -> Option<u64> {
+        let time = self.0.now().ok()?;
+        Some(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_the_kernels() {
+        let stat = "  25 1 2048 3 7 0 16 4 0 2 2 0 0 0 0 0 0\n";
+        assert_eq!(device_bytes(stat), Some((2048 + 16) * 512));
+        let io = "rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 4096\nwrite_bytes: 512\ncancelled_write_bytes: 9\n";
+        assert_eq!(process_bytes(io), Some(4608));
+        assert_eq!(inflight("       3        4\n"), Some(7));
+        assert_eq!((device_bytes("1 2"), process_bytes("rchar: 1\n"), inflight("")), (None, None, None));
+    }
+
+    #[test]
+    fn the_cpu_clock_of_this_process_runs() {
+        let clock = CpuClock::of(rustix::process::getpid()).unwrap();
+        let before = clock.nanoseconds().unwrap();
+        crate::clock::burn(Duration::from_millis(20));
+        assert!(clock.nanoseconds().unwrap() - before > 5_000_000);
+    }
+}

@@ -1,0 +1,48 @@
+//! Other programs that do the same work, measured beside our engine.
+//!
+//! Knows how fio is configured and started, how processes are stopped and continued in turn, and where the kernel counts what they moved.
+//! Knows nothing of plans, result files or statistics: it answers with slices and outcomes.
+
+pub mod child;
+pub mod counter;
+pub mod duet;
+pub mod fio;
+pub mod whole;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why a peer could not be run or measured.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{program} was not found; install it (apt-get install fio) or name it with [peers] fio_path", program = .0.display())]
+    Missing(PathBuf),
+    #[error("cannot start {program}: {source}", program = program.display())]
+    Start { program: PathBuf, source: io::Error },
+    #[error(
+        "{program} ({version}) does not know the option {option}; install a newer fio (apt-get install fio, or \
+         https://github.com/axboe/fio) or leave this configuration out of [peers] fio", program = program.display()
+    )]
+    Option { program: PathBuf, version: String, option: String },
+    #[error(
+        "{program} has no io_uring engine ({said}); install a fio built with it (apt-get install fio)", program = program.display()
+    )]
+    Engine { program: PathBuf, said: String },
+    #[error("{program} refuses its job: {said}", program = program.display())]
+    Job { program: PathBuf, said: String },
+    #[error(
+        "{path:?} cannot be written in a fio job file because of its {character:?}; use a symbolic link without it as [target] path"
+    )]
+    Path { path: PathBuf, character: char },
+    #[error("{program} ended with {status}: {said}", program = program.display())]
+    Died { program: PathBuf, status: String, said: String },
+    #[error("{program} did not end within {} s and was killed: {said}", limit.as_secs_f64(), program = program.display())]
+    Hung { program: PathBuf, limit: Duration, said: String },
+    #[error("{program} wrote something that is not its JSON report: {reason}", program = program.display())]
+    Report { program: PathBuf, reason: String },
+    #[error("interrupted")]
+    Interrupted,
+    #[error(transparent)]
+    Counter(#[from] counter::Error),
+}

@@ -1,0 +1,152 @@
+//! One whole, uninterrupted run of fio: what it says of itself, latency above all, which cannot be counted from outside.
+//!
+//! Parses of fio's JSON only what is used. The figures never enter a comparison with our engine's throughput.
+
+use super::Error;
+use super::fio::Fio;
+use crate::row::Latency;
+use crate::spawn::Interrupts;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Set-up, tear-down and report beside the run itself; generous, for a hang is the exception.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// fio's own figures over all of its jobs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Whole {
+    pub duration: Duration,
+    pub ops: u64,
+    pub bytes: u64,
+    pub errors: u64,
+    pub cpu_user_ns: u64,
+    pub cpu_sys_ns: u64,
+    /// Completion latency; empty where the configuration does not measure it.
+    pub latency: Latency,
+}
+
+#[derive(Deserialize)]
+struct Report {
+    jobs: Vec<Job>,
+}
+
+#[derive(Deserialize)]
+struct Job {
+    #[serde(default)]
+    error: i64,
+    #[serde(default)]
+    total_err: u64,
+    read: Option<Direction>,
+    write: Option<Direction>,
+    mixed: Option<Direction>,
+    /// Summed over threads, in milliseconds.
+    job_runtime: f64,
+    usr_cpu: f64,
+    sys_cpu: f64,
+}
+
+#[derive(Deserialize)]
+struct Direction {
+    io_bytes: u64,
+    total_ios: u64,
+    /// Milliseconds.
+    runtime: u64,
+    clat_ns: Completion,
+}
+
+#[derive(Deserialize)]
+struct Completion {
+    #[serde(rename = "N")]
+    samples: u64,
+    mean: f64,
+    max: u64,
+    #[serde(default)]
+    percentile: BTreeMap<String, u64>,
+}
+
+/// Runs `job`, which takes `time`, and reads fio's report.
+pub fn run(fio: &Fio, job: &str, time: Duration, interrupts: &Interrupts) -> Result<Whole, Error> {
+    let options = ["--output-format=json", "--eta=never", "-"];
+    let mut process = fio.finish(&options, job, time + GRACE, Some(interrupts))?;
+    let fail = |reason: String| Error::Report { program: fio.program().into(), reason };
+    let text = process.output().map_err(|e| fail(e.to_string()))?;
+    parse(&text).map_err(|reason| fail(format!("{reason}; {}", process.last_words())))
+}
+
+/// Reads the report, past any warnings before it.
+fn parse(text: &str) -> Result<Whole, String> {
+    let start = text.match_indices('{').map(|(at, _)| at).find(|at| *at == 0 || text[..*at].ends_with('\n'));
+    let start = start.ok_or("no line begins with {")?;
+    let report = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Report>().next();
+    let report = report.ok_or("it is empty")?.map_err(|e| e.to_string())?;
+    // The jobs report as one group.
+    let [job] = &report.jobs[..] else { return Err(format!("{} groups of jobs instead of 1", report.jobs.len())) };
+    let directions = [&job.read, &job.write, &job.mixed].into_iter().flatten();
+    let busy: Vec<&Direction> = directions.filter(|d| d.total_ios > 0).collect();
+    let [direction] = busy[..] else { return Err(format!("{} directions with I/O instead of 1", busy.len())) };
+    let cpu_ns = |percent: f64| (percent / 100.0 * job.job_runtime * 1e6) as u64;
+    Ok(Whole {
+        duration: Duration::from_millis(direction.runtime),
+        ops: direction.total_ios,
+        bytes: direction.io_bytes,
+        errors: job.total_err.max(u64::from(job.error != 0)),
+        cpu_user_ns: cpu_ns(job.usr_cpu),
+        cpu_sys_ns: cpu_ns(job.sys_cpu),
+        latency: latency(&direction.clat_ns),
+    })
+}
+
+fn latency(clat: &Completion) -> Latency {
+    if clat.samples == 0 {
+        return Latency::default();
+    }
+    let percentile = |key: &str| clat.percentile.get(key).copied();
+    Latency {
+        mean: Some(clat.mean),
+        p50: percentile("50.000000"),
+        p90: percentile("90.000000"),
+        p99: percentile("99.000000"),
+        p999: percentile("99.900000"),
+        max: Some(clat.max),
+        samples: Some(clat.samples),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: &str = r#"{"io_bytes":0,"total_ios":0,"runtime":0,"clat_ns":{"min":0,"max":0,"mean":0.0,"N":0}}"#;
+
+    fn report(read: &str, write: &str) -> String {
+        format!(
+            "fio: a warning {{about}} something\n{{\"fio version\":\"fio-3.33\",\"jobs\":[{{\"jobname\":\"x\",\"error\":0,\
+             \"read\":{read},\"write\":{write},\"job_runtime\":4000,\"usr_cpu\":10.0,\"sys_cpu\":50.0}}],\"disk_util\":[]}}\nmore\n"
+        )
+    }
+
+    #[test]
+    fn figures_are_found_behind_warnings() {
+        let busy = r#"{"io_bytes":8192,"total_ios":2,"runtime":2000,"clat_ns":{"min":1,"max":900,"mean":450.5,"N":2,
+            "percentile":{"50.000000":400,"90.000000":800,"99.000000":890,"99.900000":899}}}"#;
+        let whole = parse(&report(IDLE, busy)).unwrap();
+        assert_eq!((whole.ops, whole.bytes, whole.errors, whole.duration), (2, 8192, 0, Duration::from_secs(2)));
+        assert_eq!((whole.cpu_user_ns, whole.cpu_sys_ns), (400_000_000, 2_000_000_000), "shares of the summed run times");
+        let latency = whole.latency;
+        assert_eq!((latency.mean, latency.p999, latency.max, latency.samples), (Some(450.5), Some(899), Some(900), Some(2)));
+    }
+
+    #[test]
+    fn latency_that_was_not_measured_is_empty() {
+        let busy = r#"{"io_bytes":8192,"total_ios":2,"runtime":2000,"clat_ns":{"min":0,"max":0,"mean":0.0,"N":0}}"#;
+        assert_eq!(parse(&report(busy, IDLE)).unwrap().latency, Latency::default());
+    }
+
+    #[test]
+    fn a_run_without_io_and_a_torn_report_are_errors() {
+        assert!(parse(&report(IDLE, IDLE)).unwrap_err().contains("0 directions"));
+        assert!(parse("{\"jobs\": [").is_err());
+        assert!(parse("nothing\n").unwrap_err().contains('{'));
+    }
+}

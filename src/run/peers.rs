@@ -1,0 +1,202 @@
+//! The rounds in which fio takes part: process arms in turn, and whole runs.
+
+use super::rows::{RunFacts, blank};
+use super::store::RoundRows;
+use crate::experiment::{Experiment, FioConfig};
+use crate::peer::duet::{self, Contest, Contestant, Start, Timing};
+use crate::peer::fio::{self, Fio, Work};
+use crate::peer::{Error, whole};
+use crate::plan::{Arm, Cell, Round};
+use crate::row::{ArmRow, Outcome, TrialRow};
+use crate::run::manifest::{self, FioJob};
+use crate::spawn::{Interrupts, Tether};
+use crate::target::Target;
+use std::time::Duration;
+
+/// fio's own time limit in a round of process arms: longer than any round, pauses included.
+const ENDLESS: Duration = Duration::from_secs(24 * 3600);
+
+/// The peers of a run: what can take part, and why the rest cannot.
+pub struct Peers<'a> {
+    experiment: &'a Experiment,
+    target: &'a Target,
+    tether: &'a Tether,
+    fio: Result<Fio, String>,
+    version: String,
+}
+
+/// What a round of peers leaves: its rows, the order of set-up, and how often the rules of process arms were broken.
+pub type Outcomes = (RoundRows, String, u32);
+
+impl<'a> Peers<'a> {
+    /// Looks for fio. One that is missing is no error: its treatments are `unsupported`.
+    pub fn find(experiment: &'a Experiment, target: &'a Target, tether: &'a Tether) -> Peers<'a> {
+        let found = Fio::find(tether.clone(), &experiment.peers.fio_path).and_then(|f| f.version().map(|v| (f, v)));
+        let (fio, version) = match found {
+            Ok((fio, version)) => (Ok(fio), version),
+            Err(error) => (Err(error.to_string()), String::new()),
+        };
+        Peers { experiment, target, tether, fio, version }
+    }
+
+    /// Blocks that a round of process arms has time for.
+    pub fn blocks(&self) -> u32 {
+        Timing::default().blocks(self.experiment.peers.round_time, self.experiment.peers.fio.len() + 1)
+    }
+
+    /// fio as the manifest records it: version and the exact job of each configuration on each cell.
+    pub fn manifest(&self, cells: &[Cell]) -> Option<manifest::Fio> {
+        let jobs = cells.iter().flat_map(|cell| {
+            let job = |config: &FioConfig| {
+                let job = self.job(cell, *config, ENDLESS).unwrap_or_else(|e| e);
+                FioJob { cell: cell.name.clone(), treatment: config.treatment().into(), job }
+            };
+            self.experiment.peers.fio.iter().map(job)
+        });
+        (!self.experiment.peers.fio.is_empty() && self.fio.is_ok())
+            .then(|| manifest::Fio { version: self.version.clone(), jobs: jobs.collect() })
+    }
+
+    /// The job file of a configuration on a cell.
+    pub fn job(&self, cell: &Cell, config: FioConfig, time: Duration) -> Result<String, String> {
+        job(cell, config, self.target, time)
+    }
+
+    /// fio and its job, or why this configuration cannot run here.
+    fn ready(&self, cell: &Cell, config: FioConfig, time: Duration) -> Result<(&Fio, String), String> {
+        let fio = self.fio.as_ref().map_err(String::clone)?;
+        let job = self.job(cell, config, time)?;
+        fio.check(&job).map_err(|e| e.to_string())?;
+        Ok((fio, job))
+    }
+
+    /// A round of process arms: our `full` and every configuration of fio that can run. `None` when a signal came.
+    pub fn duet(&self, facts: &RunFacts, round: &Round, cell: &Cell, blocks: u32, interrupts: &Interrupts) -> Option<Outcomes> {
+        let full = full(cell);
+        let ours = duet::worker(self.target, &cell.workload, full, round.seed);
+        let mut contestants = vec![Contestant { name: full.treatment.clone(), start: Start::Ours(Box::new(ours)) }];
+        let mut rows = RoundRows::default();
+        let blank = |name: &str, engine| blank(facts, round, cell.workload, name, engine);
+        for config in &self.experiment.peers.fio {
+            match self.ready(cell, *config, ENDLESS) {
+                Ok((_, job)) => contestants.push(Contestant { name: config.treatment().into(), start: Start::Fio(job) }),
+                Err(reason) => {
+                    rows.arms.push(ArmRow { outcome: Outcome::Unsupported, reason, ..blank(config.treatment(), "fio") })
+                }
+            }
+        }
+        if contestants.len() == 1 {
+            return Some((rows, String::new(), 0));
+        }
+        let contest = Contest {
+            tether: self.tether,
+            fio: self.fio.as_ref().ok(),
+            target: self.target,
+            workload: &cell.workload,
+            contestants: &contestants,
+            timing: Timing::default(),
+            blocks,
+            seed: round.seed,
+            interrupts,
+        };
+        let engine = |name: &str| if name.starts_with("fio:") { "fio" } else { "uring" };
+        match duet::conduct(&contest) {
+            Ok(report) => {
+                rows.trials = report.slices.iter().map(|s| trial(round, &contestants[s.arm].name, s)).collect();
+                for (index, (contestant, arm)) in contestants.iter().zip(&report.arms).enumerate() {
+                    let mut row = blank(&contestant.name, engine(&contestant.name));
+                    (row.outcome, row.reason) = (arm.outcome, arm.reason.clone());
+                    let slices: Vec<&duet::Slice> = report.slices.iter().filter(|s| s.arm == index).collect();
+                    measured(&mut row, &slices);
+                    rows.arms.push(row);
+                }
+                let names: Vec<&str> = report.setup_order.iter().map(|i| contestants[*i].name.as_str()).collect();
+                Some((rows, names.join(" "), report.violations))
+            }
+            Err(Error::Interrupted) => None,
+            Err(error) => {
+                let row = |c: &Contestant| ArmRow {
+                    outcome: Outcome::Failed,
+                    reason: error.to_string(),
+                    ..blank(&c.name, engine(&c.name))
+                };
+                rows.arms.extend(contestants.iter().map(row));
+                Some((rows, String::new(), 0))
+            }
+        }
+    }
+
+    /// Each configuration of fio alone, uninterrupted, for its own figures. `None` when a signal came.
+    pub fn whole(&self, facts: &RunFacts, round: &Round, cell: &Cell, interrupts: &Interrupts) -> Option<Outcomes> {
+        let time = self.experiment.peers.whole_time;
+        let mut rows = RoundRows::default();
+        for config in &self.experiment.peers.fio {
+            let mut row = blank(facts, round, cell.workload, config.treatment(), "fio");
+            match self.ready(cell, *config, time) {
+                Err(reason) => (row.outcome, row.reason) = (Outcome::Unsupported, reason),
+                Ok((fio, job)) => match whole::run(fio, &job, time, interrupts) {
+                    Ok(whole) => whole_figures(&mut row, &whole),
+                    Err(Error::Interrupted) => return None,
+                    Err(error @ Error::Hung { .. }) => (row.outcome, row.reason) = (Outcome::TimedOut, error.to_string()),
+                    Err(error) => (row.outcome, row.reason) = (Outcome::Failed, error.to_string()),
+                },
+            }
+            rows.arms.push(row);
+        }
+        Some((rows, String::new(), 0))
+    }
+}
+
+/// The job file of a configuration on a cell of any target.
+pub fn job(cell: &Cell, config: FioConfig, target: &Target, time: Duration) -> Result<String, String> {
+    let full = &full(cell).levels;
+    let work = Work { workload: &cell.workload, path: &target.path, span_bytes: target.span_bytes, full, time };
+    fio::job(config, &work).map_err(|e| e.to_string())
+}
+
+/// The arm that stands against the peers.
+fn full(cell: &Cell) -> &Arm {
+    cell.arms.iter().find(|a| a.treatment == "full").expect("every cell has its full")
+}
+
+fn trial(round: &Round, treatment: &str, slice: &duet::Slice) -> TrialRow {
+    TrialRow {
+        round: round.round,
+        cell: round.cell.clone(),
+        treatment: treatment.into(),
+        replica: 0,
+        block: slice.block,
+        position: slice.position,
+        duration_s: slice.duration_ns as f64 / 1e9,
+        ops: slice.ops,
+        bytes: slice.bytes,
+        errors: 0,
+        cpu_total_ns: Some(slice.cpu_total_ns),
+        enters: None,
+    }
+}
+
+fn measured(row: &mut ArmRow, slices: &[&duet::Slice]) {
+    if slices.is_empty() {
+        return;
+    }
+    let sum = |f: fn(&duet::Slice) -> u64| slices.iter().map(|s| f(s)).sum::<u64>();
+    row.duration_s = Some(sum(|s| s.duration_ns) as f64 / 1e9);
+    row.ops = Some(sum(|s| s.ops));
+    row.bytes = Some(sum(|s| s.bytes));
+    row.cpu_total_ns = Some(sum(|s| s.cpu_total_ns));
+}
+
+fn whole_figures(row: &mut ArmRow, whole: &whole::Whole) {
+    row.duration_s = Some(whole.duration.as_secs_f64());
+    row.ops = Some(whole.ops);
+    row.bytes = Some(whole.bytes);
+    row.errors = Some(whole.errors);
+    row.cpu_user_ns = Some(whole.cpu_user_ns);
+    row.cpu_sys_ns = Some(whole.cpu_sys_ns);
+    row.cpu_total_ns = Some(whole.cpu_user_ns + whole.cpu_sys_ns);
+    row.latency = whole.latency;
+    if whole.errors > 0 {
+        (row.outcome, row.reason) = (Outcome::Invalid, format!("fio reports {} errors", whole.errors));
+    }
+}
