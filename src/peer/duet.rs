@@ -19,8 +19,10 @@ use crate::workload::Workload;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+/// For all arms to start side by side.
+const HEAD_START: Duration = Duration::from_millis(300);
 /// Between two looks at an arm that starts.
-const STARTING: Duration = Duration::from_millis(20);
+const STARTING: Duration = Duration::from_millis(5);
 /// An arm runs once the counter moved in this many looks in a row: reading its own program from disk is no start.
 const STARTED_LOOKS: u32 = 3;
 /// Between two looks at what is still in flight.
@@ -97,7 +99,7 @@ pub struct Slice {
 pub struct ArmReport {
     pub outcome: Outcome,
     pub reason: String,
-    /// From its start until it was seen moving.
+    /// Alone, after the common head start, until it was seen moving.
     pub startup: Duration,
 }
 
@@ -185,8 +187,9 @@ pub fn conduct(contest: &Contest<'_>) -> Result<Report, Error> {
     let ready = ArmReport { outcome: Outcome::Completed, reason: String::new(), startup: Duration::ZERO };
     let mut stage = Stage { contest, live: (0..count).map(|_| None).collect(), arms: vec![ready; count], violations: 0 };
     let started = Instant::now();
+    stage.launch_all(&setup_order)?;
     for &arm in &setup_order {
-        stage.start(arm)?;
+        stage.see_moving(arm)?;
     }
     let startup = started.elapsed();
     let mut slices = Vec::with_capacity(count * contest.blocks as usize);
@@ -219,16 +222,28 @@ impl Stage<'_> {
         }
     }
 
-    /// Starts an arm, sees it moving and stops it.
-    fn start(&mut self, arm: usize) -> Result<(), Error> {
-        let Contest { target, timing, .. } = self.contest;
+    /// Starts every arm at once, since most of a start is waiting, and stops them all before any is looked at.
+    fn launch_all(&mut self, order: &[usize]) -> Result<(), Error> {
+        for &arm in order {
+            let process = self.launch(arm)?;
+            let counter = Counter::open(self.contest.target, process.pid())?;
+            let cpu = CpuClock::of(process.pid())?;
+            self.live[arm] = Some(Live { process, counter, cpu, stalled: Duration::ZERO });
+        }
+        self.pause(HEAD_START)?;
+        for live in self.live.iter().flatten() {
+            // One that ended or does not stop is found out when it is looked at.
+            live.process.stop(self.contest.timing.stop_limit);
+        }
+        Ok(())
+    }
+
+    /// Lets an arm run alone until it is seen moving, and stops it.
+    fn see_moving(&mut self, arm: usize) -> Result<(), Error> {
+        let timing = self.contest.timing;
+        let Some(live) = self.live[arm].take() else { return Ok(()) };
         let started = Instant::now();
-        let process = self.launch(arm)?;
-        let (counter, cpu) = match (Counter::open(target, process.pid()), CpuClock::of(process.pid())) {
-            (Ok(counter), Ok(cpu)) => (counter, cpu),
-            (Err(error), _) | (_, Err(error)) => return Err(error.into()),
-        };
-        let live = Live { process, counter, cpu, stalled: Duration::ZERO };
+        live.process.resume();
         let (mut seen, mut moving) = (live.counter.bytes()?, 0);
         while moving < STARTED_LOOKS {
             self.pause(STARTING)?;

@@ -83,7 +83,7 @@ pub fn obstacle(toggle: Toggle, level: u32, workload: &Workload) -> Option<Strin
 /// Runs what is missing of the plan.
 pub fn run(job: &Job<'_>) -> Result<(), Error> {
     let started = jiff::Timestamp::now();
-    let peers = Peers::find(job.experiment, job.target, job.tether);
+    let peers = Peers::find(job.experiment, &job.plan.cells, job.target, job.tether);
     let fresh =
         Manifest { fio: peers.manifest(&job.plan.cells), ..Manifest::new(job.experiment, job.plan, job.target, &started) };
     let (store, finished) = if job.resume {

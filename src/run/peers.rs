@@ -21,22 +21,29 @@ pub struct Peers<'a> {
     experiment: &'a Experiment,
     target: &'a Target,
     tether: &'a Tether,
-    fio: Result<Fio, String>,
+    fio: Option<Fio>,
     version: String,
+    /// Why a configuration cannot run on a cell, by cell and configuration; asked of fio once.
+    refusals: Vec<(String, FioConfig, String)>,
 }
 
 /// What a round of peers leaves: its rows, the order of set-up, and how often the rules of process arms were broken.
 pub type Outcomes = (RoundRows, String, u32);
 
 impl<'a> Peers<'a> {
-    /// Looks for fio. One that is missing is no error: its treatments are `unsupported`.
-    pub fn find(experiment: &'a Experiment, target: &'a Target, tether: &'a Tether) -> Peers<'a> {
+    /// Looks for fio and has it read every job of the plan. One that is missing is no error: its treatments are `unsupported`.
+    pub fn find(experiment: &'a Experiment, cells: &[Cell], target: &'a Target, tether: &'a Tether) -> Peers<'a> {
         let found = Fio::find(tether.clone(), &experiment.peers.fio_path).and_then(|f| f.version().map(|v| (f, v)));
-        let (fio, version) = match found {
-            Ok((fio, version)) => (Ok(fio), version),
-            Err(error) => (Err(error.to_string()), String::new()),
-        };
-        Peers { experiment, target, tether, fio, version }
+        let mut refusals = Vec::new();
+        for (cell, config) in cells.iter().flat_map(|cell| experiment.peers.fio.iter().map(move |config| (cell, *config))) {
+            let read = found.as_ref().map_err(ToString::to_string).and_then(|(fio, _)| {
+                let job = job(cell, config, target, ENDLESS)?;
+                fio.check(&job).map_err(|e| e.to_string())
+            });
+            refusals.extend(read.err().map(|reason| (cell.name.clone(), config, reason)));
+        }
+        let (fio, version) = found.ok().unzip();
+        Peers { experiment, target, tether, fio, version: version.unwrap_or_default(), refusals }
     }
 
     /// Blocks that a round of process arms has time for.
@@ -48,26 +55,23 @@ impl<'a> Peers<'a> {
     pub fn manifest(&self, cells: &[Cell]) -> Option<manifest::Fio> {
         let jobs = cells.iter().flat_map(|cell| {
             let job = |config: &FioConfig| {
-                let job = self.job(cell, *config, ENDLESS).unwrap_or_else(|e| e);
+                let job = job(cell, *config, self.target, ENDLESS).unwrap_or_else(|e| e);
                 FioJob { cell: cell.name.clone(), treatment: config.treatment().into(), job }
             };
             self.experiment.peers.fio.iter().map(job)
         });
-        (!self.experiment.peers.fio.is_empty() && self.fio.is_ok())
+        (!self.experiment.peers.fio.is_empty() && self.fio.is_some())
             .then(|| manifest::Fio { version: self.version.clone(), jobs: jobs.collect() })
-    }
-
-    /// The job file of a configuration on a cell.
-    pub fn job(&self, cell: &Cell, config: FioConfig, time: Duration) -> Result<String, String> {
-        job(cell, config, self.target, time)
     }
 
     /// fio and its job, or why this configuration cannot run here.
     fn ready(&self, cell: &Cell, config: FioConfig, time: Duration) -> Result<(&Fio, String), String> {
-        let fio = self.fio.as_ref().map_err(String::clone)?;
-        let job = self.job(cell, config, time)?;
-        fio.check(&job).map_err(|e| e.to_string())?;
-        Ok((fio, job))
+        let refusal = self.refusals.iter().find(|(name, c, _)| *name == cell.name && *c == config);
+        match (refusal, &self.fio) {
+            (Some((_, _, reason)), _) => Err(reason.clone()),
+            (None, Some(fio)) => Ok((fio, job(cell, config, self.target, time)?)),
+            (None, None) => Err("fio was not found".into()),
+        }
     }
 
     /// A round of process arms: our `full` and every configuration of fio that can run. `None` when a signal came.
@@ -90,7 +94,7 @@ impl<'a> Peers<'a> {
         }
         let contest = Contest {
             tether: self.tether,
-            fio: self.fio.as_ref().ok(),
+            fio: self.fio.as_ref(),
             target: self.target,
             workload: &cell.workload,
             contestants: &contestants,
