@@ -225,10 +225,14 @@ impl Stage<'_> {
     /// Starts every arm at once, since most of a start is waiting, and stops them all before any is looked at.
     fn launch_all(&mut self, order: &[usize]) -> Result<(), Error> {
         for &arm in order {
-            let process = self.launch(arm)?;
-            let counter = Counter::open(self.contest.target, process.pid())?;
-            let cpu = CpuClock::of(process.pid())?;
-            self.live[arm] = Some(Live { process, counter, cpu, stalled: Duration::ZERO });
+            let mut process = self.launch(arm)?;
+            match (Counter::open(self.contest.target, process.pid()), CpuClock::of(process.pid())) {
+                (Ok(counter), Ok(cpu)) => self.live[arm] = Some(Live { process, counter, cpu, stalled: Duration::ZERO }),
+                (Err(error), _) | (_, Err(error)) => {
+                    self.arms[arm].outcome = Outcome::Failed;
+                    self.arms[arm].reason = format!("{error}: {}", process.last_words());
+                }
+            }
         }
         self.pause(HEAD_START)?;
         for live in self.live.iter().flatten() {

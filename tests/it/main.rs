@@ -1,7 +1,9 @@
 //! One binary for all integration tests: real io_uring on real targets, the command line as a user types it.
 
 mod bad_input;
+mod peers;
 mod refusals;
+mod reports;
 mod resume;
 mod rounds;
 mod support;

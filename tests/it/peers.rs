@@ -1,0 +1,139 @@
+//! fio beside the engine: as it should be, and as it should not.
+
+use crate::support::{Bench, ONE_TOGGLE, READS, SMALL_TARGET, ablate, experiment, rows, skip};
+use insta::assert_snapshot;
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+fn fio_is_there(test: &str) -> bool {
+    let there = Command::new("fio").arg("--version").output().is_ok_and(|o| o.status.success());
+    if !there {
+        skip(test, "fio is not installed");
+    }
+    there
+}
+
+fn with_peers(extra: &str) -> Bench {
+    let peers = format!("[peers]\nfio = [\"registered\"]\nround_time = \"100ms\"\nwhole_time = \"1s\"\n{extra}");
+    Bench::new(&experiment(SMALL_TARGET, READS, ONE_TOGGLE, &peers))
+}
+
+/// A program in place of fio: `--version` and `--parse-only` answer as fio does, anything else runs `body`.
+fn fake_fio(dir: &Path, parse: &str, body: &str) -> PathBuf {
+    let path = dir.join("fakefio");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in\n*--version*) echo fio-3.33;;\n*--parse-only*) cat >/dev/null; {parse};;\n*) {body};;\nesac\n"
+    );
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    path
+}
+
+/// Outcomes and reasons of fio's rows of a run, without numbers that change.
+fn fio_rows(bench: &Bench) -> String {
+    let rows = rows(&bench.out().join("arms.csv"));
+    let mine = rows.iter().filter(|r| r["engine"] == "fio");
+    let lines: BTreeSet<String> = mine.map(|r| format!("{} {}: {}", r["kind"], r["outcome"], r["reason"])).collect();
+    lines.into_iter().collect::<Vec<_>>().join("\n").replace(bench.dir.path().to_str().unwrap(), "DIR")
+}
+
+/// Every arm of ours completed although the peer did not.
+fn ours_ran(bench: &Bench) -> bool {
+    rows(&bench.out().join("arms.csv")).iter().filter(|r| r["kind"] == "slices").all(|r| r["outcome"] == "completed")
+}
+
+#[test]
+fn fio_and_the_engine_take_turns_and_are_counted_alike() {
+    if !fio_is_there("fio_and_the_engine_take_turns_and_are_counted_alike") {
+        return;
+    }
+    let bench = with_peers("");
+    let output = bench.run(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", bench.verdict(&output));
+    let arms = rows(&bench.out().join("arms.csv"));
+    for treatment in ["full", "fio:registered"] {
+        let mut of = arms.iter().filter(|r| r["kind"] == "peers" && r["treatment"] == treatment);
+        assert!(of.clone().count() == 6 && of.all(|r| r["outcome"] == "completed" && !r["iops"].is_empty()), "{treatment}");
+    }
+    let whole = arms.iter().find(|r| r["kind"] == "whole").unwrap();
+    assert!(!whole["lat_ns_p99"].is_empty() && !whole["cpu_user_ns_per_op"].is_empty());
+    let manifest = std::fs::read_to_string(bench.out().join("manifest.json")).unwrap();
+    assert!(manifest.contains("fio-") && manifest.contains("registerfiles=1"), "version and job are recorded");
+    let report = std::fs::read_to_string(bench.out().join("report.md")).unwrap();
+    assert!(report.contains("| fio:registered |"));
+}
+
+#[test]
+fn a_missing_fio_leaves_its_treatments_unsupported() {
+    let bench = with_peers("fio_path = \"/nonexistent/fio\"");
+    let output = bench.run(&["--quiet"]);
+    assert_eq!(output.status.code(), Some(0), "{}", bench.verdict(&output));
+    assert!(ours_ran(&bench));
+    assert_snapshot!(fio_rows(&bench), @"");
+}
+
+#[test]
+fn a_fio_too_old_for_an_option_is_named() {
+    let bench = with_peers("");
+    let fio = fake_fio(bench.dir.path(), "echo 'Bad option <registerfiles=1>' >&2; exit 1", "exit 1");
+    let output = bench.run(&["--quiet", "--set", &format!("peers.fio_path={}", fio.display())]);
+    assert_eq!(output.status.code(), Some(0), "{}", bench.verdict(&output));
+    assert!(ours_ran(&bench));
+    assert_snapshot!(fio_rows(&bench), @"");
+}
+
+#[test]
+fn a_dying_fio_fails_alone() {
+    let bench = with_peers("");
+    let fio = fake_fio(bench.dir.path(), "exit 0", "cat >/dev/null; echo 'fio: engine caught fire' >&2; exit 7");
+    let output = bench.run(&["--quiet", "--set", &format!("peers.fio_path={}", fio.display())]);
+    assert_eq!(output.status.code(), Some(0), "{}", bench.verdict(&output));
+    assert!(ours_ran(&bench));
+    assert_snapshot!(fio_rows(&bench), @"");
+}
+
+/// Processes whose command line holds `word`.
+fn processes(word: &str) -> Vec<String> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|p| std::fs::read_to_string(p.path().join("cmdline")).ok()).filter(|c| c.contains(word)).collect()
+}
+
+#[test]
+fn a_hanging_fio_is_ended_and_nothing_is_left() {
+    let bench = with_peers("");
+    let marker = bench.dir.path().join("fakefio").display().to_string();
+    let fio = fake_fio(bench.dir.path(), "exit 0", "exec sleep 98765");
+    let mut run = ablate();
+    run.arg("run").arg(&bench.file).arg("--out").arg(bench.out()).args(["--quiet", "--set", &format!("peers.fio_path={}", fio.display())]);
+    let mut run = run.spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(100);
+    let timed_out = || std::fs::read_to_string(bench.out().join("arms.csv")).is_ok_and(|t| t.contains("timed_out"));
+    while !timed_out() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(fio_rows(&bench).contains("peers timed_out: fio:registered moved nothing within"), "{}", fio_rows(&bench));
+    // Killed in the middle of another round, it takes the hanging peer along.
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let gone = Instant::now() + Duration::from_secs(5);
+    while (!processes("sleep\098765").is_empty() || !processes(&marker).is_empty()) && Instant::now() < gone {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(processes(&marker), Vec::<String>::new());
+    assert_eq!(processes("sleep\098765"), Vec::<String>::new());
+}
+
+#[test]
+fn the_job_of_a_cell_is_printed_as_it_runs() {
+    let target = "kind = \"file\"\npath = \"/bin/sh\"";
+    let bench = Bench::new(&experiment(target, READS, ONE_TOGGLE, ""));
+    let output = ablate().arg("plan").arg(&bench.file).args(["--fio-job", "read-4k-qd16-j1"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let size = std::fs::metadata("/bin/sh").unwrap().len() / 4096 * 4096;
+    assert_snapshot!(text.replace(&format!("size={size}"), "size=SIZE"), @"");
+    let wrong = ablate().arg("plan").arg(&bench.file).args(["--fio-job", "nonsense"]).output().unwrap();
+    assert_snapshot!(bench.verdict(&wrong), @"");
+}

@@ -1,0 +1,134 @@
+//! Reports on hand-made results: planted effects come back, the same files give the same bytes, what is missing is said.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use uring_ablate::random::Decisions;
+use uring_ablate::report;
+use uring_ablate::row::{ArmRow, TrialRow};
+
+const CELL: &str = "read-4k-qd128-j1";
+const ROUNDS: u32 = 12;
+const BLOCKS: u32 = 20;
+
+/// Treatments with copies per block, true rate relative to `full`, true CPU per operation relative to `full`.
+const ARMS: [(&str, u32, f64, f64); 8] = [
+    ("baseline", 3, 0.5, 2.0),
+    ("full", 3, 1.0, 1.0),
+    ("placebo", 1, 1.0, 1.0),
+    ("stall", 1, 1.0 / 1.02, 1.02),
+    ("without:fixed_buffers", 1, 1.0 / 1.10, 1.25),
+    ("without:fixed_files", 1, 1.0, 1.0),
+    ("only:fixed_buffers", 1, 0.55, 1.6),
+    ("only:fixed_files", 1, 0.5, 2.0),
+];
+
+/// About normal, mean 0, sd 1.
+fn noise(decisions: &mut Decisions) -> f64 {
+    (0..12).map(|_| decisions.seed() as f64 / u64::MAX as f64).sum::<f64>() - 6.0
+}
+
+/// Writes `trials.csv` and `arms.csv` of a run with the effects of [`ARMS`], drift within rounds and an effect of each round.
+fn make(dir: &Path) {
+    let mut decisions = Decisions::new(3);
+    let mut trials = TrialRow::HEADER.join(",") + "\n";
+    let mut arms = ArmRow::header().join(",") + "\n";
+    let column = |name: &str| ArmRow::header().iter().position(|c| c == name).unwrap();
+    for round in 1..=ROUNDS {
+        let speed = 400_000.0 * (0.05 * noise(&mut decisions)).exp();
+        let mut drift = 0.0;
+        for block in 0..BLOCKS {
+            let mut order: Vec<usize> = ARMS.iter().enumerate().flat_map(|(i, a)| vec![i; a.1 as usize]).collect();
+            decisions.shuffle(&mut order);
+            let mut copies = [0; ARMS.len()];
+            for (position, arm) in order.into_iter().enumerate() {
+                let (name, _, rate, cpu) = ARMS[arm];
+                drift = 0.9 * drift + 0.01 * noise(&mut decisions);
+                let duration = 2560.0 / (speed * rate * (drift + 0.01 * noise(&mut decisions)).exp());
+                let cpu_ns = (2560.0 * 1000.0 * cpu * (0.01 * noise(&mut decisions)).exp()) as u64;
+                let copy = copies[arm];
+                let bytes = 2560 * 4096;
+                writeln!(trials, "{round},{CELL},{name},{copy},{block},{position},{duration},2560,{bytes},0,{cpu_ns},700").unwrap();
+                copies[arm] += 1;
+            }
+        }
+        for (name, ..) in ARMS {
+            let mut cells = vec![String::new(); ArmRow::header().len()];
+            let fields = [("round", round.to_string().as_str().to_string()), ("kind", "slices".into()), ("cell", CELL.into())];
+            let more = [("treatment", name.to_string()), ("outcome", "completed".into()), ("thread_cpu_share", "0.99".into())];
+            fields.into_iter().chain(more).for_each(|(field, value)| cells[column(field)] = value);
+            arms += &(cells.join(",") + "\n");
+        }
+    }
+    fs::write(dir.join("trials.csv"), trials).unwrap();
+    fs::write(dir.join("arms.csv"), arms).unwrap();
+}
+
+fn effect(dir: &Path, kind: &str, toggle: &str, metric: &str) -> std::collections::HashMap<String, String> {
+    let rows = crate::support::rows(&dir.join("effects.csv"));
+    rows.into_iter().find(|r| r["kind"] == kind && r["toggle"] == toggle && r["metric"] == metric).unwrap()
+}
+
+#[test]
+fn planted_effects_come_back() {
+    let home = tempfile::tempdir().unwrap();
+    make(home.path());
+    report::write(home.path(), &home.path().join("plots")).unwrap();
+    let cases = [
+        ("leave-one-out", "fixed_buffers", "iops", 1.10, "improved"),
+        ("leave-one-out", "fixed_buffers", "cpu_total_ns_per_op", 0.80, "improved"),
+        ("leave-one-out", "fixed_files", "iops", 1.0, "equivalent"),
+        ("add-one-in", "fixed_buffers", "iops", 1.10, "improved"),
+        ("total", "", "iops", 2.0, "improved"),
+        ("total", "", "cpu_total_ns_per_op", 0.5, "improved"),
+        ("stall", "", "iops", 1.0 / 1.02, ""),
+    ];
+    for (kind, toggle, metric, truth, verdict) in cases {
+        let found = effect(home.path(), kind, toggle, metric);
+        let bound = |c: &str| found[c].parse::<f64>().unwrap();
+        let width = bound("hi") - bound("lo");
+        assert!((bound("lo")..bound("hi")).contains(&truth) || (bound("ratio") - truth).abs() < width, "{kind} {toggle} {metric}: {found:?}");
+        assert!(width < 0.03, "{kind} {toggle} {metric} is {width} wide: drift cancels against the nearest reference");
+        assert!(verdict.is_empty() || found["verdict"] == verdict, "{kind} {toggle} {metric}: {}", found["verdict"]);
+    }
+    let text = fs::read_to_string(home.path().join("report.md")).unwrap();
+    assert!(text.contains("there is no manifest.json") && text.contains("there is no rounds.csv"), "what is missing is said");
+    for chart in ["ablation.svg", "ablation.png", "ladder.svg", "ladder.png"] {
+        assert!(home.path().join("plots").join(format!("{CELL}-{chart}")).exists(), "{chart}");
+    }
+}
+
+#[test]
+fn the_same_files_give_the_same_bytes() {
+    let home = tempfile::tempdir().unwrap();
+    make(home.path());
+    let read = |plots: &str| {
+        report::write(home.path(), &home.path().join(plots)).unwrap();
+        let charts = ["ablation.svg", "ablation.png", "ladder.svg"].map(|c| fs::read(home.path().join(plots).join(format!("{CELL}-{c}"))).unwrap());
+        (fs::read(home.path().join("effects.csv")).unwrap(), fs::read(home.path().join("report.md")).unwrap(), charts)
+    };
+    assert!(read("a") == read("b"));
+}
+
+#[test]
+fn a_torn_last_line_is_left_out_and_said() {
+    let home = tempfile::tempdir().unwrap();
+    make(home.path());
+    report::write(home.path(), &home.path().join("plots")).unwrap();
+    let whole = fs::read(home.path().join("effects.csv")).unwrap();
+    let trials = home.path().join("trials.csv");
+    let text = fs::read_to_string(&trials).unwrap();
+    fs::write(&trials, text + "12,read-4k-qd128-j1,full,0,2").unwrap();
+    report::write(home.path(), &home.path().join("plots")).unwrap();
+    assert!(fs::read(home.path().join("effects.csv")).unwrap() == whole);
+    assert!(fs::read_to_string(home.path().join("report.md")).unwrap().contains("the last line of trials.csv was torn"));
+}
+
+#[test]
+fn a_directory_without_results_is_an_error_with_its_remedy() {
+    let home = tempfile::tempdir().unwrap();
+    let output = crate::support::ablate().arg("report").arg(home.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("arms.csv") && text.contains("a report needs trials.csv and arms.csv"), "{text}");
+}
