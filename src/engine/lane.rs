@@ -1,4 +1,7 @@
-//! One arm of one job: its ring, its registrations, its slots; and what of it is really in effect.
+//! A ring with its slots, and the arm that runs on it for a slice; what of the arm is really in effect.
+//!
+//! Arms whose levels ask for the same ring share one: identical arms on rings of their own differed by 2 % in CPU time per operation for as
+//! long as the rings lived (the kernel's memory behind each lies elsewhere), ten times what the same ring differs from itself.
 
 use super::SetupError;
 use super::buffers::{Pool, iovecs};
@@ -34,8 +37,29 @@ impl Settings {
     }
 }
 
-/// An arm ready to run on one thread. The pool behind `settings` is owned by the round, which drops its lanes first, and a lane's ring is
-/// drained before every slice ends; so no buffer is freed or reused under the kernel.
+/// An arm as the engine needs it: levels, and the loop compiled for them.
+#[derive(Clone, Copy)]
+pub struct Tuning {
+    levels: Levels,
+    /// The loop this arm runs.
+    pub variant: Variant,
+}
+
+impl Tuning {
+    /// `placebo` picks the second copy of the code.
+    pub fn new(levels: &Levels, placebo: bool) -> Tuning {
+        let bits = variants::bits_of(levels) | if placebo { bit::PLACEBO } else { 0 };
+        Tuning { levels: *levels, variant: variants::variant(bits) }
+    }
+
+    /// The levels that only another ring can change, as a key: arms with the same key share rings.
+    pub fn ring_key(&self) -> u32 {
+        self.levels.get(Toggle::Taskrun)
+    }
+}
+
+/// A ring on one thread. The pool behind its buffers is owned by the round, which drops its lanes first, and a ring is drained before every
+/// slice ends; so no buffer is freed or reused under the kernel.
 pub struct Lane {
     pub ring: IoUring,
     pub slots: Slots,
@@ -44,8 +68,6 @@ pub struct Lane {
     pub settings: Settings,
     /// Requests pushed and not yet submitted.
     pub queued: u32,
-    /// The loop this arm runs.
-    pub variant: Variant,
     levels: Levels,
     buffers_at_edge: bool,
 }
@@ -61,77 +83,80 @@ pub struct JobContext<'a> {
 }
 
 impl Lane {
-    /// Creates the ring and registers the file. `placebo` picks the second copy of the code.
-    pub fn new(levels: &Levels, placebo: bool, job: &JobContext<'_>) -> Result<Lane, SetupError> {
+    /// Creates the ring that `tuning` asks for.
+    pub fn new(tuning: &Tuning, job: &JobContext<'_>) -> Result<Lane, SetupError> {
         let depth = job.workload.queue_depth;
-        let ring = build(levels, depth)?;
-        if levels.is_on(Toggle::FixedFiles) {
-            ring.submitter().register_files(&[job.fd]).map_err(SetupError::RegisterFiles)?;
-        }
-        let sampling = levels.get(Toggle::LatencySampling);
-        let bits = variants::bits_of(levels) | if placebo { bit::PLACEBO } else { 0 };
-        let mut lane = Lane {
-            ring,
+        Ok(Lane {
+            ring: build(&tuning.levels, depth)?,
             slots: Slots::new(depth),
             stats: Stats::default(),
             pattern: Arc::clone(job.pattern),
             settings: Settings {
                 block_size: job.workload.block_size_bytes,
-                batch_submit: levels.get(Toggle::BatchSubmit),
-                time_check_interval: levels.get(Toggle::TimeCheckInterval),
-                latency_sampling: if sampling == 0 { u32::MAX } else { sampling },
+                batch_submit: 1,
+                time_check_interval: 1,
+                latency_sampling: 1,
                 fd: job.fd,
                 buffers: job.buffers.to_vec(),
             },
             queued: 0,
-            variant: variants::variant(bits),
-            levels: *levels,
+            levels: tuning.levels,
             buffers_at_edge: job.buffers_at_edge,
-        };
-        lane.check_registrations()?;
-        Ok(lane)
+        })
     }
 
-    /// Registers the buffers for the coming slice. Locked memory is limited per user, so no two lanes hold a registration at once; a lane
-    /// without `fixed_buffers` does the same work and lets go again, so that every arm's slice begins alike. Where no arm of the round has
-    /// `fixed_buffers`, nothing is done.
-    pub fn arm_buffers(&mut self) -> Result<(), SetupError> {
-        if !self.buffers_at_edge {
-            return Ok(());
+    /// Makes this lane the arm's for a slice. Every arm does the same work here: it registers file and buffers (these only where some arm of
+    /// the round has `fixed_buffers`; locked memory is limited per user), and lets go what its levels do not want.
+    pub fn begin(&mut self, tuning: &Tuning) -> Result<(), SetupError> {
+        let levels = tuning.levels;
+        let sampling = levels.get(Toggle::LatencySampling);
+        self.levels = levels;
+        self.settings.batch_submit = levels.get(Toggle::BatchSubmit);
+        self.settings.time_check_interval = levels.get(Toggle::TimeCheckInterval);
+        self.settings.latency_sampling = if sampling == 0 { u32::MAX } else { sampling };
+        let submitter = self.ring.submitter();
+        submitter.register_files(&[self.settings.fd]).map_err(SetupError::RegisterFiles)?;
+        if !levels.is_on(Toggle::FixedFiles) {
+            submitter.unregister_files().map_err(SetupError::RegisterFiles)?;
         }
-        let buffers = &self.settings.buffers;
-        let fail = |source| SetupError::RegisterBuffers { count: buffers.len(), bytes: self.settings.block_size, source };
-        // SAFETY: the buffers live in the round's pool, which outlives every lane.
-        unsafe { self.ring.submitter().register_buffers(buffers) }.map_err(fail)?;
-        if !self.levels.is_on(Toggle::FixedBuffers) {
-            self.ring.submitter().unregister_buffers().map_err(fail)?;
+        if self.buffers_at_edge {
+            let buffers = &self.settings.buffers;
+            let fail = |source| SetupError::RegisterBuffers { count: buffers.len(), bytes: self.settings.block_size, source };
+            // SAFETY: the buffers live in the round's pool, which outlives every lane.
+            unsafe { submitter.register_buffers(buffers) }.map_err(fail)?;
+            if !levels.is_on(Toggle::FixedBuffers) {
+                submitter.unregister_buffers().map_err(fail)?;
+            }
         }
         Ok(())
     }
 
-    /// Lets the registration of [`Lane::arm_buffers`] go.
-    pub fn disarm_buffers(&mut self) {
+    /// Lets go what [`Lane::begin`] registered and kept.
+    pub fn end(&mut self) {
+        // What is not registered answers ENXIO; there is then nothing to let go.
+        if self.levels.is_on(Toggle::FixedFiles) {
+            let _ = self.ring.submitter().unregister_files();
+        }
         if self.levels.is_on(Toggle::FixedBuffers) {
-            // A ring without a registration answers ENXIO; there is then nothing to let go.
             let _ = self.ring.submitter().unregister_buffers();
         }
     }
 
-    /// The levels that are in effect, given what the loop that ran says of itself and the counts the kernel reports.
-    pub fn effective(&self, ran: u32) -> Levels {
-        variants::effective(&self.levels, ran)
-            .with(Toggle::BatchSubmit, self.settings.batch_submit)
-            .with(Toggle::TimeCheckInterval, self.settings.time_check_interval)
+    /// Finds out before anything is measured whether an arm can run here: the kernel may refuse to pin its buffers, and what it says is
+    /// registered must be what was asked for.
+    pub fn try_on(&mut self, tuning: &Tuning) -> Result<(), SetupError> {
+        let begun = self.begin(tuning).and_then(|()| self.check_registrations());
+        self.end();
+        begun
     }
 
-    /// Compares what the kernel says is registered with what was asked for. A kernel that can't pin the buffers, or has no
-    /// `/proc/self/fdinfo`, is found out here, before anything is measured.
-    fn check_registrations(&mut self) -> Result<(), SetupError> {
-        if self.levels.is_on(Toggle::FixedBuffers) {
-            self.arm_buffers()?;
-        }
+    /// The levels that are in effect, given what the loop that ran says of itself.
+    pub fn effective(&self, tuning: &Tuning, ran: u32) -> Levels {
+        variants::effective(&tuning.levels, ran)
+    }
+
+    fn check_registrations(&self) -> Result<(), SetupError> {
         let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.ring.as_raw_fd())).unwrap_or_default();
-        self.disarm_buffers();
         let depth = self.settings.buffers.len();
         for (field, toggle, count) in [("UserFiles", Toggle::FixedFiles, 1), ("UserBufs", Toggle::FixedBuffers, depth)] {
             let wanted = if self.levels.is_on(toggle) { count } else { 0 };

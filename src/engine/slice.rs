@@ -1,7 +1,7 @@
 //! One slice: fill an empty ring, discard what the fill completes, measure, drain.
 
 use super::drive::{Goal, Tally};
-use super::lane::Lane;
+use super::lane::{Lane, Tuning};
 use super::{SetupError, pattern::COVERAGE_PIECES};
 use crate::clock::{self, Reading};
 use hdrhistogram::Histogram;
@@ -50,19 +50,20 @@ pub struct Sample {
     pub touched: u64,
 }
 
-/// Runs one slice of `lane`. Allocates and prints nothing. `latency` gets the timed requests of the measured stretch, `discard` those of
+/// Runs one slice of an arm on `lane`. Allocates and prints nothing. `latency` gets the timed requests of the measured stretch, `discard` those of
 /// the fill.
 pub fn run(
     lane: &mut Lane,
+    tuning: &Tuning,
     order: &Order,
     gang: &Gang,
     latency: &mut Histogram<u64>,
     discard: &mut Histogram<u64>,
 ) -> Result<Sample, SetupError> {
-    lane.arm_buffers()?;
+    lane.begin(tuning)?;
     lane.pattern.lock().unwrap().jump();
     let from = lane.pattern.lock().unwrap().cursor_bytes();
-    let drive = lane.variant;
+    let drive = tuning.variant;
     let goal = |completions| Goal { completions, stop: &gang.stop, deadline: Instant::now() + order.hang_guard };
     let depth = u64::from(lane.slots.depth());
     let never = AtomicBool::new(false);
@@ -82,7 +83,7 @@ pub fn run(
 
     let total = lane.stats.read();
     let drained = drain(lane, order.hang_guard);
-    lane.disarm_buffers();
+    lane.end();
     let gone = fill.completions + tally.completions + depth;
     let touched = lane.pattern.lock().unwrap().touched(from, gone);
     gang.barrier.wait();

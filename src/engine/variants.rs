@@ -44,8 +44,7 @@ pub fn variant(bits: u32) -> Variant {
     VARIANTS[bits as usize]
 }
 
-/// `levels` with its loop toggles replaced by what the code that ran says of itself. A numeric level is only told on from off here; its
-/// number is read from the settings the loop used.
+/// `levels` with its loop toggles replaced by what the code that ran says of itself. A numeric level is only told on from off.
 pub fn effective(levels: &Levels, ran: u32) -> Levels {
     LOOP_TOGGLES.iter().fold(*levels, |found, (toggle, bit)| match (ran & bit != 0, levels.is_on(*toggle)) {
         (true, false) => found.with(*toggle, toggle.spec().on),

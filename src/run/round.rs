@@ -1,7 +1,7 @@
 //! The body of a round process: sets up every arm once, then runs blocks of slices. Writes and prints nothing while slices run.
 
 use crate::engine::buffers::{self, Pool};
-use crate::engine::lane::{JobContext, Lane};
+use crate::engine::lane::{JobContext, Lane, Tuning};
 use crate::engine::pattern::Pattern;
 use crate::engine::slice::{self, Gang, Order, Sample};
 use crate::engine::{SetupError, drive};
@@ -11,6 +11,7 @@ use crate::toggle::{Levels, Toggle};
 use crate::workload::Workload;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -161,34 +162,67 @@ fn job(shared: &Shared<'_>, memory: &mut [u8], seed: u64) -> Result<JobResult, S
         pattern: &pattern,
         buffers_at_edge: spec.arms.iter().any(|a| a.levels.is_on(Toggle::FixedBuffers)),
     };
-    let mut lanes: Vec<Option<Lane>> = spec.arms.iter().map(|_| None).collect();
+    let mut tracks = Tracks::default();
     let mut refusals: Vec<Option<String>> = vec![None; spec.arms.len()];
     for &arm in shared.setup_order {
-        let wanted = &spec.arms[arm];
-        match Lane::new(&wanted.levels, wanted.control == Control::Placebo, &context) {
-            Ok(lane) => lanes[arm] = Some(lane),
-            Err(error) => {
-                shared.refused[arm].store(true, Relaxed);
-                refusals[arm] = Some(error.to_string());
-            }
+        if let Err(error) = tracks.admit(arm, spec, &context) {
+            shared.refused[arm].store(true, Relaxed);
+            refusals[arm] = Some(error.to_string());
         }
     }
     shared.gang.barrier.wait();
     let mut latency: Vec<Histogram<u64>> = spec.arms.iter().map(|_| histogram()).collect();
     let mut discard = histogram();
     let mut samples = Vec::with_capacity(shared.schedule.iter().map(Vec::len).sum());
-    let mut variants = vec![0; spec.arms.len()];
-    for (arm, _) in shared.schedule.iter().flatten() {
-        let Some(lane) = lanes[*arm].as_mut().filter(|_| !shared.refused[*arm].load(Relaxed)) else { continue };
-        let stall = if let Control::Stall(fraction) = spec.arms[*arm].control { fraction } else { 0.0 };
-        let order = Order { completions: spec.completions, stall, hang_guard: spec.hang_guard };
-        let sample = slice::run(lane, &order, shared.gang, &mut latency[*arm], &mut discard)?;
-        variants[*arm] = sample.variant;
-        samples.push(sample);
+    let mut effective: Vec<Levels> = spec.arms.iter().map(|a| a.levels).collect();
+    for (block, order) in shared.schedule.iter().enumerate() {
+        for (arm, _) in order.iter().filter(|(arm, _)| !shared.refused[*arm].load(Relaxed)) {
+            let (lane, tuning) = tracks.lane(*arm, block);
+            let stall = if let Control::Stall(fraction) = spec.arms[*arm].control { fraction } else { 0.0 };
+            let order = Order { completions: spec.completions, stall, hang_guard: spec.hang_guard };
+            let sample = slice::run(lane, &tuning, &order, shared.gang, &mut latency[*arm], &mut discard)?;
+            effective[*arm] = lane.effective(&tuning, sample.variant);
+            samples.push(sample);
+        }
     }
-    let ran = |arm: usize, lane: &Option<Lane>| lane.as_ref().map_or(spec.arms[arm].levels, |l| l.effective(variants[arm]));
-    let effective = lanes.iter().enumerate().map(|(arm, lane)| ran(arm, lane)).collect();
     Ok(JobResult { samples, latency, refusals, effective })
+}
+
+/// Rings of each kind that take turns, block by block: what one ring's place in memory is worth is averaged out within a round.
+const RINGS_OF_A_KIND: usize = 4;
+
+/// The rings of a job. Arms that ask for the same ring share its kind; within a block they all run on the same one.
+#[derive(Default)]
+struct Tracks {
+    kinds: Vec<(u32, Vec<Lane>)>,
+    /// For each arm admitted, its place among the kinds.
+    arms: BTreeMap<usize, (usize, Tuning)>,
+}
+
+impl Tracks {
+    /// Creates what the arm needs and is not there, and tries it on.
+    fn admit(&mut self, arm: usize, spec: &Spec, context: &JobContext<'_>) -> Result<(), SetupError> {
+        let wanted = &spec.arms[arm];
+        let tuning = Tuning::new(&wanted.levels, wanted.control == Control::Placebo);
+        let found = self.kinds.iter().position(|(key, _)| *key == tuning.ring_key());
+        let kind = match found {
+            Some(kind) => kind,
+            None => {
+                let lanes = (0..RINGS_OF_A_KIND).map(|_| Lane::new(&tuning, context)).collect::<Result<_, _>>()?;
+                self.kinds.push((tuning.ring_key(), lanes));
+                self.kinds.len() - 1
+            }
+        };
+        self.kinds[kind].1.iter_mut().try_for_each(|lane| lane.try_on(&tuning))?;
+        self.arms.insert(arm, (kind, tuning));
+        Ok(())
+    }
+
+    /// The lane of an admitted arm in a block.
+    fn lane(&mut self, arm: usize, block: usize) -> (&mut Lane, Tuning) {
+        let (kind, tuning) = self.arms[&arm];
+        (&mut self.kinds[kind].1[block % RINGS_OF_A_KIND], tuning)
+    }
 }
 
 fn merge_arm(results: &[JobResult], arm: usize) -> ArmReport {

@@ -107,7 +107,11 @@ fn a_hanging_fio_is_ended_and_nothing_is_left() {
     let marker = bench.dir.path().join("fakefio").display().to_string();
     let fio = fake_fio(bench.dir.path(), "exit 0", "exec sleep 98765");
     let mut run = ablate();
-    run.arg("run").arg(&bench.file).arg("--out").arg(bench.out()).args(["--quiet", "--set", &format!("peers.fio_path={}", fio.display())]);
+    run.arg("run").arg(&bench.file).arg("--out").arg(bench.out()).args([
+        "--quiet",
+        "--set",
+        &format!("peers.fio_path={}", fio.display()),
+    ]);
     let mut run = run.spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(100);
     let timed_out = || std::fs::read_to_string(bench.out().join("arms.csv")).is_ok_and(|t| t.contains("timed_out"));

@@ -48,7 +48,8 @@ fn make(dir: &Path) {
                 let cpu_ns = (2560.0 * 1000.0 * cpu * (0.01 * noise(&mut decisions)).exp()) as u64;
                 let copy = copies[arm];
                 let bytes = 2560 * 4096;
-                writeln!(trials, "{round},{CELL},{name},{copy},{block},{position},{duration},2560,{bytes},0,{cpu_ns},700").unwrap();
+                writeln!(trials, "{round},{CELL},{name},{copy},{block},{position},{duration},2560,{bytes},0,{cpu_ns},700")
+                    .unwrap();
                 copies[arm] += 1;
             }
         }
@@ -87,7 +88,10 @@ fn planted_effects_come_back() {
         let found = effect(home.path(), kind, toggle, metric);
         let bound = |c: &str| found[c].parse::<f64>().unwrap();
         let width = bound("hi") - bound("lo");
-        assert!((bound("lo")..bound("hi")).contains(&truth) || (bound("ratio") - truth).abs() < width, "{kind} {toggle} {metric}: {found:?}");
+        assert!(
+            (bound("lo")..bound("hi")).contains(&truth) || (bound("ratio") - truth).abs() < width,
+            "{kind} {toggle} {metric}: {found:?}"
+        );
         assert!(width < 0.03, "{kind} {toggle} {metric} is {width} wide: drift cancels against the nearest reference");
         assert!(verdict.is_empty() || found["verdict"] == verdict, "{kind} {toggle} {metric}: {}", found["verdict"]);
     }
@@ -104,7 +108,8 @@ fn the_same_files_give_the_same_bytes() {
     make(home.path());
     let read = |plots: &str| {
         report::write(home.path(), &home.path().join(plots)).unwrap();
-        let charts = ["ablation.svg", "ablation.png", "ladder.svg"].map(|c| fs::read(home.path().join(plots).join(format!("{CELL}-{c}"))).unwrap());
+        let charts = ["ablation.svg", "ablation.png", "ladder.svg"]
+            .map(|c| fs::read(home.path().join(plots).join(format!("{CELL}-{c}"))).unwrap());
         (fs::read(home.path().join("effects.csv")).unwrap(), fs::read(home.path().join("report.md")).unwrap(), charts)
     };
     assert!(read("a") == read("b"));
