@@ -109,7 +109,8 @@ impl<const T: u32> On<T> {
 }
 
 /// Runs `lane` until `goal`: reap, refill, submit in batches, wait. Returns at a turn's boundary with the queue as full as the toggles
-/// keep it, so that a measured stretch begins and ends in the same state.
+/// keep it, so that a measured stretch begins and ends in the same state. The queue is synchronised before an enter, to publish what was
+/// pushed, and after it, to learn what was taken: a batch may fill the whole queue.
 pub fn drive<const T: u32>(lane: &mut Lane, goal: &Goal<'_>, latency: &mut Histogram<u64>) -> Tally {
     let Lane { ring, slots, stats, pattern, settings, queued, .. } = lane;
     let (submitter, mut sq, mut cq) = ring.split();
@@ -162,14 +163,17 @@ pub fn drive<const T: u32>(lane: &mut Lane, goal: &Goal<'_>, latency: &mut Histo
             if *queued >= settings.batch_submit {
                 sq.sync();
                 *queued -= tally.enter(submitter.submit(), goal);
+                sq.sync();
             }
         }
         if if On::<T>::EAGER { is_empty(&mut cq) } else { slots.taken() - *queued < THRESHOLD } {
             sq.sync();
             *queued -= tally.enter(submitter.submit_and_wait(1), goal);
+            sq.sync();
         } else if On::<T>::ASK_FOR_EVENTS && is_empty(&mut cq) {
             sq.sync();
             *queued -= tally.enter(ask_for_events(&submitter, *queued), goal);
+            sq.sync();
         }
     }
     path.hand_back(On::<T>::FAST_PATH, pattern);

@@ -212,22 +212,102 @@ mod tests {
 
     #[test]
     fn plain_fio_is_asked_for_the_workload_alone() {
-        assert_snapshot!(text(FioConfig::Default, Rw::Read, "/dev/loop0").unwrap(), @"");
+        assert_snapshot!(text(FioConfig::Default, Rw::Read, "/dev/loop0").unwrap(), @"
+        [default]
+        ioengine=io_uring
+        direct=1
+        thread=1
+        filename=/dev/loop0
+        rw=read
+        bs=4096
+        size=1073741824
+        iodepth=128
+        numjobs=2
+        group_reporting=1
+        time_based=1
+        runtime=5
+        invalidate=0
+        ");
     }
 
     #[test]
     fn registered_adds_registration() {
-        assert_snapshot!(text(FioConfig::Registered, Rw::Read, "/dev/loop0").unwrap(), @"");
+        assert_snapshot!(text(FioConfig::Registered, Rw::Read, "/dev/loop0").unwrap(), @"
+        [registered]
+        ioengine=io_uring
+        direct=1
+        thread=1
+        filename=/dev/loop0
+        rw=read
+        bs=4096
+        size=1073741824
+        iodepth=128
+        numjobs=2
+        group_reporting=1
+        time_based=1
+        runtime=5
+        invalidate=0
+        fixedbufs=1
+        registerfiles=1
+        ");
     }
 
     #[test]
     fn matched_follows_our_full() {
-        assert_snapshot!(text(FioConfig::Matched, Rw::Randread, "/dev/loop0").unwrap(), @"");
+        assert_snapshot!(text(FioConfig::Matched, Rw::Randread, "/dev/loop0").unwrap(), @"
+        [matched]
+        ioengine=io_uring
+        direct=1
+        thread=1
+        filename=/dev/loop0
+        rw=randread
+        bs=4096
+        size=1073741824
+        iodepth=128
+        numjobs=2
+        group_reporting=1
+        time_based=1
+        runtime=5
+        invalidate=0
+        randrepeat=0
+        fixedbufs=1
+        registerfiles=0
+        iodepth_batch_submit=4
+        iodepth_batch_complete_min=1
+        iodepth_batch_complete_max=128
+        ");
     }
 
     #[test]
     fn tuned_leaves_out_what_fio_does_for_itself() {
-        assert_snapshot!(text(FioConfig::Tuned, Rw::Randrw, "/dev/disk/by-path/pci-0000:00:04.0").unwrap(), @"");
+        assert_snapshot!(text(FioConfig::Tuned, Rw::Randrw, "/dev/disk/by-path/pci-0000:00:04.0").unwrap(), @r"
+        [tuned]
+        ioengine=io_uring
+        direct=1
+        thread=1
+        filename=/dev/disk/by-path/pci-0000\:00\:04.0
+        rw=randrw
+        rwmixread=70
+        unified_rw_reporting=1
+        bs=4096
+        size=1073741824
+        iodepth=128
+        numjobs=2
+        group_reporting=1
+        time_based=1
+        runtime=5
+        invalidate=0
+        randrepeat=0
+        fixedbufs=1
+        registerfiles=0
+        iodepth_batch_submit=4
+        iodepth_batch_complete_min=1
+        iodepth_batch_complete_max=128
+        gtod_reduce=1
+        disk_util=0
+        norandommap=1
+        scramble_buffers=0
+        ");
     }
 
     #[test]

@@ -72,7 +72,10 @@ fn a_missing_fio_leaves_its_treatments_unsupported() {
     let output = bench.run(&["--quiet"]);
     assert_eq!(output.status.code(), Some(0), "{}", bench.verdict(&output));
     assert!(ours_ran(&bench));
-    assert_snapshot!(fio_rows(&bench), @"");
+    assert_snapshot!(fio_rows(&bench), @"
+    peers unsupported: /nonexistent/fio was not found; install it (apt-get install fio) or name it with [peers] fio_path
+    whole unsupported: /nonexistent/fio was not found; install it (apt-get install fio) or name it with [peers] fio_path
+    ");
 }
 
 #[test]
@@ -82,7 +85,10 @@ fn a_fio_too_old_for_an_option_is_named() {
     let output = bench.run(&["--quiet", "--set", &format!("peers.fio_path={}", fio.display())]);
     assert_eq!(output.status.code(), Some(0), "{}", bench.verdict(&output));
     assert!(ours_ran(&bench));
-    assert_snapshot!(fio_rows(&bench), @"");
+    assert_snapshot!(fio_rows(&bench), @"
+    peers unsupported: DIR/fakefio (fio-3.33) does not know the option registerfiles; install a newer fio (apt-get install fio, or https://github.com/axboe/fio) or leave this configuration out of [peers] fio
+    whole unsupported: DIR/fakefio (fio-3.33) does not know the option registerfiles; install a newer fio (apt-get install fio, or https://github.com/axboe/fio) or leave this configuration out of [peers] fio
+    ");
 }
 
 #[test]
@@ -92,7 +98,10 @@ fn a_dying_fio_fails_alone() {
     let output = bench.run(&["--quiet", "--set", &format!("peers.fio_path={}", fio.display())]);
     assert_eq!(output.status.code(), Some(0), "{}", bench.verdict(&output));
     assert!(ours_ran(&bench));
-    assert_snapshot!(fio_rows(&bench), @"");
+    assert_snapshot!(fio_rows(&bench), @"
+    peers failed: fio:registered ended before it moved anything (exit status: 7): fio: engine caught fire
+    whole failed: DIR/fakefio ended with exit status: 7: fio: engine caught fire
+    ");
 }
 
 /// Processes whose command line holds `word`.
@@ -137,7 +146,84 @@ fn the_job_of_a_cell_is_printed_as_it_runs() {
     let output = ablate().arg("plan").arg(&bench.file).args(["--fio-job", "read-4k-qd16-j1"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let size = std::fs::metadata("/bin/sh").unwrap().len() / 4096 * 4096;
-    assert_snapshot!(text.replace(&format!("size={size}"), "size=SIZE"), @"");
+    assert_snapshot!(text.replace(&format!("size={size}"), "size=SIZE"), @"
+    [default]
+    ioengine=io_uring
+    direct=1
+    thread=1
+    filename=/bin/sh
+    rw=read
+    bs=4096
+    size=SIZE
+    iodepth=16
+    numjobs=1
+    group_reporting=1
+    time_based=1
+    runtime=2
+    invalidate=0
+
+    [registered]
+    ioengine=io_uring
+    direct=1
+    thread=1
+    filename=/bin/sh
+    rw=read
+    bs=4096
+    size=SIZE
+    iodepth=16
+    numjobs=1
+    group_reporting=1
+    time_based=1
+    runtime=2
+    invalidate=0
+    fixedbufs=1
+    registerfiles=1
+
+    [matched]
+    ioengine=io_uring
+    direct=1
+    thread=1
+    filename=/bin/sh
+    rw=read
+    bs=4096
+    size=SIZE
+    iodepth=16
+    numjobs=1
+    group_reporting=1
+    time_based=1
+    runtime=2
+    invalidate=0
+    fixedbufs=0
+    registerfiles=0
+    iodepth_batch_submit=4
+    iodepth_batch_complete_min=1
+    iodepth_batch_complete_max=16
+
+    [tuned]
+    ioengine=io_uring
+    direct=1
+    thread=1
+    filename=/bin/sh
+    rw=read
+    bs=4096
+    size=SIZE
+    iodepth=16
+    numjobs=1
+    group_reporting=1
+    time_based=1
+    runtime=2
+    invalidate=0
+    fixedbufs=0
+    registerfiles=0
+    iodepth_batch_submit=4
+    iodepth_batch_complete_min=1
+    iodepth_batch_complete_max=16
+    gtod_reduce=1
+    disk_util=0
+    ");
     let wrong = ablate().arg("plan").arg(&bench.file).args(["--fio-job", "nonsense"]).output().unwrap();
-    assert_snapshot!(bench.verdict(&wrong), @"");
+    assert_snapshot!(bench.verdict(&wrong), @r#"
+    exit 2
+    uring-ablate: --fio-job "nonsense" is not a cell of this experiment; cells are: read-4k-qd16-j1
+    "#);
 }

@@ -40,6 +40,8 @@ fn one_arm_per_toggle(rw: Rw) -> Vec<Arm> {
     let toggles: Vec<Toggle> = Toggle::built().filter(|t| t.spec().refusal(t.spec().on, 16, rw == Rw::Read).is_none()).collect();
     let mut arms = vec![arm("baseline", eager())];
     arms.extend(toggles.iter().map(|&t| arm(t.key(), Levels::all_off().with(t, t.spec().on))));
+    arms.push(arm("batch = depth", Levels::all_off().with(Toggle::BatchSubmit, 16)));
+    arms.push(arm("defer and eager", eager().with(Toggle::Taskrun, 2)));
     arms.push(arm("full", toggles.iter().fold(Levels::all_off(), |l, &t| l.with(t, t.spec().on))));
     arms
 }
