@@ -6,8 +6,13 @@ use crate::exit::Exit;
 use crate::experiment::{self, Experiment, FioConfig};
 use crate::plan::{self, Plan, RoundKind};
 use crate::row::kind_name;
-use crate::run::{obstacle, peers};
+use crate::run::{self, obstacle, peers};
+use crate::spawn::{Interrupts, Tether};
 use crate::target::Target;
+use std::time::Duration;
+
+/// Start, warm-up and settling of the process arms of a round.
+const PEERS_EXTRA: Duration = Duration::from_secs(1);
 
 /// Prints the plan.
 pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
@@ -26,6 +31,30 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
         cell.dropped.iter().for_each(|d| println!("  dropped {}: {}", d.toggle, d.reason));
     }
     println!("\n{}", rounds(&plan));
+    if args.pilot { pilot(&experiment, &plan) } else { Ok(Exit::Ok) }
+}
+
+/// Measures slices and blocks on the target, and how long the rounds of slices will take.
+fn pilot(experiment: &Experiment, plan: &Plan) -> Result<Exit, Failure> {
+    let process = |e: std::io::Error| run::Error::Process(e);
+    let (tether, interrupts) = (Tether::current().map_err(process)?, Interrupts::install().map_err(process)?);
+    let target = Target::resolve(&experiment.target)?;
+    println!("pilot on {}", target.description);
+    let mut total = Duration::ZERO;
+    for cell in &plan.cells {
+        target.accepts(&cell.workload)?;
+        let fixed = run::pilot_of(experiment, plan, &target, cell, &tether, &interrupts).map_err(run::Error::from)?;
+        let round = fixed.block_time * fixed.blocks;
+        total += round * plan.repetitions;
+        println!(
+            "cell {}: slices of {} completions, {} blocks of {:.0?} a round",
+            cell.name, fixed.completions, fixed.blocks, fixed.block_time
+        );
+    }
+    println!(
+        "rounds of our arms: about {total:.0?}; each round of peers adds about {:.0?}",
+        experiment.peers.round_time + PEERS_EXTRA
+    );
     Ok(Exit::Ok)
 }
 

@@ -37,20 +37,6 @@ pub enum SetupError {
     Memory { bytes: u64, source: io::Error },
 }
 
-impl SetupError {
-    /// The errno behind it, where a system call refused.
-    pub fn errno(&self) -> Option<i32> {
-        match self {
-            SetupError::Open { source, .. }
-            | SetupError::Ring { source, .. }
-            | SetupError::RegisterBuffers { source, .. }
-            | SetupError::Memory { source, .. }
-            | SetupError::RegisterFiles(source) => source.raw_os_error(),
-            SetupError::NotInEffect { .. } => None,
-        }
-    }
-}
-
 /// What a user can do about an errno of io_uring's set-up calls.
 fn remedy(error: &io::Error) -> &'static str {
     match error.raw_os_error() {

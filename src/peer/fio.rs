@@ -16,16 +16,6 @@ use std::time::Duration;
 /// Longest time for what fio answers at once.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Name of the configuration in experiments and treatments.
-pub fn config_name(config: FioConfig) -> &'static str {
-    match config {
-        FioConfig::Default => "default",
-        FioConfig::Registered => "registered",
-        FioConfig::Matched => "matched",
-        FioConfig::Tuned => "tuned",
-    }
-}
-
 /// What a job does, apart from how fio is configured.
 #[derive(Clone, Copy, Debug)]
 pub struct Work<'a> {
@@ -45,7 +35,7 @@ pub fn job(config: FioConfig, work: &Work<'_>) -> Result<String, Error> {
     let bs = u64::from(workload.block_size_bytes);
     // Whole blocks only, as our engine covers them.
     let span = work.span_bytes / bs * bs;
-    let mut text = format!("[{}]\n", config_name(config));
+    let mut text = format!("[{}]\n", config.treatment().trim_start_matches("fio:"));
     let mut set = |key: &str, value: &dyn std::fmt::Display| {
         writeln!(text, "{key}={value}").expect("writing to a string cannot fail");
     };

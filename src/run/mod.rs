@@ -135,6 +135,26 @@ fn facts(job: &Job<'_>, manifest: &Manifest) -> RunFacts {
     }
 }
 
+/// What the rounds of a cell are told.
+fn spec(target: &Target, cell: &Cell, seed: u64, blocks: u32, completions: u64) -> Spec {
+    let (path, span_bytes, arms) = (target.path.clone(), target.span_bytes, cell.arms.clone());
+    Spec { path, span_bytes, workload: cell.workload, arms, seed, blocks, completions, hang_guard: HANG_GUARD }
+}
+
+/// Runs the pilot of a cell: slice length, blocks of a round, time of a block.
+pub fn pilot_of(
+    experiment: &Experiment,
+    plan: &Plan,
+    target: &Target,
+    cell: &Cell,
+    tether: &Tether,
+    interrupts: &Interrupts,
+) -> Result<pilot::Fixed, pilot::Error> {
+    let trial_time = (experiment.mode == Mode::Isolated).then_some(experiment.trial_time);
+    let spec = spec(target, cell, experiment.seed, 1, 1);
+    pilot::run(tether, cell, &spec, plan.round_time, trial_time, interrupts)
+}
+
 /// A run under way.
 struct Walk<'a> {
     job: &'a Job<'a>,
@@ -159,45 +179,30 @@ impl Walk<'_> {
             plan.cells.iter().map(|cell| Ok((cell.name.as_str(), self.pilot(cell)?))).collect::<Result<_, Error>>()?;
         for round in &plan.rounds {
             let fixed = fixed.iter().find(|(name, _)| *name == round.cell).map(|(_, fixed)| fixed);
-            let (blocks, completions) = match (round.kind, fixed) {
-                (RoundKind::Slices | RoundKind::Isolated, Some(fixed)) => (fixed.blocks, fixed.completions),
-                (RoundKind::Peers, _) => (self.peers.blocks(), 0),
-                _ => (0, 0),
+            let (blocks, completions, slice) = match (round.kind, fixed) {
+                (RoundKind::Slices | RoundKind::Isolated, Some(fixed)) => (fixed.blocks, fixed.completions, Duration::ZERO),
+                (RoundKind::Peers, Some(fixed)) => {
+                    let slice = (fixed.queue_time * peers::QUEUES_PER_SLICE).max(peers::LEAST_SLICE);
+                    (self.peers.blocks(slice), 0, slice)
+                }
+                _ => (0, 0, Duration::ZERO),
             };
             let Round { round, cell, kind, seed } = round.clone();
-            planned.push(PlannedRound { round, cell, kind, seed, blocks, completions });
+            planned.push(PlannedRound { round, cell, kind, seed, blocks, completions, slice_us: slice.as_micros() as u64 });
         }
         self.store.write_plan(&planned)?;
         Ok(planned)
     }
 
     fn pilot(&self, cell: &Cell) -> Result<pilot::Fixed, Error> {
-        let job = self.job;
-        job.progress.round(0, job.plan.rounds.len(), &format!("pilot of {}", cell.name));
-        let trial_time = (job.experiment.mode == Mode::Isolated).then_some(job.experiment.trial_time);
-        let spec = self.spec(cell, self.job.experiment.seed, 1, 1);
-        let fixed = pilot::run(job.tether, cell, &spec, job.plan.round_time, trial_time, job.interrupts);
-        fixed.map_err(|error| match error {
+        let Job { experiment, plan, target, tether, interrupts, progress, dir, .. } = self.job;
+        progress.round(0, plan.rounds.len(), &format!("pilot of {}", cell.name));
+        pilot_of(experiment, plan, target, cell, tether, interrupts).map_err(|error| match error {
             pilot::Error::Round { source: child::Error::Interrupted, .. } => {
-                Error::Interrupted { done: 0, total: job.plan.rounds.len(), dir: job.dir.display().to_string() }
+                Error::Interrupted { done: 0, total: plan.rounds.len(), dir: dir.display().to_string() }
             }
             error => error.into(),
         })
-    }
-
-    fn spec(&self, cell: &Cell, seed: u64, blocks: u32, completions: u64) -> Spec {
-        let Target { path, span_bytes, .. } = self.job.target;
-        let arms = cell.arms.clone();
-        Spec {
-            path: path.clone(),
-            span_bytes: *span_bytes,
-            workload: cell.workload,
-            arms,
-            seed,
-            blocks,
-            completions,
-            hang_guard: HANG_GUARD,
-        }
     }
 
     /// Runs one round and makes it durable. False when a signal came; the round is then redone whole another time.
@@ -207,12 +212,12 @@ impl Walk<'_> {
             return Err(Error::Changed { dir: self.job.dir.display().to_string(), what: "the plan" });
         };
         let (started, clock) = (jiff::Timestamp::now(), Instant::now());
-        let spec = self.spec(cell, round.seed, planned.blocks, planned.completions);
+        let spec = spec(self.job.target, cell, round.seed, planned.blocks, planned.completions);
         let interrupts = self.job.interrupts;
         let Some((rows, setup_order, violations)) = (match round.kind {
             RoundKind::Slices => self.sliced(&round, &spec)?,
             RoundKind::Isolated => self.isolated(&round, &spec)?,
-            RoundKind::Peers => self.peers.duet(&self.facts, &round, cell, planned.blocks, interrupts),
+            RoundKind::Peers => self.peers.duet(&self.facts, planned, cell, interrupts),
             RoundKind::Whole => self.peers.whole(&self.facts, &round, cell, interrupts),
         }) else {
             return Ok(false);

@@ -1,7 +1,7 @@
 //! The rounds in which fio takes part: process arms in turn, and whole runs.
 
 use super::rows::{RunFacts, blank};
-use super::store::RoundRows;
+use super::store::{PlannedRound, RoundRows};
 use crate::experiment::{Experiment, FioConfig};
 use crate::peer::duet::{self, Contest, Contestant, Start, Timing};
 use crate::peer::fio::{self, Fio, Work};
@@ -47,8 +47,8 @@ impl<'a> Peers<'a> {
     }
 
     /// Blocks that a round of process arms has time for.
-    pub fn blocks(&self) -> u32 {
-        Timing::default().blocks(self.experiment.peers.round_time, self.experiment.peers.fio.len() + 1)
+    pub fn blocks(&self, slice: Duration) -> u32 {
+        timing(slice).blocks(self.experiment.peers.round_time, self.experiment.peers.fio.len() + 1)
     }
 
     /// fio as the manifest records it: version and the exact job of each configuration on each cell.
@@ -75,7 +75,8 @@ impl<'a> Peers<'a> {
     }
 
     /// A round of process arms: our `full` and every configuration of fio that can run. `None` when a signal came.
-    pub fn duet(&self, facts: &RunFacts, round: &Round, cell: &Cell, blocks: u32, interrupts: &Interrupts) -> Option<Outcomes> {
+    pub fn duet(&self, facts: &RunFacts, planned: &PlannedRound, cell: &Cell, interrupts: &Interrupts) -> Option<Outcomes> {
+        let round = &planned.round();
         let full = full(cell);
         let ours = duet::worker(self.target, &cell.workload, full, round.seed);
         let mut contestants = vec![Contestant { name: full.treatment.clone(), start: Start::Ours(Box::new(ours)) }];
@@ -98,8 +99,8 @@ impl<'a> Peers<'a> {
             target: self.target,
             workload: &cell.workload,
             contestants: &contestants,
-            timing: Timing::default(),
-            blocks,
+            timing: timing(Duration::from_micros(planned.slice_us)),
+            blocks: planned.blocks,
             seed: round.seed,
             interrupts,
         };
@@ -149,6 +150,16 @@ impl<'a> Peers<'a> {
         }
         Some((rows, String::new(), 0))
     }
+}
+
+/// A process arm that was stopped begins with an empty queue: until it has turned over a few times, its rate is that of its start.
+pub const QUEUES_PER_SLICE: u32 = 12;
+/// Shortest slice of a process arm.
+pub const LEAST_SLICE: Duration = Duration::from_millis(20);
+
+/// Two fifths of a slice go before it as warm-up.
+fn timing(slice: Duration) -> Timing {
+    Timing { slice, warm_up: slice * 2 / 5, ..Timing::default() }
 }
 
 /// The job file of a configuration on a cell of any target.

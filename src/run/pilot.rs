@@ -26,6 +26,8 @@ pub struct Fixed {
     pub blocks: u32,
     /// Expected time of one block, its time outside slices included.
     pub block_time: Duration,
+    /// Time in which the slowest arm completes as many requests as it keeps in flight.
+    pub queue_time: Duration,
 }
 
 /// Why no slice length could be fixed.
@@ -84,7 +86,8 @@ fn derive(cell: &Cell, report: &Report, round_time: Duration, trial_time: TrialT
         let needed = block.as_secs_f64().ceil() as u64;
         return Err(Error::TooSlow { cell: cell.name.clone(), slices, block, round: round_time, needed });
     }
-    Ok(Fixed { completions, blocks, block_time: block + time_outside(report) })
+    let queue_time = Duration::from_nanos((slowest * f64::from(cell.workload.queue_depth) * jobs as f64) as u64);
+    Ok(Fixed { completions, blocks, block_time: block + time_outside(report), queue_time })
 }
 
 /// Median time per completion of an arm's slices, over all jobs; `None` for an arm that did not run.

@@ -44,10 +44,12 @@ pub struct PlannedRound {
     pub blocks: u32,
     /// Completions per slice and job; 0 where the slices are timed from outside.
     pub completions: u64,
+    /// Length of slices that are timed from outside; 0 elsewhere.
+    pub slice_us: u64,
 }
 
 impl PlannedRound {
-    const HEADER: &[&str] = &["round", "cell", "kind", "seed", "blocks", "completions"];
+    const HEADER: &[&str] = &["round", "cell", "kind", "seed", "blocks", "completions", "slice_us"];
 
     /// The round without what the pilot fixed.
     pub fn round(&self) -> Round {

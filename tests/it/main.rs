@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod peers;
+mod process_arms;
 mod refusals;
 mod reports;
 mod resume;
