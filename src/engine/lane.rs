@@ -1,7 +1,7 @@
 //! A ring with its slots, and the arm that runs on it for a slice; what of the arm is really in effect.
 //!
-//! Arms whose levels ask for the same ring share one: identical arms on rings of their own differed by 2 % in CPU time per operation for as
-//! long as the rings lived (the kernel's memory behind each lies elsewhere), ten times what the same ring differs from itself.
+//! Arms whose levels ask for the same ring share one: identical arms on rings of their own differed in CPU time per operation, beyond the
+//! noise of their slices, for as long as the rings lived, since the kernel's memory behind each lies elsewhere.
 
 use super::SetupError;
 use super::buffers::{Pool, iovecs};
