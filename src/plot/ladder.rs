@@ -126,8 +126,8 @@ impl Panel {
                 area.draw(&PathElement::new(vec![(x, y(bounds.lo)), (x, y(bounds.hi))], colour.stroke_width(3)))?;
             }
             area.draw(&Circle::new((x, y(step.value)), 4, colour.filled()))?;
-            let over = step.bounds.map_or(step.value, |b| b.hi);
-            area.draw(&Text::new(value_text(step.value), (x, y(over) - 12), at(text(12, &INK), HPos::Center)))?;
+            // At the foot of the bar, where no line of fio's crosses it.
+            area.draw(&Text::new(value_text(step.value), (x, bottom - 12), at(text(12, &INK), HPos::Center)))?;
             for (line, part) in label(&step.name).into_iter().enumerate() {
                 area.draw(&Text::new(part, (x, bottom + 16 + 15 * line as i32), at(text(12, &INK), HPos::Center)))?;
             }
