@@ -10,6 +10,7 @@ pub mod experiment;
 pub mod peer;
 pub mod plan;
 pub mod plot;
+pub mod process;
 pub mod random;
 pub mod report;
 pub mod row;

@@ -5,11 +5,11 @@
 //! still; where that cannot be had in time, it is counted. Everything started here is killed and reaped however the round ends.
 
 use super::Error;
-use super::child::{Process, Stop};
 use super::counter::{self, Counter, CpuClock};
 use super::fio::Fio;
 use crate::clock::monotonic_ns;
 use crate::plan::Arm;
+use crate::process::{Process, Stop};
 use crate::random::Decisions;
 use crate::row::Outcome;
 use crate::run::round::Spec;

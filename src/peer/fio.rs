@@ -3,8 +3,8 @@
 //! One place says what each configuration means; `plan --fio-job` prints exactly what is run. Does not measure.
 
 use super::Error;
-use super::child::{Process, Wait};
 use crate::experiment::FioConfig;
+use crate::process::{Process, Wait};
 use crate::spawn::{Interrupts, Tether};
 use crate::toggle::{Levels, Toggle};
 use crate::workload::{Rw, Workload};

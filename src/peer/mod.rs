@@ -3,7 +3,6 @@
 //! Knows how fio is configured and started, how processes are stopped and continued in turn, and where the kernel counts what they moved.
 //! Knows nothing of plans, result files or statistics: it answers with slices and outcomes.
 
-pub mod child;
 pub mod counter;
 pub mod duet;
 pub mod fio;

@@ -94,7 +94,7 @@ pub fn run(job: &Job<'_>) -> Result<(), Error> {
         (Store::create(job.dir, &fresh)?, BTreeSet::new())
     };
     let manifest: Manifest = store.read_manifest()?;
-    let mut walk = Walk { job, store, peers, facts: facts(job, &manifest), failures: 0 };
+    let mut walk = Walk { job, store, peers, facts: facts(job, &manifest), began: began(&manifest), failures: 0 };
     let rounds = walk.planned()?;
     for (i, round) in rounds.iter().enumerate() {
         if finished.contains(&round.round) {
@@ -135,6 +135,11 @@ fn facts(job: &Job<'_>, manifest: &Manifest) -> RunFacts {
     }
 }
 
+/// When the run began: on resume, when its first part did.
+fn began(manifest: &Manifest) -> jiff::Timestamp {
+    manifest.started_utc.parse().unwrap_or_else(|_| jiff::Timestamp::now())
+}
+
 /// What the rounds of a cell are told.
 fn spec(target: &Target, cell: &Cell, seed: u64, blocks: u32, completions: u64) -> Spec {
     let (path, span_bytes, arms) = (target.path.clone(), target.span_bytes, cell.arms.clone());
@@ -161,6 +166,7 @@ struct Walk<'a> {
     store: Store,
     peers: Peers<'a>,
     facts: RunFacts,
+    began: jiff::Timestamp,
     failures: u32,
 }
 
@@ -212,6 +218,8 @@ impl Walk<'_> {
             return Err(Error::Changed { dir: self.job.dir.display().to_string(), what: "the plan" });
         };
         let (started, clock) = (jiff::Timestamp::now(), Instant::now());
+        // A clock that was set back meanwhile must not end the run.
+        self.facts.since_start = started.duration_since(self.began).try_into().unwrap_or_default();
         let spec = spec(self.job.target, cell, round.seed, planned.blocks, planned.completions);
         let interrupts = self.job.interrupts;
         let Some((rows, setup_order, violations)) = (match round.kind {

@@ -155,7 +155,7 @@ impl<'a> Peers<'a> {
 /// A process arm that was stopped begins with an empty queue: until it has turned over a few times, its rate is that of its start.
 pub const QUEUES_PER_SLICE: u32 = 12;
 /// Shortest slice of a process arm.
-pub const LEAST_SLICE: Duration = Duration::from_millis(20);
+pub const LEAST_SLICE: Duration = Duration::from_millis(10);
 
 /// Two fifths of a slice go before it as warm-up.
 fn timing(slice: Duration) -> Timing {

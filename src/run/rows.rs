@@ -18,7 +18,7 @@ pub struct RunFacts {
     pub target: String,
     pub span_bytes: u64,
     pub allow_iowq: bool,
-    /// Since the start of the run, for the latency log.
+    /// From the start of the run to the start of this round, for the latency log.
     pub since_start: Duration,
 }
 

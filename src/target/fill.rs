@@ -8,11 +8,6 @@ use std::os::unix::fs::FileExt;
 
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Sets the length without writing.
-pub fn reserve(file: &File, size: u64) -> io::Result<()> {
-    file.set_len(size)
-}
-
 /// Writes `size` bytes of pseudo-random data from the start, and flushes them.
 pub fn incompressible(file: &File, size: u64) -> io::Result<()> {
     let mut rng = Pcg64Mcg::seed_from_u64(size);

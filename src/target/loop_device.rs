@@ -34,7 +34,7 @@ pub fn over_shared_memory(size: u64) -> io::Result<Target> {
 
 fn bind(control: &File, backing: &File, size: u64) -> io::Result<(u32, File)> {
     // Before the memory is filled: where loop devices are refused, that shows at once.
-    fill::reserve(backing, size)?;
+    backing.set_len(size)?;
     for _ in 0..ATTEMPTS {
         let number = ioctl::free_loop_number(control)?;
         let device = OpenOptions::new().read(true).write(true).open(format!("/dev/loop{number}"))?;

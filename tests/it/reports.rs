@@ -92,7 +92,7 @@ fn planted_effects_come_back() {
             (bound("lo")..bound("hi")).contains(&truth) || (bound("ratio") - truth).abs() < width,
             "{kind} {toggle} {metric}: {found:?}"
         );
-        assert!(width < 0.03, "{kind} {toggle} {metric} is {width} wide: drift cancels against the nearest reference");
+        assert!(width < 0.03, "{kind} {toggle} {metric} is {width} wide: drift cancels against the references nearby");
         assert!(verdict.is_empty() || found["verdict"] == verdict, "{kind} {toggle} {metric}: {}", found["verdict"]);
     }
     let text = fs::read_to_string(home.path().join("report.md")).unwrap();

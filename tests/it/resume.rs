@@ -126,3 +126,15 @@ fn what_changed_is_not_resumed() {
     uring-ablate: DIR/empty holds no run to resume (no manifest.json)
     ");
 }
+
+#[test]
+fn the_latency_log_tells_when_each_round_began() {
+    let bench = Bench::small();
+    assert!(bench.run(&["--quiet"]).status.success());
+    let log = std::fs::read_to_string(bench.out().join("latency.hlog")).unwrap();
+    let lines = log.lines().filter_map(|line| line.strip_prefix("Tag=")?.split_once('/'));
+    let begins: Vec<(u32, f64)> =
+        lines.map(|(round, rest)| (round.parse().unwrap(), rest.split(',').nth(1).unwrap().parse().unwrap())).collect();
+    assert!(begins.iter().all(|(round, begin)| *round == 1 || *begin > 0.0), "{begins:?}");
+    assert!(begins.windows(2).all(|w| (w[0].0 == w[1].0) == (w[0].1 == w[1].1) && w[0].1 <= w[1].1), "{begins:?}");
+}

@@ -1,4 +1,4 @@
-//! One child process: fed from memory, stopped and continued from outside, killed and reaped when it goes out of scope.
+//! One child process: fed from memory, waited for, stopped and continued from outside, killed and reaped when it goes out of scope.
 //!
 //! Its standard streams are files in memory, so nobody has to read along and no full pipe ever stops it. Knows nothing of what it runs.
 
