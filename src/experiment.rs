@@ -3,18 +3,21 @@
 //! The `Wire*` types mirror the file and refuse unknown keys; [`Experiment`] holds what they mean. Every error names file, line, key and
 //! what would be valid; nothing is run on a file with one.
 
+mod cells;
 mod wire;
 
+use crate::engine::Options;
+use crate::engine::ring::Sqpoll;
 use crate::target::{Kind, Wanted};
 use crate::toggle::{Levels, Toggle};
 use crate::units;
-use crate::workload::{Rw, Workload};
+use crate::workload::Workload;
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
-use wire::{List, Scalar, Wire, WireDesign, WireTarget, WireWorkload};
+use wire::{List, Scalar, Wire, WireDesign, WireEngine, WireTarget};
 
 /// A validated experiment.
 #[derive(Clone, Debug)]
@@ -45,6 +48,8 @@ pub struct Experiment {
     /// The size of the stall control, as a fraction.
     pub stall: f64,
     pub peers: Peers,
+    /// `[engine]`: how toggles that need more than a level are set up.
+    pub options: Options,
     /// The text the plan is made of, after `--set`.
     pub text: String,
 }
@@ -181,9 +186,9 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
     Ok(Experiment {
         name,
         question: wire.question,
-        target: target(&source, &wire.target)?,
+        target: target(&source, &wire.target, wire.workload.verify)?,
         allow_iowq: wire.target.allow_iowq,
-        cells: cells(&source, &wire.workload)?,
+        cells: cells::read(&source, &wire.workload)?,
         designs,
         toggles,
         fixed,
@@ -202,6 +207,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
             round_time: source.duration("[peers] round_time", wire.peers.round_time.as_ref(), 2 * second)?,
             whole_time: source.duration("[peers] whole_time", wire.peers.whole_time.as_ref(), 2 * second)?,
         },
+        options: options(&source, &wire.engine)?,
         text: text.to_string(),
     })
 }
@@ -244,48 +250,9 @@ fn check_alpha(alpha: f64) -> Result<f64, String> {
     if alpha > 0.0 && alpha < 0.5 { Ok(alpha) } else { Err(format!("{alpha} must lie between 0 and 0.5")) }
 }
 
-fn target(source: &Source<'_>, wire: &WireTarget) -> Result<Wanted, Error> {
+fn target(source: &Source<'_>, wire: &WireTarget, stamped: bool) -> Result<Wanted, Error> {
     let size_bytes = wire.size.as_ref().map(|s| source.read("size", s, |t| units::size_bytes(&t.0))).transpose()?;
-    Ok(Wanted { kind: wire.kind.unwrap_or(Kind::Auto), path: wire.path.clone(), size_bytes })
-}
-
-fn cells(source: &Source<'_>, wire: &WireWorkload) -> Result<Vec<Workload>, Error> {
-    let number = |low: u32, high: u32| {
-        move |t: &str| t.parse::<u32>().ok().filter(|n| (low..=high).contains(n)).ok_or(format!("{t:?} is not in {low}..={high}"))
-    };
-    let rw = source.list("rw", &wire.rw, parse_rw)?;
-    let bs = source.list("bs", &wire.bs, block_size)?;
-    let depth = source.list("iodepth", &wire.iodepth, number(1, crate::engine::MAX_QUEUE_DEPTH))?;
-    let jobs = wire.numjobs.as_ref().map_or(Ok(vec![1]), |l| source.list("numjobs", l, number(1, 256)))?;
-    let mix = wire.rwmixread.as_ref().map_or(Ok(vec![50]), |l| source.list("rwmixread", l, number(0, 100)))?;
-    let mut cells = Vec::new();
-    for &rw in &rw {
-        for &block_size_bytes in &bs {
-            for &queue_depth in &depth {
-                for &jobs in &jobs {
-                    for &mix in if rw == Rw::Randrw { &mix[..] } else { &mix[..1] } {
-                        cells.push(Workload { rw, read_percent: mix as u8, block_size_bytes, queue_depth, jobs });
-                    }
-                }
-            }
-        }
-    }
-    Ok(cells)
-}
-
-fn parse_rw(text: &str) -> Result<Rw, String> {
-    let valid = || Rw::ALL.map(Rw::name).join(", ");
-    Rw::ALL
-        .into_iter()
-        .find(|rw| rw.name() == text)
-        .ok_or_else(|| format!("{text:?} is not an access kind; kinds are: {}", valid()))
-}
-
-/// A block size: a multiple of 512 that a request can carry.
-fn block_size(text: &str) -> Result<u32, String> {
-    let bytes = units::size_bytes(text).map_err(|e| e.to_string())?;
-    let fits = bytes > 0 && bytes.is_multiple_of(512) && bytes <= 1 << 30;
-    if fits { Ok(bytes as u32) } else { Err(format!("{text:?} must be a multiple of 512 bytes, at most 1GiB")) }
+    Ok(Wanted { kind: wire.kind.unwrap_or(Kind::Auto), path: wire.path.clone(), size_bytes, stamped })
 }
 
 fn toggles(source: &Source<'_>, wire: &WireDesign) -> Result<Vec<(Toggle, u32)>, Error> {
@@ -322,6 +289,13 @@ fn fixed(source: &Source<'_>, wire: &Wire) -> Result<Levels, Error> {
         levels = levels.with(toggle, source.level(toggle, value)?);
     }
     Ok(levels)
+}
+
+fn options(source: &Source<'_>, wire: &WireEngine) -> Result<Options, Error> {
+    let usual = Sqpoll::default();
+    let idle = source.duration("[engine] sqpoll_idle", wire.sqpoll_idle.as_ref(), Duration::from_millis(usual.idle_ms.into()))?;
+    let sqpoll = Sqpoll { idle_ms: (idle.as_millis() as u32).max(1), cpu: wire.sqpoll_cpu };
+    Ok(Options { sqpoll, cpus: wire.cpus.clone(), numa_node: wire.numa_node })
 }
 
 fn time(source: &Source<'_>, wire: &WireDesign) -> Result<Time, Error> {

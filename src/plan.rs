@@ -2,7 +2,7 @@
 
 use crate::experiment::{Design, Experiment, FioConfig, Mode, Time};
 use crate::random::Decisions;
-use crate::toggle::{Levels, Toggle};
+use crate::toggle::{self, Levels, Setting, Toggle};
 use crate::workload::Workload;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -50,6 +50,25 @@ pub struct Cell {
     pub dropped: Vec<Dropped>,
 }
 
+impl Cell {
+    /// The arms of a part. Add-one-in arms without `sqpoll` need no process with such a thread, as long as some arm has none.
+    pub fn arms_of(&self, part: Part) -> Vec<Arm> {
+        let quiet = |arm: &&Arm| arm.treatment.starts_with("only:") && !arm.levels.is_on(Toggle::Sqpoll);
+        let keeps = |arm: &&Arm| match part {
+            Part::All => true,
+            Part::Quiet => quiet(arm) || arm.treatment == "baseline",
+            Part::Sqpoll => !quiet(arm),
+        };
+        self.arms.iter().filter(keeps).cloned().collect()
+    }
+
+    /// The parts into which its rounds of slices fall.
+    fn parts(&self) -> &'static [Part] {
+        let mixed = self.arms.iter().any(|a| a.levels.is_on(Toggle::Sqpoll)) && self.arms_of(Part::Quiet).len() > 1;
+        if mixed { &[Part::Quiet, Part::Sqpoll] } else { &[Part::All] }
+    }
+}
+
 /// What a round runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -64,6 +83,18 @@ pub enum RoundKind {
     Whole,
 }
 
+/// Which arms of a cell a round of slices holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// All of them.
+    All,
+    /// Those that are compared with a baseline without a submitting kernel thread, and that baseline.
+    Quiet,
+    /// The rest, with a baseline of their own: a submitting kernel thread must not disturb what has none.
+    Sqpoll,
+}
+
 /// One unit of replication, of durability and of resume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Round {
@@ -71,6 +102,7 @@ pub struct Round {
     pub round: u32,
     pub cell: String,
     pub kind: RoundKind,
+    pub part: Part,
     pub seed: u64,
 }
 
@@ -102,12 +134,17 @@ pub enum Error {
     Fixed { cell: String, reason: String },
 }
 
-/// A reason, beyond the table's constraints, why a toggle cannot run on a workload here (locked memory, for one).
-pub type Obstacle<'a> = &'a dyn Fn(Toggle, u32, &Workload) -> Option<String>;
+/// What is known of the place before anything is measured.
+pub struct Place<'a> {
+    /// What the device offers.
+    pub setting: &'a Setting,
+    /// A reason, beyond the table's constraints, why a toggle cannot run on a workload here: locked memory, a device without poll queues.
+    pub obstacle: &'a dyn Fn(Toggle, u32, &Workload) -> Option<String>,
+}
 
 /// Makes the plan of an experiment.
-pub fn make(experiment: &Experiment, obstacle: Obstacle<'_>) -> Result<Plan, Error> {
-    let cells = experiment.cells.iter().map(|w| cell(experiment, w, obstacle)).collect::<Result<Vec<_>, _>>()?;
+pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
+    let cells = experiment.cells.iter().map(|w| cell(experiment, w, place)).collect::<Result<Vec<_>, _>>()?;
     let contrasts = cells.iter().map(|c| contrasts(&c.arms)).max().unwrap_or(1).max(1);
     let least = (2.0 * contrasts as f64 / experiment.alpha).log2().ceil() as u32;
     let rounds = experiment.rounds.unwrap_or(DEFAULT_ROUNDS.max(least));
@@ -133,21 +170,20 @@ fn contrasts(arms: &[Arm]) -> usize {
     arms.iter().filter(|a| a.control == Control::None && !reference(a)).count()
 }
 
-fn cell(experiment: &Experiment, workload: &Workload, obstacle: Obstacle<'_>) -> Result<Cell, Error> {
+fn cell(experiment: &Experiment, workload: &Workload, place: &Place<'_>) -> Result<Cell, Error> {
     let name = workload.cell_name();
-    let refusal = |toggle: Toggle, level: u32| {
-        let table = toggle.spec().refusal(level, workload.queue_depth, workload.sequential_reads());
-        table.or_else(|| obstacle(toggle, level, workload))
-    };
-    for toggle in Toggle::built() {
-        if let Some(reason) = refusal(toggle, experiment.fixed.get(toggle)) {
-            return Err(Error::Fixed { cell: name, reason });
-        }
+    let refusal = |levels: &Levels| toggle::refusal(levels, workload, place.setting).map(|(_, reason)| reason);
+    if let Some(reason) = refusal(&experiment.fixed) {
+        return Err(Error::Fixed { cell: name, reason });
     }
-    let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+    let (mut kept, mut dropped, mut full) = (Vec::new(), Vec::new(), experiment.fixed);
     for &(toggle, on) in &experiment.toggles {
-        match refusal(toggle, on) {
-            None => kept.push((toggle, on)),
+        let with = full.with(toggle, on);
+        match refusal(&with).or_else(|| (place.obstacle)(toggle, on, workload)) {
+            None => {
+                kept.push((toggle, on));
+                full = with;
+            }
             Some(reason) if experiment.strict => return Err(Error::Strict { cell: name, reason }),
             Some(reason) => dropped.push(Dropped { toggle: toggle.key().into(), reason }),
         }
@@ -194,21 +230,22 @@ fn schedule(experiment: &Experiment, cells: &[Cell], repetitions: u32) -> Vec<Ro
     let kind = if experiment.mode == Mode::Sliced { RoundKind::Slices } else { RoundKind::Isolated };
     let peers = !experiment.peers.fio.is_empty();
     let mut rounds = Vec::new();
-    let mut push = |cell: &Cell, kind, seed| {
-        rounds.push(Round { round: rounds.len() as u32 + 1, cell: cell.name.clone(), kind, seed });
+    let mut push = |cell: &Cell, kind, part, seed| {
+        rounds.push(Round { round: rounds.len() as u32 + 1, cell: cell.name.clone(), kind, part, seed });
     };
     for _ in 0..repetitions {
         let mut order: Vec<&Cell> = cells.iter().collect();
         decisions.shuffle(&mut order);
         for cell in order {
-            push(cell, kind, decisions.seed());
+            let parts = if kind == RoundKind::Slices { cell.parts() } else { &[Part::All] };
+            parts.iter().for_each(|part| push(cell, kind, *part, decisions.seed()));
             if peers {
-                push(cell, RoundKind::Peers, decisions.seed());
+                push(cell, RoundKind::Peers, Part::All, decisions.seed());
             }
         }
     }
     if peers {
-        cells.iter().for_each(|cell| push(cell, RoundKind::Whole, decisions.seed()));
+        cells.iter().for_each(|cell| push(cell, RoundKind::Whole, Part::All, decisions.seed()));
     }
     rounds
 }

@@ -196,7 +196,7 @@ impl ArmRow {
 
     /// Column names, in the order of [`ArmRow::record`].
     pub fn header() -> Vec<String> {
-        let toggles = ["req", "eff"].into_iter().flat_map(|p| Toggle::built().map(move |t| format!("{p}_{}", t.key())));
+        let toggles = ["req", "eff"].into_iter().flat_map(|p| Toggle::all().map(move |t| format!("{p}_{}", t.key())));
         let fixed = |columns: &[Column]| columns.iter().map(|c| c.0.to_string()).collect::<Vec<_>>();
         fixed(KEYS).into_iter().chain(toggles).chain(fixed(MEASURES)).collect()
     }
@@ -205,7 +205,7 @@ impl ArmRow {
     pub fn record(&self) -> Vec<String> {
         let levels = [self.requested, self.effective]
             .into_iter()
-            .flat_map(|levels| Toggle::built().map(move |t| levels.map_or_else(String::new, |l| t.spec().level_text(l.get(t)))));
+            .flat_map(|levels| Toggle::all().map(move |t| levels.map_or_else(String::new, |l| t.spec().level_text(l.get(t)))));
         let fixed = |columns: &[Column]| columns.iter().map(|c| c.1(self)).collect::<Vec<_>>();
         fixed(KEYS).into_iter().chain(levels).chain(fixed(MEASURES)).collect()
     }

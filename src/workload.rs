@@ -1,9 +1,9 @@
-//! One cell's work: what is read or written, in what blocks, how deep, by how many jobs.
+//! One cell's work: what is read or written, where, in what blocks, how deep, how fast, by how many jobs.
 
 use crate::units::size_text;
 use serde::{Deserialize, Serialize};
 
-/// Access kind, in fio's words.
+/// Access kind, in fio's words; `nop` moves nothing and shows what the ring itself costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rw {
@@ -12,10 +12,11 @@ pub enum Rw {
     Randread,
     Randwrite,
     Randrw,
+    Nop,
 }
 
 impl Rw {
-    pub const ALL: [Rw; 5] = [Rw::Read, Rw::Write, Rw::Randread, Rw::Randwrite, Rw::Randrw];
+    pub const ALL: [Rw; 6] = [Rw::Read, Rw::Write, Rw::Randread, Rw::Randwrite, Rw::Randrw, Rw::Nop];
 
     /// fio's name.
     pub fn name(self) -> &'static str {
@@ -25,6 +26,7 @@ impl Rw {
             Rw::Randread => "randread",
             Rw::Randwrite => "randwrite",
             Rw::Randrw => "randrw",
+            Rw::Nop => "nop",
         }
     }
 
@@ -37,6 +39,25 @@ impl Rw {
     }
 }
 
+/// How random offsets are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Distribution {
+    #[default]
+    Uniform,
+    /// Zipf's law over the blocks of the span, scattered over it; the exponent in hundredths (120 is 1.2).
+    Zipf(u16),
+}
+
+/// What the page cache holds where `direct = false`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cache {
+    /// The whole span: it is read once before each round.
+    Hit,
+    /// Little of it: the span is at least twice the machine's memory.
+    Miss,
+}
+
 /// The workload of one cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
@@ -47,23 +68,98 @@ pub struct Workload {
     pub queue_depth: u32,
     /// Threads, each with a ring and `queue_depth` buffers of its own.
     pub jobs: u32,
+    pub distribution: Distribution,
+    /// O_DIRECT, or the page cache in the state that `cache` names.
+    pub direct: bool,
+    pub cache: Cache,
+    /// Requests per second that each job starts, whatever has completed; `None` keeps the queue full.
+    pub rate: Option<u32>,
+    /// Where the first job's span begins, and how much further on each next job's does.
+    pub offset_bytes: u64,
+    pub offset_increment_bytes: u64,
+    /// Length of each job's span; `None` reaches to the end of the target.
+    pub job_span_bytes: Option<u64>,
+    /// Blocks carry stamps and each read is checked in full: a test, not a measurement.
+    pub verify: bool,
 }
 
 impl Workload {
-    /// Name of the cell in tables and files: `read-4k-qd128-j1`.
+    /// Sequential 4 KiB reads, 128 deep, of one job: the seed's own, and the ground for the rest.
+    pub const fn example() -> Workload {
+        Workload {
+            rw: Rw::Read,
+            read_percent: 50,
+            block_size_bytes: 4096,
+            queue_depth: 128,
+            jobs: 1,
+            distribution: Distribution::Uniform,
+            direct: true,
+            cache: Cache::Hit,
+            rate: None,
+            offset_bytes: 0,
+            offset_increment_bytes: 0,
+            job_span_bytes: None,
+            verify: false,
+        }
+    }
+
+    /// Name of the cell in tables and files: `read-4k-qd128-j1`, and what else is not usual.
     pub fn cell_name(&self) -> String {
         let mix = if self.rw == Rw::Randrw { format!("{}", self.read_percent) } else { String::new() };
         let bs = size_text(self.block_size_bytes.into());
-        format!("{}{mix}-{bs}-qd{}-j{}", self.rw.name(), self.queue_depth, self.jobs)
+        let mut name = format!("{}{mix}-{bs}-qd{}-j{}", self.rw.name(), self.queue_depth, self.jobs);
+        if let Distribution::Zipf(hundredths) = self.distribution {
+            name += &format!("-zipf{}", f64::from(hundredths) / 100.0);
+        }
+        if !self.direct {
+            name += if self.cache == Cache::Hit { "-cached" } else { "-uncached" };
+        }
+        if let Some(rate) = self.rate {
+            name += &format!("-rate{rate}");
+        }
+        if self.verify {
+            name += "-verify";
+        }
+        name
     }
 
-    /// True for the one pattern the sequential fast path covers.
-    pub fn sequential_reads(&self) -> bool {
-        self.rw == Rw::Read
+    /// True where the next offset can be computed inline: 100 % sequential reads, and NOPs, which have none.
+    pub fn inline_offsets(&self) -> bool {
+        matches!(self.rw, Rw::Read | Rw::Nop)
+    }
+
+    /// The bytes that a job works on, of a target of which `span_bytes` are used; empty where the offset lies beyond.
+    pub fn job_range(&self, job: u32, span_bytes: u64) -> std::ops::Range<u64> {
+        let start = self.offset_bytes + self.offset_increment_bytes * u64::from(job);
+        let length = self.job_span_bytes.unwrap_or(u64::MAX).min(span_bytes.saturating_sub(start));
+        start..start + length
     }
 
     /// Bytes of buffers that all jobs hold.
     pub fn buffer_bytes(&self) -> u64 {
         u64::from(self.block_size_bytes) * u64::from(self.queue_depth) * u64::from(self.jobs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_work_where_they_are_told() {
+        let split =
+            Workload { offset_bytes: 4096, offset_increment_bytes: 8192, job_span_bytes: Some(8192), ..Workload::example() };
+        assert_eq!(split.job_range(0, 1 << 20), 4096..12_288);
+        assert_eq!(split.job_range(1, 1 << 20), 12_288..20_480);
+        assert_eq!(split.job_range(1, 16_384), 12_288..16_384, "no further than the target");
+        assert!(split.job_range(3, 16_384).is_empty());
+    }
+
+    #[test]
+    fn names_say_what_is_not_usual() {
+        let usual = Workload::example();
+        assert_eq!(usual.cell_name(), "read-4k-qd128-j1");
+        let odd = Workload { distribution: Distribution::Zipf(120), rate: Some(1000), direct: false, ..usual };
+        assert_eq!(odd.cell_name(), "read-4k-qd128-j1-zipf1.2-cached-rate1000");
     }
 }

@@ -118,8 +118,20 @@ struct Table {
 }
 
 /// Columns that are text; every other is read as a number.
-const TEXT: [&str; 11] =
-    ["cell", "treatment", "kind", "outcome", "reason", "target", "engine", "experiment", "run_id", "started_utc", "setup_order"];
+const TEXT: [&str; 12] = [
+    "cell",
+    "treatment",
+    "kind",
+    "outcome",
+    "reason",
+    "target",
+    "engine",
+    "experiment",
+    "run_id",
+    "started_utc",
+    "setup_order",
+    "part",
+];
 
 impl Table {
     fn read(dir: &Path, name: &str, warnings: &mut Vec<String>) -> Result<Table, Error> {

@@ -2,13 +2,16 @@
 
 use super::Failure;
 use crate::cli::PlanArgs;
+use crate::engine::lane;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment, FioConfig};
 use crate::plan::{self, Plan, RoundKind};
 use crate::row::kind_name;
-use crate::run::{self, obstacle, peers};
+use crate::run::{self, peers};
 use crate::spawn::{Interrupts, Tether};
-use crate::target::Target;
+use crate::target::{self, Target};
+use crate::toggle::Toggle;
+use crate::workload::Workload;
 use std::time::Duration;
 
 /// Start, warm-up and settling of the process arms of a round.
@@ -17,7 +20,8 @@ const PEERS_EXTRA: Duration = Duration::from_secs(1);
 /// Prints the plan.
 pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     let experiment = experiment::load(&args.experiment, &args.overrides)?;
-    let plan = plan::make(&experiment, &obstacle)?;
+    let setting = target::setting(experiment.target.path.as_deref(), experiment.options.numa_node);
+    let plan = plan::make(&experiment, &plan::Place { setting: &setting, obstacle: &unlockable })?;
     if let Some(name) = &args.fio_job {
         return fio_jobs(&experiment, &plan, name);
     }
@@ -32,6 +36,12 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     }
     println!("\n{}", rounds(&plan));
     if args.pilot { pilot(&experiment, &plan) } else { Ok(Exit::Ok) }
+}
+
+/// Says why buffers cannot be registered here: what can be found out without the target.
+fn unlockable(toggle: Toggle, level: u32, workload: &Workload) -> Option<String> {
+    let registers = toggle == Toggle::FixedBuffers && level != toggle.spec().off;
+    registers.then(|| lane::probe_registration(workload).err().map(|e| e.to_string())).flatten()
 }
 
 /// Measures slices and blocks on the target, and how long the rounds of slices will take.

@@ -6,7 +6,7 @@ use crate::cli::RunArgs;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment};
 use crate::plan::{self, Plan};
-use crate::run::{self, Job, obstacle};
+use crate::run::{self, Job};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::{Target, guard};
 use crate::{engine, workload::Workload};
@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 pub fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Failure> {
     let experiment = experiment::load(&args.experiment, &args.overrides)?;
     engine::probe()?;
-    let plan = plan::make(&experiment, &obstacle)?;
     let process = |e: std::io::Error| run::Error::Process(e);
     let (tether, interrupts) = (Tether::current().map_err(process)?, Interrupts::install().map_err(process)?);
     let target = prepare(&experiment, args.allow_destructive.as_deref())?;
+    let plan = plan_on(&experiment, &target, &tether, &interrupts)?;
     let place = Place::choose(args, &experiment)?;
     if !quiet {
         announce(&experiment, &plan, &target, &place.results);
@@ -39,8 +39,19 @@ pub fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Failure> {
     super::report::show(&place.results, &place.plots, quiet)
 }
 
+/// The plan of an experiment on a target, without the toggles that it turns out to lack.
+pub fn plan_on(experiment: &Experiment, target: &Target, tether: &Tether, interrupts: &Interrupts) -> Result<Plan, Failure> {
+    let obstacles = run::obstacles(experiment, target, tether, interrupts)?;
+    let obstacle = |toggle, level, workload: &Workload| {
+        let found = obstacles.iter().find(|o| (o.toggle, o.level, &o.workload) == (toggle, level, workload));
+        found.map(|o| o.reason.clone())
+    };
+    let setting = target.setting(experiment.options.numa_node);
+    Ok(plan::make(experiment, &plan::Place { setting: &setting, obstacle: &obstacle })?)
+}
+
 /// Opens or makes the target and checks every workload against it, writes included.
-fn prepare(experiment: &Experiment, allowed: Option<&Path>) -> Result<Target, Failure> {
+pub fn prepare(experiment: &Experiment, allowed: Option<&Path>) -> Result<Target, Failure> {
     let target = Target::resolve(&experiment.target)?;
     for workload in &experiment.cells {
         target.accepts(workload)?;

@@ -1,7 +1,7 @@
 //! `uring-ablate toggles`: the declaration as a table.
 
 use crate::exit::Exit;
-use crate::toggle::SPECS;
+use crate::toggle::{EXCLUSIONS, Exclusion, SPECS};
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::Failure;
@@ -10,11 +10,13 @@ use super::Failure;
 pub fn toggles() -> Result<Exit, Failure> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["toggle", "off", "on", "levels", "kernel", "what on does", "source"]);
+    table.set_header(["toggle", "off", "on", "levels", "kernel", "what on does", "needs, excludes", "source"]);
     for spec in &SPECS {
-        let doc = if spec.built { spec.doc.to_string() } else { format!("{} (not implemented yet)", spec.doc) };
         let (off, on) = (spec.level_text(spec.off), spec.level_text(spec.on));
-        table.add_row([spec.key, &off, &on, &spec.levels(), spec.since, &doc, spec.source]);
+        let needs = spec.needs.iter().map(|need| format!("needs {}", need.text()));
+        let excludes = EXCLUSIONS.iter().filter(|e| e.names(spec.toggle)).map(Exclusion::text);
+        let constraints: Vec<String> = needs.chain(excludes).collect();
+        table.add_row([spec.key, &off, &on, &spec.levels(), spec.since, spec.doc, &constraints.join("; "), spec.source]);
     }
     println!("{table}");
     Ok(Exit::Ok)

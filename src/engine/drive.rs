@@ -1,42 +1,75 @@
-//! The hot loop, monomorphised over the toggles that act in it.
+//! The hot loop, one source for every toggle that acts in it.
 //!
-//! A toggle that is off leaves no instruction: it is a bit of the const parameter and every `if` on it is decided at compile time. The
-//! loop allocates nothing, prints nothing and returns no `Result` per request; what goes wrong is counted.
+//! A toggle that is off leaves no instruction: with [`Compiled`](super::switches::Compiled) switches every `if` on one is decided at compile
+//! time. The loop allocates nothing, prints nothing and returns no `Result` per request; what goes wrong is counted. What is rare or long is
+//! kept out of line, so that the copies stay small.
 
-use super::lane::Lane;
+use super::hooks::Hooks;
 use super::pattern::Pattern;
-use super::sqe;
+use super::queue::Queue;
+use super::ring::{GETEVENTS, SQ_WAKEUP};
+use super::slots::Slots;
+use super::stats::Stats;
+use super::switches::{Mode, Switches, bit};
+use super::work::{Place, TIMED, Work};
+use crate::clock::monotonic_ns;
 use hdrhistogram::Histogram;
-use io_uring::cqueue::CompletionQueue;
-use io_uring::{EnterFlags, Submitter};
 use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Instant;
-
-/// Bits of the const parameter, one per toggle that acts in the loop.
-pub mod bit {
-    pub const FIXED_BUFFERS: u32 = 1;
-    pub const FIXED_FILES: u32 = 1 << 1;
-    /// `time_check_interval` above 1.
-    pub const SPARSE_CLOCK: u32 = 1 << 2;
-    pub const FAST_PATH: u32 = 1 << 3;
-    pub const STATS_BATCHING: u32 = 1 << 4;
-    /// `latency_sampling` other than 1.
-    pub const SAMPLED: u32 = 1 << 5;
-    pub const POW2_MASK: u32 = 1 << 6;
-    /// `queue_refill = "eager"`.
-    pub const EAGER: u32 = 1 << 7;
-    /// `taskrun = "defer"` where `queue_refill = "threshold"` does not wait: completions appear only when an enter asks for them.
-    pub const ASK_FOR_EVENTS: u32 = 1 << 8;
-    /// Means nothing: a second copy of the same code for the placebo control.
-    pub const PLACEBO: u32 = 1 << 9;
-    /// How many there are.
-    pub const COUNT: u32 = 10;
-}
+use std::sync::{Arc, Mutex};
 
 /// Pending requests below which level `threshold` of `queue_refill` waits, as the seed does.
 const THRESHOLD: u32 = 8;
+
+/// What the loop reads on every turn.
+pub struct Settings {
+    pub block_size: u32,
+    pub batch_submit: u32,
+    pub batch_complete: u32,
+    pub time_check_interval: u32,
+    /// `u32::MAX` when no request is timed: the countdown outlasts any slice.
+    pub latency_sampling: u32,
+    pub fd: i32,
+    pub namespace: u32,
+    pub block_shift: u32,
+    pub buffers: Arc<Buffers>,
+}
+
+/// The buffers of a job, in slot order, as io_uring_register(2) wants them.
+#[derive(Debug, Default)]
+pub struct Buffers(pub Box<[libc::iovec]>);
+
+// SAFETY: an address is only a number; who may use the memory behind it is decided by the slots.
+unsafe impl Send for Buffers {}
+// SAFETY: as above.
+unsafe impl Sync for Buffers {}
+
+impl Buffers {
+    /// Where the buffer of `slot` begins.
+    #[inline(always)]
+    pub fn start(&self, slot: u32) -> *mut u8 {
+        self.0[slot as usize].iov_base.cast()
+    }
+}
+
+impl Settings {
+    /// What the encoder needs for `slot`.
+    #[inline(always)]
+    pub fn place(&self, slot: u32) -> Place {
+        let Settings { fd, block_size: length, namespace, block_shift, .. } = *self;
+        Place { fd, buffer: self.buffers.start(slot), length, slot, namespace, block_shift }
+    }
+}
+
+/// What a loop works with, apart from the ring.
+pub struct Worker {
+    pub slots: Slots,
+    pub stats: Stats,
+    pub pattern: Arc<Mutex<Pattern>>,
+    pub settings: Settings,
+    /// Requests pushed and not yet submitted.
+    pub queued: u32,
+}
 
 /// When a call of the loop returns.
 pub struct Goal<'a> {
@@ -44,8 +77,8 @@ pub struct Goal<'a> {
     pub completions: u64,
     /// When another job reached its goal.
     pub stop: &'a AtomicBool,
-    /// Never, in a sound run: past this the device hangs.
-    pub deadline: Instant,
+    /// Never, in a sound run: past this point of monotonic time the device hangs.
+    pub deadline_ns: u64,
 }
 
 /// What one call of the loop saw.
@@ -55,23 +88,45 @@ pub struct Tally {
     pub completions: u64,
     /// `io_uring_enter` calls.
     pub enters: u64,
-    /// Completions that reported an error or moved less than a block.
+    /// Completions that reported an error, moved less than a block, or brought wrong bytes.
     pub errors: u64,
-    /// The first such result: a negative errno, or the short length.
+    /// The first such result: a negative errno, the short length, or [`WRONG_BYTES`].
     pub first_error: i32,
     /// The deadline passed.
     pub overran: bool,
-    /// The const parameter of the code that ran.
+    /// The bit-set of the code that ran.
     pub variant: u32,
 }
 
+/// `first_error` of a request that succeeded with other bytes than were written.
+pub const WRONG_BYTES: i32 = i32::MIN;
+
 impl Tally {
-    /// Accounts for one enter and returns how many entries the kernel took. Interrupted and momentarily refused calls took none and are
-    /// made again a turn later; any other failure ends the slice.
-    #[inline(always)]
-    fn enter(&mut self, result: io::Result<usize>, goal: &Goal<'_>) -> u32 {
+    /// Publishes what is queued, has the kernel take it, and waits for `least` completions. Returns how many are left to take. Interrupted
+    /// and momentarily refused calls took none and are made again a turn later; any other failure ends the slice.
+    #[inline(never)]
+    fn enter<W: Work, Q: Queue<W>>(
+        &mut self,
+        queue: &mut Q,
+        sqpoll: bool,
+        queued: u32,
+        least: u32,
+        flags: u32,
+        goal: &Goal<'_>,
+    ) -> u32 {
+        queue.sync_submissions();
+        if sqpoll {
+            let wake = if queue.needs_wakeup() { SQ_WAKEUP } else { 0 };
+            if flags | wake != 0 {
+                self.enters += 1;
+                queue.enter(queued, least, flags | wake).unwrap_or_else(|error| self.refused(&error, goal));
+            }
+            return 0;
+        }
         self.enters += 1;
-        result.unwrap_or_else(|error| self.refused(&error, goal)) as u32
+        let taken = queue.enter(queued, least, flags).unwrap_or_else(|error| self.refused(&error, goal));
+        queue.sync_submissions();
+        queued - taken as u32
     }
 
     #[cold]
@@ -93,124 +148,142 @@ impl Tally {
     }
 }
 
-/// Names for the bits of `T`, so that the loop reads as the toggles do.
-struct On<const T: u32>;
-
-impl<const T: u32> On<T> {
-    const FIXED_BUFFERS: bool = T & bit::FIXED_BUFFERS != 0;
-    const FIXED_FILES: bool = T & bit::FIXED_FILES != 0;
-    const SPARSE_CLOCK: bool = T & bit::SPARSE_CLOCK != 0;
-    const FAST_PATH: bool = T & bit::FAST_PATH != 0;
-    const STATS_BATCHING: bool = T & bit::STATS_BATCHING != 0;
-    const SAMPLED: bool = T & bit::SAMPLED != 0;
-    const MASK: bool = T & bit::POW2_MASK != 0;
-    const EAGER: bool = T & bit::EAGER != 0;
-    const ASK_FOR_EVENTS: bool = T & bit::ASK_FOR_EVENTS != 0;
-}
-
-/// Runs `lane` until `goal`: reap, refill, submit in batches, wait. Returns at a turn's boundary with the queue as full as the toggles
-/// keep it, so that a measured stretch begins and ends in the same state. The queue is synchronised before an enter, to publish what was
-/// pushed, and after it, to learn what was taken: a batch may fill the whole queue.
-pub fn drive<const T: u32>(lane: &mut Lane, goal: &Goal<'_>, latency: &mut Histogram<u64>) -> Tally {
-    let Lane { ring, slots, stats, pattern, settings, queued, .. } = lane;
-    let (submitter, mut sq, mut cq) = ring.split();
-    let mut tally = Tally { variant: T, ..Tally::default() };
-    let (mut turns, mut until_timed) = (0, settings.latency_sampling);
+/// Runs until `goal`: reap, refill, submit in batches, wait. Returns at a turn's boundary with the queue as full as the toggles keep it, so
+/// that a measured stretch begins and ends in the same state.
+#[inline(always)]
+pub fn drive<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
+    on: S,
+    queue: &mut Q,
+    worker: &mut Worker,
+    hooks: &mut H,
+    goal: &Goal<'_>,
+    latency: &mut Histogram<u64>,
+) -> Tally {
+    let Worker { slots, stats, pattern, settings, queued } = worker;
+    let mut tally = Tally { variant: on.bits(), ..Tally::default() };
+    let (mut clock, mut sampler) = (Countdown(settings.time_check_interval), Countdown(settings.latency_sampling));
     let mut path = InlinePath::of(pattern);
     while tally.completions < goal.completions && !goal.stop.load(Relaxed) {
-        turns += 1;
-        if !On::<T>::SPARSE_CLOCK || turns >= settings.time_check_interval {
-            turns = 0;
-            tally.overran = Instant::now() >= goal.deadline;
+        if !on.has(bit::SPARSE_CLOCK) || clock.fires(settings.time_check_interval) {
+            tally.overran = monotonic_ns() >= goal.deadline_ns;
             if tally.overran {
                 break;
             }
         }
-        let (mut reaped, mut good) = (0, 0);
-        cq.sync();
-        for cqe in &mut cq {
-            let data = cqe.user_data();
-            if !On::<T>::SAMPLED || data & sqe::TIMED != 0 {
-                latency.saturating_record(slots.started[data as u32 as usize].elapsed().as_nanos() as u64);
+        let mut good = 0;
+        queue.refresh();
+        while let Some((data, result)) = queue.reap() {
+            let slot = data as u32;
+            if !on.has(bit::SAMPLED) || data & TIMED != 0 {
+                record(latency, slots.started_ns[slot as usize]);
             }
-            slots.give(On::<T>::MASK, data as u32);
-            reaped += 1;
-            if cqe.result() != settings.block_size as i32 {
-                tally.fault(cqe.result());
-            } else if On::<T>::STATS_BATCHING {
+            let sound = hooks.reaped(settings, slot);
+            slots.give(on.has(bit::POW2_MASK), slot);
+            tally.completions += 1;
+            if result != W::success(settings.block_size) {
+                tally.fault(result);
+            } else if !sound {
+                tally.fault(WRONG_BYTES);
+            } else if on.has(bit::STATS_BATCHING) {
                 good += 1;
             } else {
-                stats.add(1, settings.block_size.into());
+                stats.add(1, W::moved(settings.block_size));
             }
         }
-        tally.completions += reaped;
-        if On::<T>::STATS_BATCHING && good > 0 {
-            stats.add(good, good * u64::from(settings.block_size));
+        if on.has(bit::STATS_BATCHING) && good > 0 {
+            stats.add(good, good * W::moved(settings.block_size));
         }
-        while let Some(slot) = slots.take(On::<T>::MASK) {
-            let (read, offset) = if On::<T>::FAST_PATH { (true, path.next()) } else { shared(pattern) };
+        // A submitting kernel thread gives the places of entries back later than it completes them.
+        while !(on.sqpoll() && queue.is_full()) {
+            let Some(start_ns) = hooks.may_start() else { break };
+            let Some(slot) = slots.take(on.has(bit::POW2_MASK)) else { break };
+            let (read, offset) = if on.has(bit::FAST_PATH) { (true, path.next()) } else { shared(pattern) };
             let mut data = u64::from(slot);
-            until_timed -= u32::from(On::<T>::SAMPLED);
-            if !On::<T>::SAMPLED || until_timed == 0 {
-                until_timed = settings.latency_sampling;
-                slots.started[slot as usize] = Instant::now();
-                data |= sqe::TIMED;
+            if !on.has(bit::SAMPLED) || sampler.fires(settings.latency_sampling) {
+                slots.started_ns[slot as usize] = start_ns.unwrap_or_else(monotonic_ns);
+                data |= TIMED;
             }
-            let entry = sqe::request(On::<T>::FIXED_BUFFERS, On::<T>::FIXED_FILES, settings.place(slot), read, offset);
+            hooks.starting(settings, slot, read, offset);
+            let (buffers, files) = (on.has(bit::FIXED_BUFFERS), on.has(bit::FIXED_FILES));
+            let entry = W::request(buffers, files, settings.place(slot), read, offset, data);
             // SAFETY: the buffer belongs to this slot alone until its completion is reaped, and outlives the ring (see `Lane`).
-            unsafe { sq.push(&entry.user_data(data)) }.expect("the ring has an entry for every slot");
+            unsafe { queue.push(&entry) };
             *queued += 1;
             if *queued >= settings.batch_submit {
-                sq.sync();
-                *queued -= tally.enter(submitter.submit(), goal);
-                sq.sync();
+                *queued = tally.enter(queue, on.sqpoll(), *queued, 0, 0, goal);
             }
         }
-        if if On::<T>::EAGER { is_empty(&mut cq) } else { slots.taken() - *queued < THRESHOLD } {
-            sq.sync();
-            *queued -= tally.enter(submitter.submit_and_wait(1), goal);
-            sq.sync();
-        } else if On::<T>::ASK_FOR_EVENTS && is_empty(&mut cq) {
-            sq.sync();
-            *queued -= tally.enter(ask_for_events(&submitter, *queued), goal);
-            sq.sync();
+        if let Some(least) = waits::<S, W, Q, H>(on, queue, settings, slots.taken(), *queued) {
+            *queued = tally.enter(queue, on.sqpoll(), *queued, least, GETEVENTS, goal);
         }
     }
-    path.hand_back(On::<T>::FAST_PATH, pattern);
+    path.hand_back(on.has(bit::FAST_PATH), pattern);
     tally
 }
 
-/// Level *off* of `fast_path`: two calls behind the Mutex for each request, as the seed made them.
+/// Fires every so many times it is asked.
+struct Countdown(u32);
+
+impl Countdown {
+    #[inline(always)]
+    fn fires(&mut self, every: u32) -> bool {
+        self.0 -= 1;
+        let fires = self.0 == 0;
+        if fires {
+            self.0 = every;
+        }
+        fires
+    }
+}
+
+/// Whether this turn ends in an enter that submits what is queued and runs completion work, and for how many completions that waits.
 #[inline(always)]
+fn waits<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
+    on: S,
+    queue: &mut Q,
+    settings: &Settings,
+    taken: u32,
+    queued: u32,
+) -> Option<u32> {
+    let least = settings.batch_complete.min(taken);
+    if H::PACED {
+        return (queued > 0 || queue.nothing_completed()).then_some(0);
+    }
+    match on.mode() {
+        Mode::Eager | Mode::EagerSqpoll => queue.nothing_completed().then_some(least),
+        _ if taken - queued < THRESHOLD => Some(least),
+        Mode::ThresholdAsking => queue.nothing_completed().then_some(0),
+        Mode::Threshold | Mode::ThresholdSqpoll => None,
+    }
+}
+
+/// Out of line: a histogram's index computation is long, and the call is the same for every request that is timed.
+#[inline(never)]
+fn record(latency: &mut Histogram<u64>, started_ns: u64) {
+    latency.saturating_record(monotonic_ns().saturating_sub(started_ns));
+}
+
+/// Level *off* of `fast_path`: two calls behind the Mutex for each request, as the seed made them.
+#[inline(never)]
 fn shared(pattern: &Mutex<Pattern>) -> (bool, u64) {
     let read = pattern.lock().unwrap().is_read();
     (read, pattern.lock().unwrap().next_offset())
-}
-
-/// Submits what is queued and runs deferred completion work without waiting.
-#[inline(always)]
-fn ask_for_events(submitter: &Submitter<'_>, queued: u32) -> io::Result<usize> {
-    // SAFETY: no argument is passed, and `queued` entries have been pushed and published.
-    unsafe { submitter.enter::<libc::sigset_t>(queued, 0, EnterFlags::GETEVENTS.bits(), None) }
-}
-
-#[inline(always)]
-fn is_empty(cq: &mut CompletionQueue<'_>) -> bool {
-    cq.sync();
-    CompletionQueue::is_empty(cq)
 }
 
 /// Level *on* of `fast_path`: the sequential cursor in a register.
 struct InlinePath {
     offset: u64,
     step: u64,
+    start: u64,
     end: u64,
 }
 
 impl InlinePath {
+    #[inline(never)]
     fn of(pattern: &Mutex<Pattern>) -> InlinePath {
         let pattern = pattern.lock().unwrap();
-        InlinePath { offset: pattern.cursor_bytes(), step: pattern.block_bytes(), end: pattern.end_bytes() }
+        let range = pattern.range_bytes();
+        InlinePath { offset: pattern.cursor_bytes(), step: pattern.block_bytes(), start: range.start, end: range.end }
     }
 
     #[inline(always)]
@@ -218,11 +291,12 @@ impl InlinePath {
         let offset = self.offset;
         self.offset += self.step;
         if self.offset == self.end {
-            self.offset = 0;
+            self.offset = self.start;
         }
         offset
     }
 
+    #[inline(never)]
     fn hand_back(&self, used: bool, pattern: &Mutex<Pattern>) {
         if used {
             pattern.lock().unwrap().set_cursor_bytes(self.offset);

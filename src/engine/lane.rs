@@ -1,137 +1,169 @@
-//! A ring with its slots, and the arm that runs on it for a slice; what of the arm is really in effect.
+//! A ring with its worker, and the arm that runs on it for a slice; what of the arm is really in effect.
 //!
 //! Arms whose levels ask for the same ring share one: identical arms on rings of their own differed in CPU time per operation, beyond the
 //! noise of their slices, for as long as the rings lived, since the kernel's memory behind each lies elsewhere.
 
-use super::SetupError;
-use super::buffers::{Pool, iovecs};
-use super::drive::bit;
+use super::buffers::{self, Kind};
+use super::drive::{Buffers, Goal, Settings, Tally, Worker, drive};
+use super::hooks::{Hooks, Paced, Verified};
 use super::pattern::Pattern;
+use super::queue::Queue;
+use super::ring::{COOP, DEFER, GETEVENTS, HYBRID, Ring, SQ_WAKEUP, Sqpoll, flag};
 use super::slots::Slots;
-use super::sqe::Place;
 use super::stats::Stats;
-use super::variants::{self, Variant};
+use super::switches::{Dynamic, bit, bits_of, read_back};
+use super::variants::Tabled;
+use super::{SetupError, numa, stamp};
+use crate::clock::monotonic_ns;
 use crate::toggle::{Levels, Toggle};
 use crate::workload::Workload;
-use io_uring::IoUring;
-use std::os::fd::{AsRawFd, RawFd};
+use hdrhistogram::Histogram;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-/// What the loop reads on every turn.
-pub struct Settings {
-    pub block_size: u32,
-    pub batch_submit: u32,
-    pub time_check_interval: u32,
-    /// `u32::MAX` when no request is timed: the countdown outlasts any slice.
-    pub latency_sampling: u32,
-    fd: RawFd,
-    buffers: Vec<libc::iovec>,
-}
-
-impl Settings {
-    /// What the encoder needs for `slot`.
-    #[inline(always)]
-    pub fn place(&self, slot: u32) -> Place {
-        let buffer = self.buffers[slot as usize].iov_base.cast();
-        Place { fd: self.fd, buffer, length: self.block_size, slot }
-    }
-}
-
-/// An arm as the engine needs it: levels, and the loop compiled for them.
-#[derive(Clone, Copy)]
+/// An arm as the engine needs it: levels, and the bit-set of the loop compiled for them.
+#[derive(Clone, Copy, Debug)]
 pub struct Tuning {
-    levels: Levels,
-    /// The loop this arm runs.
-    pub variant: Variant,
+    pub levels: Levels,
+    pub bits: u32,
 }
 
 impl Tuning {
     /// `placebo` picks the second copy of the code.
     pub fn new(levels: &Levels, placebo: bool) -> Tuning {
-        let bits = variants::bits_of(levels) | if placebo { bit::PLACEBO } else { 0 };
-        Tuning { levels: *levels, variant: variants::variant(bits) }
+        Tuning { levels: *levels, bits: bits_of(levels) | if placebo { bit::PLACEBO } else { 0 } }
     }
 
-    /// The levels that only another ring can change, as a key: arms with the same key share rings.
-    pub fn ring_key(&self) -> u32 {
-        self.levels.get(Toggle::Taskrun)
+    /// The levels that only another ring can change: arms with the same ones share rings.
+    pub fn ring_levels(&self) -> Levels {
+        let own = [Toggle::Iopoll, Toggle::Sqpoll, Toggle::Taskrun, Toggle::NoSqarray, Toggle::Passthrough];
+        own.iter().fold(Levels::all_off(), |key, toggle| key.with(*toggle, self.levels.get(*toggle)))
     }
 }
 
-/// A ring on one thread. The pool behind its buffers is owned by the round, which drops its lanes first, and a ring is drained before every
-/// slice ends; so no buffer is freed or reused under the kernel.
-pub struct Lane {
-    pub ring: IoUring,
-    pub slots: Slots,
-    pub stats: Stats,
-    pub pattern: Arc<Mutex<Pattern>>,
-    pub settings: Settings,
-    /// Requests pushed and not yet submitted.
-    pub queued: u32,
-    levels: Levels,
-    buffers_at_edge: bool,
+/// Where requests of a job go.
+#[derive(Clone, Copy, Debug)]
+pub struct Device {
+    pub fd: RawFd,
+    /// Of an NVMe namespace that is reached through its generic device; 0 elsewhere.
+    pub namespace: u32,
+    pub block_shift: u32,
 }
 
 /// What all lanes of a job share.
 pub struct JobContext<'a> {
     pub workload: &'a Workload,
-    pub fd: RawFd,
-    pub buffers: &'a [libc::iovec],
     pub pattern: &'a Arc<Mutex<Pattern>>,
+    pub sqpoll: Sqpoll,
     /// Some arm of the round registers buffers, so every arm does at the edges of its slices.
     pub buffers_at_edge: bool,
+    /// Some arm registers its ring; the same holds.
+    pub ring_at_edge: bool,
+    pub place: Place<'a>,
 }
 
-impl Lane {
+/// Where a job's thread may run.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Where it may run unless a toggle says otherwise.
+    pub anywhere: &'a [u32],
+    /// The CPU that `cpu_affinity` pins it to.
+    pub pinned: u32,
+    /// The node of `numa_bind`, and its CPUs.
+    pub node: Option<u32>,
+    pub node_cpus: &'a [u32],
+}
+
+impl Place<'_> {
+    /// The CPUs that `levels` allow.
+    pub fn cpus(&self, levels: &Levels) -> Vec<u32> {
+        let near = if levels.is_on(Toggle::NumaBind) { self.node_cpus } else { self.anywhere };
+        let pinned = if near.contains(&self.pinned) { self.pinned } else { near.first().copied().unwrap_or(self.pinned) };
+        if levels.is_on(Toggle::CpuAffinity) { vec![pinned] } else { near.to_vec() }
+    }
+}
+
+/// A ring on one thread. The pools behind its buffers are owned by the round, which drops its lanes first, and a ring is drained before every
+/// slice ends; so no buffer is freed or reused under the kernel.
+pub struct Lane<W: Tabled> {
+    pub ring: Ring<W>,
+    pub worker: Worker,
+    /// Requests per second of an open loop.
+    pub rate: Option<u32>,
+    verified: Option<Verified>,
+    buffers_at_edge: bool,
+    ring_at_edge: bool,
+    levels: Levels,
+    sqpoll: Sqpoll,
+}
+
+impl<W: Tabled> Lane<W> {
     /// Creates the ring that `tuning` asks for.
-    pub fn new(tuning: &Tuning, job: &JobContext<'_>) -> Result<Lane, SetupError> {
+    pub fn new(tuning: &Tuning, job: &JobContext<'_>, device: Device) -> Result<Lane<W>, SetupError> {
         let depth = job.workload.queue_depth;
+        let settings = Settings {
+            block_size: job.workload.block_size_bytes,
+            batch_submit: 1,
+            batch_complete: 1,
+            time_check_interval: 1,
+            latency_sampling: 1,
+            fd: device.fd,
+            namespace: device.namespace,
+            block_shift: device.block_shift,
+            buffers: Arc::default(),
+        };
+        let pattern = Arc::clone(job.pattern);
         Ok(Lane {
-            ring: build(&tuning.levels, depth)?,
-            slots: Slots::new(depth),
-            stats: Stats::default(),
-            pattern: Arc::clone(job.pattern),
-            settings: Settings {
-                block_size: job.workload.block_size_bytes,
-                batch_submit: 1,
-                time_check_interval: 1,
-                latency_sampling: 1,
-                fd: job.fd,
-                buffers: job.buffers.to_vec(),
-            },
-            queued: 0,
-            levels: tuning.levels,
+            ring: Ring::new(&tuning.levels, depth, job.sqpoll)?,
+            worker: Worker { slots: Slots::new(depth), stats: Stats::default(), pattern, settings, queued: 0 },
+            rate: job.workload.rate,
+            verified: job.workload.verify.then(|| Verified::new(depth, stamp::SEED)),
             buffers_at_edge: job.buffers_at_edge,
+            ring_at_edge: job.ring_at_edge,
+            levels: tuning.levels,
+            sqpoll: job.sqpoll,
         })
     }
 
-    /// Makes this lane the arm's for a slice. Every arm does the same work here: it registers file and buffers (these only where some arm of
-    /// the round has `fixed_buffers`; locked memory is limited per user), and lets go what its levels do not want.
-    pub fn begin(&mut self, tuning: &Tuning) -> Result<(), SetupError> {
+    /// Makes this lane the arm's for a slice. Every arm does the same work here: it registers file, buffers and ring (the last two only where
+    /// some arm of the round keeps them; what is locked is limited per user, registered rings per task), and lets go what it does not want.
+    pub fn begin(&mut self, tuning: &Tuning, buffers: &Arc<Buffers>) -> Result<(), SetupError> {
         let levels = tuning.levels;
         let sampling = levels.get(Toggle::LatencySampling);
         self.levels = levels;
-        self.settings.batch_submit = levels.get(Toggle::BatchSubmit);
-        self.settings.time_check_interval = levels.get(Toggle::TimeCheckInterval);
-        self.settings.latency_sampling = if sampling == 0 { u32::MAX } else { sampling };
+        let settings = &mut self.worker.settings;
+        settings.batch_submit = levels.get(Toggle::BatchSubmit);
+        settings.batch_complete = levels.get(Toggle::BatchComplete);
+        settings.time_check_interval = levels.get(Toggle::TimeCheckInterval);
+        settings.latency_sampling = if sampling == 0 { u32::MAX } else { sampling };
+        settings.buffers = Arc::clone(buffers);
         let submitter = self.ring.submitter();
-        submitter.register_files(&[self.settings.fd]).map_err(SetupError::RegisterFiles)?;
+        submitter.register_files(&[settings.fd]).map_err(SetupError::RegisterFiles)?;
         if !levels.is_on(Toggle::FixedFiles) {
             submitter.unregister_files().map_err(SetupError::RegisterFiles)?;
         }
         if self.buffers_at_edge {
-            let buffers = &self.settings.buffers;
-            let fail = |source| SetupError::RegisterBuffers { count: buffers.len(), bytes: self.settings.block_size, source };
-            // SAFETY: the buffers live in the round's pool, which outlives every lane.
-            unsafe { submitter.register_buffers(buffers) }.map_err(fail)?;
+            let fail = |source| SetupError::RegisterBuffers { count: buffers.0.len(), bytes: settings.block_size, source };
+            // SAFETY: the buffers live in the round's pools, which outlive every lane.
+            unsafe { submitter.register_buffers(&buffers.0) }.map_err(fail)?;
             if !levels.is_on(Toggle::FixedBuffers) {
                 submitter.unregister_buffers().map_err(fail)?;
+            }
+        }
+        if self.ring_at_edge {
+            self.ring.register_self().map_err(SetupError::RegisterRing)?;
+            if !levels.is_on(Toggle::RegisteredRing) {
+                self.ring.unregister_self().map_err(SetupError::RegisterRing)?;
             }
         }
         Ok(())
     }
 
-    /// Lets go what [`Lane::begin`] registered and kept.
+    /// Lets go what [`Lane::begin`] registered and kept, and waits until a submitting kernel thread sleeps: it must not take a CPU from the
+    /// next arm.
     pub fn end(&mut self) {
         // What is not registered answers ENXIO; there is then nothing to let go.
         if self.levels.is_on(Toggle::FixedFiles) {
@@ -140,70 +172,153 @@ impl Lane {
         if self.levels.is_on(Toggle::FixedBuffers) {
             let _ = self.ring.submitter().unregister_buffers();
         }
-    }
-
-    /// Finds out before anything is measured whether an arm can run here: the kernel may refuse to pin its buffers, and what it says is
-    /// registered must be what was asked for.
-    pub fn try_on(&mut self, tuning: &Tuning) -> Result<(), SetupError> {
-        let begun = self.begin(tuning).and_then(|()| self.check_registrations());
-        self.end();
-        begun
-    }
-
-    /// The levels that are in effect, given what the loop that ran says of itself.
-    pub fn effective(&self, tuning: &Tuning, ran: u32) -> Levels {
-        variants::effective(&tuning.levels, ran)
-    }
-
-    fn check_registrations(&self) -> Result<(), SetupError> {
-        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.ring.as_raw_fd())).unwrap_or_default();
-        let depth = self.settings.buffers.len();
-        for (field, toggle, count) in [("UserFiles", Toggle::FixedFiles, 1), ("UserBufs", Toggle::FixedBuffers, depth)] {
-            let wanted = if self.levels.is_on(toggle) { count } else { 0 };
-            let found = registered(&info, field);
-            if found.is_some_and(|n| n != wanted) {
-                let what = format!("{} with {wanted} registered", toggle.key());
-                return Err(SetupError::NotInEffect { what, found: format!("{field} {}", found.unwrap_or_default()) });
+        let _ = self.ring.unregister_self();
+        if self.levels.is_on(Toggle::Sqpoll) {
+            let patience = Instant::now() + Duration::from_millis(u64::from(self.sqpoll.idle_ms) + SQPOLL_GRACE_MS);
+            while !self.ring.submitter_sleeps() && Instant::now() < patience {
+                std::thread::sleep(Duration::from_micros(100));
             }
         }
-        Ok(())
+    }
+
+    /// Finds out before anything is measured whether an arm can run here: the kernel may refuse to pin its buffers, or every request for want
+    /// of poll queues.
+    pub fn try_on(&mut self, tuning: &Tuning, buffers: &Arc<Buffers>) -> Result<(), SetupError> {
+        let begun = self.begin(tuning, buffers);
+        let tried = begun.map(|()| {
+            let stop = AtomicBool::new(false);
+            let goal = Goal { completions: 1, stop: &stop, deadline_ns: monotonic_ns() + TRIAL.as_nanos() as u64 };
+            let tally = self.drive(tuning, &goal, &mut Histogram::new(1).expect("one digit is a valid precision"));
+            self.drain(TRIAL);
+            tally.first_error
+        });
+        self.end();
+        match tried? {
+            error if REFUSALS.contains(&-error) => Err(SetupError::Refused {
+                polled: tuning.levels.is_on(Toggle::Iopoll),
+                source: io::Error::from_raw_os_error(-error),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until nothing is queued or in flight, off the clock.
+    pub fn drain(&mut self, limit: Duration) -> Drained {
+        let Lane { ring, worker: Worker { slots, settings, queued, .. }, verified, .. } = self;
+        let (deadline, mut wrong) = (Instant::now() + limit, 0);
+        let mut queue = ring.open();
+        while slots.taken() > 0 {
+            if Instant::now() > deadline {
+                return Drained { in_time: false, wrong };
+            }
+            queue.sync_submissions();
+            // Interrupted waits are made again; a lasting failure shows as slots that stay taken.
+            match queue.enter(*queued, 1, GETEVENTS | SQ_WAKEUP) {
+                Ok(taken) => *queued = queued.saturating_sub(taken as u32),
+                Err(_) => std::thread::yield_now(),
+            }
+            queue.refresh();
+            while let Some((data, _)) = queue.reap() {
+                wrong += u64::from(verified.as_mut().is_some_and(|v| !v.reaped(settings, data as u32)));
+                slots.give(false, data as u32);
+            }
+        }
+        queue.sync_submissions();
+        *queued = 0;
+        Drained { in_time: true, wrong }
+    }
+
+    /// Runs the loop of the arm that [`Lane::begin`] named until `goal`.
+    pub fn drive(&mut self, tuning: &Tuning, goal: &Goal<'_>, latency: &mut Histogram<u64>) -> Tally {
+        let Lane { ring, worker, .. } = self;
+        let switches = Dynamic(tuning.bits);
+        match (&mut self.verified, self.rate) {
+            (Some(verified), _) => drive::<_, W, _, _>(switches, &mut ring.open(), worker, verified, goal, latency),
+            (None, Some(rate)) => drive::<_, W, _, _>(switches, &mut ring.open(), worker, &mut Paced::new(rate), goal, latency),
+            (None, None) => W::variant(tuning.bits)(ring, worker, goal, latency),
+        }
+    }
+
+    /// The levels that are in effect on this thread: numbers as the loop reads them, ring flags as the kernel handed them back, registrations
+    /// as `/proc/self/fdinfo` shows them, memory and CPUs as the kernel says, and of the toggles that act in the loop what `ran` says of itself.
+    pub fn effective(&self, ran: u32, memory: Kind, place: &Place<'_>) -> Levels {
+        let (flags, settings) = (self.ring.flags(), &self.worker.settings);
+        let has = |flag: u32| flags & flag == flag;
+        let info = self.fdinfo();
+        let polls = if has(flag::HYBRID_IOPOLL) { HYBRID } else { u32::from(has(flag::IOPOLL)) };
+        let taskrun = if has(flag::DEFER_TASKRUN) { DEFER } else { if has(flag::COOP_TASKRUN) { COOP } else { 0 } };
+        let sqpoll = has(flag::SQPOLL) && field(&info, "SqThread").is_none_or(|thread| thread > 0);
+        let cpus = numa::allowed();
+        let near = place.node.is_some() && memory.node.is_some() && cpus.iter().all(|cpu| place.node_cpus.contains(cpu));
+        let mut found = read_back(self.levels, ran)
+            .with(Toggle::BatchSubmit, settings.batch_submit)
+            .with(Toggle::BatchComplete, settings.batch_complete)
+            .with(Toggle::Iopoll, polls)
+            .with(Toggle::Taskrun, taskrun)
+            .with(Toggle::Sqpoll, sqpoll.into())
+            .with(Toggle::NoSqarray, has(flag::NO_SQARRAY).into())
+            .with(Toggle::Passthrough, has(flag::SQE128).into())
+            .with(Toggle::RegisteredRing, self.ring.enters_by_index().into())
+            .with(Toggle::HugePages, memory.huge_pages)
+            .with(Toggle::NumaBind, near.into())
+            .with(Toggle::CpuAffinity, (cpus.len() == 1 && place.anywhere.len() > 1).into());
+        for (toggle, number) in
+            [(Toggle::TimeCheckInterval, settings.time_check_interval), (Toggle::LatencySampling, settings.latency_sampling)]
+        {
+            if found.is_on(toggle) {
+                found = found.with(toggle, if number == u32::MAX { 0 } else { number });
+            }
+        }
+        for (name, toggle) in [("UserFiles", Toggle::FixedFiles), ("UserBufs", Toggle::FixedBuffers)] {
+            // The loop's word counts where the kernel does not print the registration.
+            if field(&info, name).is_some_and(|count| (count > 0) != found.is_on(toggle)) {
+                found = found.with(toggle, toggle.spec().on + toggle.spec().off - found.get(toggle));
+            }
+        }
+        found
+    }
+
+    fn fdinfo(&self) -> String {
+        std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.ring.descriptor())).unwrap_or_default()
     }
 }
 
-/// A ring with the flags that `taskrun` asks for. A kernel that does not know one answers EINVAL; nothing is tried instead.
-fn build(levels: &Levels, depth: u32) -> Result<IoUring, SetupError> {
-    let mut builder = IoUring::builder();
-    match levels.get(Toggle::Taskrun) {
-        0 => {}
-        // Deferring needs a single issuer (io_uring_setup(2)).
-        variants::DEFER => drop(builder.setup_single_issuer().setup_defer_taskrun()),
-        _ => drop(builder.setup_coop_taskrun()),
-    }
-    builder.build(depth).map_err(|source| SetupError::Ring { entries: depth, source })
+/// How a drain ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Drained {
+    /// False when the device did not let go.
+    pub in_time: bool,
+    /// Reads that brought other bytes than were written, where that is checked.
+    pub wrong: u64,
 }
+
+/// For one request on a device that works.
+const TRIAL: Duration = Duration::from_secs(10);
+
+/// What a kernel or a device answers that cannot do what was asked, where others can.
+const REFUSALS: [i32; 5] = [libc::EOPNOTSUPP, libc::EINVAL, libc::ENOTTY, libc::EACCES, libc::ENOSYS];
+
+/// How long past its idle time a submitting thread may take to fall asleep.
+const SQPOLL_GRACE_MS: u64 = 50;
 
 /// Registers the buffers of all jobs of a workload as a round does, and lets them go: says whether this user may lock that much memory.
 pub fn probe_registration(workload: &Workload) -> Result<(), SetupError> {
     let bytes = workload.block_size_bytes;
-    let mut pool = Pool::new(bytes, workload.queue_depth, workload.jobs)?;
+    let mut pool = buffers::Pool::new(Kind { huge_pages: 0, node: None }, bytes, workload.queue_depth, workload.jobs)?;
     let mut rings = Vec::new();
-    for memory in pool.jobs() {
-        let ring = IoUring::new(1).map_err(|source| SetupError::Ring { entries: 1, source })?;
-        let buffers = iovecs(memory, bytes);
+    for job in pool.jobs() {
+        let ring = io_uring::IoUring::new(1).map_err(|source| SetupError::Ring { entries: 1, source })?;
+        let fail = |source| SetupError::RegisterBuffers { count: job.0.len(), bytes, source };
         // SAFETY: the rings are dropped before the pool (declared after it), and no request is made.
-        unsafe { ring.submitter().register_buffers(&buffers) }.map_err(|source| SetupError::RegisterBuffers {
-            count: buffers.len(),
-            bytes,
-            source,
-        })?;
+        unsafe { ring.submitter().register_buffers(&job.0) }.map_err(fail)?;
         rings.push(ring);
     }
     Ok(())
 }
 
-/// The count behind `UserFiles:` or `UserBufs:`; `None` when the kernel does not print it.
-fn registered(fdinfo: &str, field: &str) -> Option<usize> {
-    let rest = fdinfo.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+/// The number behind `UserFiles:`, `UserBufs:` or `SqThread:`; `None` when the kernel does not print it.
+fn field(fdinfo: &str, name: &str) -> Option<i64> {
+    let rest = fdinfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     rest.trim().parse().ok()
 }
 
@@ -213,9 +328,10 @@ mod tests {
 
     #[test]
     fn counts_are_read_from_fdinfo() {
-        let text = "SqMask:\t0x7f\nUserFiles:\t1\n    0: loop0\nUserBufs:\t128\n";
-        assert_eq!(registered(text, "UserFiles"), Some(1));
-        assert_eq!(registered(text, "UserBufs"), Some(128));
-        assert_eq!(registered("SqMask: 1\n", "UserBufs"), None);
+        let text = "SqMask:\t0x7f\nSqThread:\t-1\nUserFiles:\t1\n    0: loop0\nUserBufs:\t128\n";
+        assert_eq!(field(text, "UserFiles"), Some(1));
+        assert_eq!(field(text, "UserBufs"), Some(128));
+        assert_eq!(field(text, "SqThread"), Some(-1));
+        assert_eq!(field("SqMask: 1\n", "UserBufs"), None);
     }
 }

@@ -6,19 +6,40 @@
 pub mod buffers;
 #[expect(unsafe_code, reason = "pushing an entry hands its buffer to the kernel")]
 pub mod drive;
+#[expect(unsafe_code, reason = "stamping and checking a buffer needs its memory")]
+pub mod hooks;
 #[expect(unsafe_code, reason = "registering buffers hands them to the kernel")]
 pub mod lane;
+#[expect(unsafe_code, reason = "system calls without a safe door")]
+pub mod numa;
 pub mod pattern;
+#[expect(unsafe_code, reason = "a queue's push is unsafe by contract")]
+pub mod queue;
+#[expect(unsafe_code, reason = "system calls without a safe door")]
+pub mod ring;
 pub mod slice;
 pub mod slots;
-pub mod sqe;
+pub mod stamp;
 pub mod stats;
+pub mod switches;
 pub mod variants;
+pub mod work;
 
+use serde::{Deserialize, Serialize};
 use std::io;
 
 /// Largest queue depth the kernel accepts (`IORING_MAX_ENTRIES`).
 pub const MAX_QUEUE_DEPTH: u32 = 32768;
+
+/// `[engine]` of an experiment: how toggles that need more than a level are set up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    pub sqpoll: ring::Sqpoll,
+    /// The CPUs to which `cpu_affinity` pins jobs, in turn; empty for all that are allowed.
+    pub cpus: Vec<u32>,
+    /// The node that `numa_bind` binds to, where the device does not name its own.
+    pub numa_node: Option<u32>,
+}
 
 /// Why a ring could not be brought to the levels asked for.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +52,29 @@ pub enum SetupError {
     RegisterBuffers { count: usize, bytes: u32, source: io::Error },
     #[error("registering the file failed: {0}")]
     RegisterFiles(io::Error),
-    #[error("{what} was asked for, {found} is in effect")]
-    NotInEffect { what: String, found: String },
+    #[error("registering the ring failed: {0}")]
+    RegisterRing(io::Error),
+    #[error(
+        "mapping huge pages failed: {0}; reserve some (sysctl -w vm.nr_hugepages=N), enough for two pools of all buffers and more"
+    )]
+    HugePages(io::Error),
+    #[error("{0}")]
+    NoMemory(String),
+    #[error("binding memory to NUMA node {node} failed: {source}")]
+    Numa { node: u32, source: io::Error },
+    #[error("confining the thread to CPUs {cpus:?} failed: {source}; [engine] cpus names those it may use")]
+    Affinity { cpus: Vec<u32>, source: io::Error },
+    #[error("requests are refused: {source}{}", if *polled { POLL_REMEDY } else { "" })]
+    Refused { polled: bool, source: io::Error },
+    #[error("{what} was asked for, {found} is in effect{remedy}")]
+    NotInEffect { what: String, found: String, remedy: &'static str },
     #[error("allocating {bytes} bytes of buffers failed: {source}")]
     Memory { bytes: u64, source: io::Error },
 }
+
+/// What a user can do about a device that is not polled.
+const POLL_REMEDY: &str = "; the device has no poll queues (/sys/block/X/queue/io_poll is 0): load its driver with some \
+                           (nvme.poll_queues=N, null_blk.poll_queues=N, virtio_blk.poll_queues=N) or leave out iopoll";
 
 /// What a user can do about an errno of io_uring's set-up calls.
 fn remedy(error: &io::Error) -> &'static str {

@@ -1,14 +1,15 @@
 //! One slice: fill an empty ring, discard what the fill completes, measure, drain.
 
-use super::drive::{Goal, Tally};
-use super::lane::{Lane, Tuning};
+use super::drive::{Buffers, Goal, Tally, WRONG_BYTES};
+use super::lane::{Drained, Lane, Tuning};
+use super::variants::Tabled;
 use super::{SetupError, pattern::COVERAGE_PIECES};
 use crate::clock::{self, Reading};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 /// What the jobs of a round share.
 pub struct Gang {
@@ -52,28 +53,31 @@ pub struct Sample {
 
 /// Runs one slice of an arm on `lane`. Allocates and prints nothing. `latency` gets the timed requests of the measured stretch, `discard` those of
 /// the fill.
-pub fn run(
-    lane: &mut Lane,
+pub fn run<W: Tabled>(
+    lane: &mut Lane<W>,
     tuning: &Tuning,
+    buffers: &Arc<Buffers>,
     order: &Order,
     gang: &Gang,
     latency: &mut Histogram<u64>,
     discard: &mut Histogram<u64>,
 ) -> Result<Sample, SetupError> {
-    lane.begin(tuning)?;
-    lane.pattern.lock().unwrap().jump();
-    let from = lane.pattern.lock().unwrap().cursor_bytes();
-    let drive = tuning.variant;
-    let goal = |completions| Goal { completions, stop: &gang.stop, deadline: Instant::now() + order.hang_guard };
-    let depth = u64::from(lane.slots.depth());
+    lane.begin(tuning, buffers)?;
+    lane.worker.pattern.lock().unwrap().jump();
+    let from = lane.worker.pattern.lock().unwrap().cursor_bytes();
+    let deadline_ns = || clock::monotonic_ns() + order.hang_guard.as_nanos() as u64;
+    let goal = |completions| Goal { completions, stop: &gang.stop, deadline_ns: deadline_ns() };
+    let depth = u64::from(lane.worker.slots.depth());
     let never = AtomicBool::new(false);
-    let fill = drive(lane, &Goal { stop: &never, ..goal(depth) }, discard);
-    let counted = lane.stats.read();
+    // An open loop has no queue to fill.
+    let filling = if lane.rate.is_some() { 1 } else { depth };
+    let fill = lane.drive(tuning, &Goal { stop: &never, ..goal(filling) }, discard);
+    let counted = lane.worker.stats.read();
 
     gang.barrier.wait();
     let goal = goal(order.completions);
     let opened = clock::open();
-    let tally = drive(lane, &goal, latency);
+    let tally = lane.drive(tuning, &goal, latency);
     gang.stop.store(true, Relaxed);
     if order.stall > 0.0 {
         let elapsed = Duration::from_nanos(clock::monotonic_ns() - opened.monotonic_ns);
@@ -81,61 +85,43 @@ pub fn run(
     }
     let closed = clock::close();
 
-    let total = lane.stats.read();
-    let drained = drain(lane, order.hang_guard);
+    let total = lane.worker.stats.read();
+    let drained = lane.drain(order.hang_guard);
     lane.end();
     let gone = fill.completions + tally.completions + depth;
-    let touched = lane.pattern.lock().unwrap().touched(from, gone);
+    let touched = lane.worker.pattern.lock().unwrap().touched(from, gone);
     gang.barrier.wait();
     gang.stop.store(false, Relaxed);
     let moved = (total.0 - counted.0, total.1 - counted.1);
     Ok(sample(lane, &tally, &fill, moved, (opened, closed), drained, touched))
 }
 
-fn sample(
-    lane: &Lane,
+fn sample<W: Tabled>(
+    lane: &Lane<W>,
     tally: &Tally,
     fill: &Tally,
     (ops, bytes): (u64, u64),
     (opened, closed): (Reading, Reading),
-    drained: bool,
+    drained: Drained,
     touched: u64,
 ) -> Sample {
+    let first = [fill.first_error, tally.first_error, if drained.wrong > 0 { WRONG_BYTES } else { 0 }];
     Sample {
         start_ns: opened.monotonic_ns,
         end_ns: closed.monotonic_ns,
         ops,
         bytes,
-        errors: tally.errors + fill.errors,
-        first_error: if fill.errors > 0 { fill.first_error } else { tally.first_error },
+        errors: tally.errors + fill.errors + drained.wrong,
+        first_error: first.into_iter().find(|e| *e != 0).unwrap_or(0),
         enters: tally.enters,
         thread_cpu_ns: closed.thread_cpu_ns - opened.thread_cpu_ns,
         process_cpu_start_ns: opened.process_cpu_ns,
         process_cpu_end_ns: closed.process_cpu_ns,
         variant: tally.variant,
-        slots_intact: lane.slots.intact(),
-        overran: tally.overran || fill.overran || !drained,
+        slots_intact: lane.worker.slots.intact(),
+        overran: tally.overran || fill.overran || !drained.in_time,
         touched,
     }
-}
-
-/// Waits until nothing is queued or in flight, off the clock. False when the device does not let go in time.
-fn drain(lane: &mut Lane, hang_guard: Duration) -> bool {
-    let deadline = Instant::now() + hang_guard;
-    while lane.slots.taken() > 0 {
-        if Instant::now() > deadline {
-            return false;
-        }
-        // Interrupted waits are made again; a lasting failure shows as slots that stay taken.
-        if lane.ring.submit_and_wait(1).is_err() {
-            std::thread::yield_now();
-        }
-        for cqe in lane.ring.completion() {
-            lane.slots.give(false, cqe.user_data() as u32);
-        }
-    }
-    lane.queued = 0;
-    true
 }
 
 /// The least number of the span's pieces that sound offsets touch in `draws` independent places: half of what is expected. An engine that

@@ -3,8 +3,6 @@
 //! Completions arrive out of order, so a buffer is free when *its* completion has been reaped, never because its turn came round. Free
 //! slots wait in a circular queue; `pow2_mask` decides whether its ends advance by a mask or by a modulo.
 
-use std::time::Instant;
-
 /// The slots of one ring, one per request that can be in flight.
 pub struct Slots {
     free: Box<[u32]>,
@@ -12,8 +10,8 @@ pub struct Slots {
     tail: u32,
     available: u32,
     depth: u32,
-    /// Start of the request in each slot, written for timed requests only.
-    pub started: Box<[Instant]>,
+    /// Monotonic time at which the request in each slot began, written for timed requests only.
+    pub started_ns: Box<[u64]>,
 }
 
 impl Slots {
@@ -25,7 +23,7 @@ impl Slots {
             tail: 0,
             available: depth,
             depth,
-            started: vec![Instant::now(); depth as usize].into(),
+            started_ns: vec![0; depth as usize].into(),
         }
     }
 

@@ -1,78 +1,103 @@
-//! The table of monomorphised loops, indexed by their own bit-set.
+//! The tables of compiled loops, indexed by their own bit-set.
 
-use super::drive::{self, Goal, Tally, bit, drive};
-use super::lane::Lane;
-use crate::toggle::{Levels, Toggle};
+use super::drive::{Goal, Tally, Worker, drive};
+use super::hooks::Plain;
+use super::queue::{Queue, Simulated};
+use super::ring::Ring;
+use super::switches::{Compiled, Mode, bit};
+use super::work::{Io, Nop, Nvme, Work};
 use hdrhistogram::Histogram;
 
 /// One compiled copy of the loop.
-pub type Variant = fn(&mut Lane, &Goal<'_>, &mut Histogram<u64>) -> Tally;
+pub type Variant<W> = fn(&mut Ring<W>, &mut Worker, &Goal<'_>, &mut Histogram<u64>) -> Tally;
 
-/// Doubles a list of bit-sets once per bit; after the last bit the list is the table, in order.
+/// A kind of work with a table of loops.
+pub trait Tabled: Work {
+    /// The loop for a bit-set.
+    fn variant(bits: u32) -> Variant<Self>;
+}
+
+fn on_ring<const T: u32, W: Work>(
+    ring: &mut Ring<W>,
+    worker: &mut Worker,
+    goal: &Goal<'_>,
+    latency: &mut Histogram<u64>,
+) -> Tally {
+    drive::<_, W, _, _>(Compiled::<T>, &mut ring.open(), worker, &mut Plain, goal, latency)
+}
+
+/// Runs the compiled loop for all toggles off, or for `ALL_ON`, on a simulated ring: the loop's own cost, without a kernel.
+pub fn simulate(
+    all_on: bool,
+    queue: &mut Simulated,
+    worker: &mut Worker,
+    goal: &Goal<'_>,
+    latency: &mut Histogram<u64>,
+) -> Tally {
+    fn run<const T: u32, Q: Queue<Io>>(
+        queue: &mut Q,
+        worker: &mut Worker,
+        goal: &Goal<'_>,
+        latency: &mut Histogram<u64>,
+    ) -> Tally {
+        drive::<_, Io, _, _>(Compiled::<T>, queue, worker, &mut Plain, goal, latency)
+    }
+    if all_on { run::<ALL_ON, _>(queue, worker, goal, latency) } else { run::<0, _>(queue, worker, goal, latency) }
+}
+
+/// Every bit but the placebo's, and the eager mode.
+pub const ALL_ON: u32 = (Mode::Eager as u32) << bit::COUNT | (bit::PLACEBO - 1);
+
+/// Doubles a list of bit-sets once per bit, then repeats it once per mode; after that the list is the table, in order.
 macro_rules! table {
-    (@ $list:tt) => { table!(# $list) };
-    (@ ($($set:expr),*) $bit:literal $($rest:literal)*) => { table!(@ ($($set),*, $($set | $bit),*) $($rest)*) };
-    (# ($($set:expr),*)) => { [$(drive::<{ $set }> as Variant),*] };
+    ($work:ty, $list:tt $($bit:literal)*) => { table!(@ $work, $list $($bit)*) };
+    (@ $work:ty, $list:tt) => { table!(# $work, $list) };
+    (@ $work:ty, ($($set:expr),*) $bit:literal $($rest:literal)*) => { table!(@ $work, ($($set),*, $($set | $bit),*) $($rest)*) };
+    (# $work:ty, ($($set:expr),*)) => {
+        [
+            $(on_ring::<{ $set }, $work> as Variant<$work>,)*
+            $(on_ring::<{ $set | 0x100 }, $work>,)*
+            $(on_ring::<{ $set | 0x200 }, $work>,)*
+            $(on_ring::<{ $set | 0x300 }, $work>,)*
+            $(on_ring::<{ $set | 0x400 }, $work>,)*
+        ]
+    };
 }
 
-static VARIANTS: [Variant; 1 << bit::COUNT] = table!(@ (0) 1 2 4 8 16 32 64 128 256 512);
+static IO: [Variant<Io>; TABLE] = table!(Io, (0) 1 2 4 8 16 32 64 128);
+static NVME: [Variant<Nvme>; TABLE] = table!(Nvme, (0) 1 2 4 8 16 32 64 128);
+/// NOPs have neither buffer nor file: the two lowest bits change nothing in them.
+static NOP: [Variant<Nop>; TABLE / 4] = table!(Nop, (0) 4 8 16 32 64 128);
 
-/// The toggles that act in the loop, with their bits.
-const LOOP_TOGGLES: [(Toggle, u32); 8] = [
-    (Toggle::FixedBuffers, bit::FIXED_BUFFERS),
-    (Toggle::FixedFiles, bit::FIXED_FILES),
-    (Toggle::TimeCheckInterval, bit::SPARSE_CLOCK),
-    (Toggle::FastPath, bit::FAST_PATH),
-    (Toggle::StatsBatching, bit::STATS_BATCHING),
-    (Toggle::LatencySampling, bit::SAMPLED),
-    (Toggle::Pow2Mask, bit::POW2_MASK),
-    (Toggle::QueueRefill, bit::EAGER),
-];
+const TABLE: usize = (Mode::COUNT << bit::COUNT) as usize;
+const _: () = assert!(bit::PLACEBO == 128 && Mode::COUNT == 5, "the tables cover every bit and mode");
+const _: () = assert!(bit::FIXED_BUFFERS | bit::FIXED_FILES == 3, "the NOP table leaves out the two lowest bits");
 
-/// Level `defer` of `taskrun`.
-pub const DEFER: u32 = 2;
-
-/// The bit-set for these levels.
-pub fn bits_of(levels: &Levels) -> u32 {
-    let own = LOOP_TOGGLES.iter().filter(|(toggle, _)| levels.is_on(*toggle)).fold(0, |bits, (_, bit)| bits | bit);
-    let asks = levels.get(Toggle::Taskrun) == DEFER && !levels.is_on(Toggle::QueueRefill);
-    own | if asks { bit::ASK_FOR_EVENTS } else { 0 }
+impl Tabled for Io {
+    fn variant(bits: u32) -> Variant<Io> {
+        IO[bits as usize]
+    }
 }
 
-/// The loop for a bit-set.
-pub fn variant(bits: u32) -> Variant {
-    VARIANTS[bits as usize]
+impl Tabled for Nvme {
+    fn variant(bits: u32) -> Variant<Nvme> {
+        NVME[bits as usize]
+    }
 }
 
-/// `levels` with its loop toggles replaced by what the code that ran says of itself. A numeric level is only told on from off.
-pub fn effective(levels: &Levels, ran: u32) -> Levels {
-    LOOP_TOGGLES.iter().fold(*levels, |found, (toggle, bit)| match (ran & bit != 0, levels.is_on(*toggle)) {
-        (true, false) => found.with(*toggle, toggle.spec().on),
-        (false, true) => found.with(*toggle, toggle.spec().off),
-        _ => found,
-    })
+impl Tabled for Nop {
+    fn variant(bits: u32) -> Variant<Nop> {
+        NOP[(bits >> 2) as usize]
+    }
 }
-
-const _: () = assert!(drive::bit::PLACEBO == 1 << (bit::COUNT - 1), "the table covers every bit");
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn bits_and_levels_agree_both_ways() {
-        for (toggle, bit) in LOOP_TOGGLES {
-            let on = Levels::all_off().with(toggle, toggle.spec().on);
-            assert_eq!(bits_of(&on), bit, "{} sets its own bit alone", toggle.key());
-            assert_eq!(effective(&on, bit), on);
-            assert_eq!(effective(&on, 0), Levels::all_off(), "a loop without {} says so", toggle.key());
-            assert_eq!(effective(&Levels::all_off(), bit), on, "a loop with {} says so", toggle.key());
-        }
-    }
-
-    #[test]
-    fn no_two_variants_share_a_place() {
-        let places: std::collections::HashSet<usize> = VARIANTS.iter().map(|v| *v as usize).collect();
-        assert!(places.len() > VARIANTS.len() / 2, "{} of {} variants have code of their own", places.len(), VARIANTS.len());
+    fn variants_have_code_of_their_own() {
+        let places: std::collections::HashSet<usize> = IO.iter().map(|v| *v as usize).collect();
+        assert!(places.len() > IO.len() / 2, "{} of {} variants have code of their own", places.len(), IO.len());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Design, FioConfig, Mode};
 use crate::target::Kind;
+use crate::workload::Cache;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +17,8 @@ pub struct Wire {
     pub target: WireTarget,
     pub workload: WireWorkload,
     pub design: WireDesign,
+    #[serde(default)]
+    pub engine: WireEngine,
     #[serde(default)]
     pub fixed: BTreeMap<Spanned<String>, Spanned<Scalar>>,
     #[serde(default)]
@@ -42,6 +45,28 @@ pub struct WireWorkload {
     pub iodepth: Spanned<List>,
     pub numjobs: Option<Spanned<List>>,
     pub rwmixread: Option<Spanned<List>>,
+    /// `uniform` or `zipf:THETA`.
+    pub random_distribution: Option<Spanned<List>>,
+    pub direct: Option<bool>,
+    pub cache: Option<Cache>,
+    /// Requests per second and job; 0 keeps the queue full.
+    pub rate_iops: Option<Spanned<List>>,
+    pub offset: Option<Spanned<Scalar>>,
+    pub offset_increment: Option<Spanned<Scalar>>,
+    /// Bytes of each job.
+    pub size: Option<Spanned<Scalar>>,
+    #[serde(default)]
+    pub verify: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct WireEngine {
+    pub sqpoll_idle: Option<Spanned<String>>,
+    pub sqpoll_cpu: Option<u32>,
+    #[serde(default)]
+    pub cpus: Vec<u32>,
+    pub numa_node: Option<u32>,
 }
 
 #[derive(Deserialize)]

@@ -130,19 +130,11 @@ pub struct Contest<'a> {
     pub interrupts: &'a Interrupts,
 }
 
-/// The spec of our engine as a process arm: `arm` alone, for ever.
-pub fn worker(target: &Target, workload: &Workload, arm: &Arm, seed: u64) -> Spec {
-    Spec {
-        path: target.path.clone(),
-        span_bytes: target.span_bytes,
-        workload: *workload,
-        arms: vec![Arm { copies: 1, ..arm.clone() }],
-        seed,
-        blocks: 1,
-        completions: u64::MAX,
-        // The worker replaces it: it runs until it is killed.
-        hang_guard: Duration::from_secs(60),
-    }
+/// The spec of our engine as a process arm: the one arm of `spec`, for ever.
+pub fn worker(spec: Spec) -> Spec {
+    let arms = spec.arms.into_iter().map(|arm| Arm { copies: 1, ..arm }).collect();
+    // The worker replaces the hang guard: it runs until it is killed.
+    Spec { arms, blocks: 1, completions: u64::MAX, ..spec }
 }
 
 /// A contestant that was started.

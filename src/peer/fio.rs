@@ -7,7 +7,7 @@ use crate::experiment::FioConfig;
 use crate::process::{Process, Wait};
 use crate::spawn::{Interrupts, Tether};
 use crate::toggle::{Levels, Toggle};
-use crate::workload::{Rw, Workload};
+use crate::workload::{Distribution, Rw, Workload};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,15 +32,19 @@ pub struct Work<'a> {
 /// registration and the batches of our `full`; `tuned` also leaves out every measurement and bookkeeping of fio's own.
 pub fn job(config: FioConfig, work: &Work<'_>) -> Result<String, Error> {
     let Work { workload, full, .. } = work;
+    if workload.rw == Rw::Nop {
+        return Err(Error::NoNop);
+    }
     let bs = u64::from(workload.block_size_bytes);
     // Whole blocks only, as our engine covers them.
-    let span = work.span_bytes / bs * bs;
+    let range = workload.job_range(0, work.span_bytes);
+    let span = (range.end - range.start) / bs * bs;
     let mut text = format!("[{}]\n", config.treatment().trim_start_matches("fio:"));
     let mut set = |key: &str, value: &dyn std::fmt::Display| {
         writeln!(text, "{key}={value}").expect("writing to a string cannot fail");
     };
     set("ioengine", &"io_uring");
-    set("direct", &1);
+    set("direct", &u8::from(workload.direct));
     set("thread", &1);
     set("filename", &file_name(work.path)?);
     set("rw", &workload.rw.name());
@@ -50,6 +54,13 @@ pub fn job(config: FioConfig, work: &Work<'_>) -> Result<String, Error> {
     }
     set("bs", &bs);
     set("size", &span);
+    if workload.offset_bytes + workload.offset_increment_bytes > 0 {
+        set("offset", &workload.offset_bytes);
+        set("offset_increment", &workload.offset_increment_bytes);
+    }
+    if let Some(rate) = workload.rate {
+        set("rate_iops", &rate);
+    }
     set("iodepth", &workload.queue_depth);
     set("numjobs", &workload.jobs);
     set("group_reporting", &1);
@@ -60,7 +71,16 @@ pub fn job(config: FioConfig, work: &Work<'_>) -> Result<String, Error> {
     if workload.rw.is_random() {
         // Rounds are replicates: each draws its own places.
         set("randrepeat", &0);
+        if let Distribution::Zipf(hundredths) = workload.distribution {
+            set("random_distribution", &format!("zipf:{}", f64::from(hundredths) / 100.0));
+        }
     }
+    configure(config, workload, full, &mut set);
+    Ok(text)
+}
+
+/// What one configuration adds to the work.
+fn configure(config: FioConfig, workload: &Workload, full: &Levels, set: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {
     let (buffers, files) = match config {
         FioConfig::Default => (false, false),
         FioConfig::Registered => (true, true),
@@ -86,7 +106,6 @@ pub fn job(config: FioConfig, work: &Work<'_>) -> Result<String, Error> {
             set("scramble_buffers", &0);
         }
     }
-    Ok(text)
 }
 
 /// The path as fio reads it: a colon separates files unless it is escaped; what starts a comment or a variable cannot be escaped.
@@ -194,7 +213,7 @@ mod tests {
     use insta::assert_snapshot;
 
     fn text(config: FioConfig, rw: Rw, path: &str) -> Result<String, Error> {
-        let workload = Workload { rw, read_percent: 70, block_size_bytes: 4096, queue_depth: 128, jobs: 2 };
+        let workload = Workload { rw, read_percent: 70, jobs: 2, ..Workload::example() };
         let full = Levels::all_off().with(Toggle::FixedBuffers, 1).with(Toggle::BatchSubmit, 4);
         let span_bytes = (1 << 30) + 512;
         job(config, &Work { workload: &workload, path: Path::new(path), span_bytes, full: &full, time: Duration::from_secs(5) })

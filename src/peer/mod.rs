@@ -34,6 +34,8 @@ pub enum Error {
         "{path:?} cannot be written in a fio job file because of its {character:?}; use a symbolic link without it as [target] path"
     )]
     Path { path: PathBuf, character: char },
+    #[error("fio's io_uring engine has no NOP; t/io_uring -N1 has")]
+    NoNop,
     #[error("{program} ended with {status}: {said}", program = program.display())]
     Died { program: PathBuf, status: String, said: String },
     #[error("{program} did not end within {} s and was killed: {said}", limit.as_secs_f64(), program = program.display())]

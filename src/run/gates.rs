@@ -1,10 +1,11 @@
 //! The validity gates: what must hold of an arm's round before its figures are believed.
 
 use super::round::{ArmReport, Slice};
+use crate::engine::drive::WRONG_BYTES;
 use crate::engine::slice::least_coverage;
 use crate::row::Outcome;
 use crate::toggle::{Levels, Toggle};
-use crate::workload::Workload;
+use crate::workload::{Distribution, Rw, Workload};
 
 /// CPU time of kernel workers above this share of an arm's CPU time means that they did its I/O. Below it lie the differences between two
 /// clocks that are read one after the other.
@@ -46,13 +47,18 @@ fn release_build(context: &Context<'_>, _: &ArmReport, _: &[&Slice]) -> Option<S
 fn no_errors(_: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
     let errors: u64 = slices.iter().map(|s| s.errors).sum();
     let first = slices.iter().map(|s| s.first_error).find(|e| *e != 0)?;
-    let what = if first < 0 { std::io::Error::from_raw_os_error(-first).to_string() } else { format!("{first} bytes moved") };
+    let what = match first {
+        WRONG_BYTES => "wrong bytes (was this target written with verify = true?)".into(),
+        first if first < 0 => std::io::Error::from_raw_os_error(-first).to_string(),
+        first => format!("{first} bytes moved"),
+    };
     Some(format!("{errors} requests failed or fell short, the first with: {what}"))
 }
 
 fn all_bytes(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
     let (ops, bytes) = slices.iter().fold((0, 0), |(o, b), s| (o + s.ops, b + s.bytes));
-    let due = ops * u64::from(context.workload.block_size_bytes);
+    let each = if context.workload.rw == Rw::Nop { 0 } else { context.workload.block_size_bytes };
+    let due = ops * u64::from(each);
     if ops == 0 {
         return Some("no request completed".into());
     }
@@ -60,7 +66,7 @@ fn all_bytes(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<
 }
 
 fn labels(context: &Context<'_>, report: &ArmReport, _: &[&Slice]) -> Option<String> {
-    let wrong = Toggle::built().find(|t| context.requested.get(*t) != report.effective.get(*t))?;
+    let wrong = Toggle::all().find(|t| context.requested.get(*t) != report.effective.get(*t))?;
     let text = |levels: &Levels| wrong.spec().level_text(levels.get(wrong));
     Some(format!("{} = {} was asked for, {} was in effect", wrong.key(), text(context.requested), text(&report.effective)))
 }
@@ -73,7 +79,10 @@ fn coverage(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<S
     let touched = slices.iter().fold(0, |bits, s| bits | s.touched).count_ones();
     // A sequential slice starts in one random place; every random request is a place of its own.
     let draws = if context.workload.rw.is_random() { slices.iter().map(|s| s.ops).sum() } else { slices.len() as u64 };
-    let blocks = context.span_bytes / u64::from(context.workload.block_size_bytes);
+    let range = context.workload.job_range(0, context.span_bytes);
+    let blocks = (range.end - range.start) / u64::from(context.workload.block_size_bytes);
+    // Zipf's law may prefer few places, yet never one alone.
+    let draws = if context.workload.distribution == Distribution::Uniform { draws } else { draws.min(4) };
     let least = least_coverage(draws).min(u32::try_from(blocks).unwrap_or(u32::MAX).div_ceil(2));
     (touched < least).then(|| format!("offsets touched {touched} of 64 pieces of the span, at least {least} were due"))
 }
@@ -82,7 +91,9 @@ fn no_workers(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option
     let total: u64 = slices.iter().map(|s| s.cpu_total_ns).sum();
     let own: u64 = slices.iter().map(|s| s.thread_cpu_ns).sum();
     let share = total.saturating_sub(own) as f64 / total.max(1) as f64;
-    (!context.allow_iowq && share > WORKER_SHARE).then(|| {
+    // A submitting kernel thread is a worker that was asked for.
+    let asked = context.allow_iowq || context.requested.is_on(Toggle::Sqpoll);
+    (!asked && share > WORKER_SHARE).then(|| {
         format!(
             "io-wq workers used {:.0} % of the CPU time: this target cannot be read inline ([target] allow_iowq = true accepts it)",
             share * 100.0
@@ -93,9 +104,6 @@ fn no_workers(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::Rw;
-
-    const WORKLOAD: Workload = Workload { rw: Rw::Read, read_percent: 100, block_size_bytes: 4096, queue_depth: 8, jobs: 1 };
 
     fn slice(i: u32) -> Slice {
         Slice {
@@ -123,7 +131,13 @@ mod tests {
         slices.iter_mut().for_each(change);
         let report = ArmReport { unsupported: None, effective, latency: vec![] };
         let requested = Levels::all_off();
-        let context = Context { workload: &WORKLOAD, span_bytes: 1 << 30, requested: &requested, allow_iowq: false, debug_build };
+        let context = Context {
+            workload: &Workload::example(),
+            span_bytes: 1 << 30,
+            requested: &requested,
+            allow_iowq: false,
+            debug_build,
+        };
         judge(&context, &report, &slices.iter().collect::<Vec<_>>())
     }
 

@@ -9,14 +9,14 @@ pub mod pilot;
 pub mod round;
 pub mod rows;
 pub mod store;
+pub mod tracks;
 
-use crate::engine;
 use crate::experiment::{Experiment, Mode};
-use crate::plan::{self, Cell, Plan, Round, RoundKind};
+use crate::plan::{self, Arm, Cell, Part, Plan, Round, RoundKind};
 use crate::row::{JournalRow, Outcome};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::Target;
-use crate::toggle::Toggle;
+use crate::toggle::{self, Toggle};
 use crate::workload::Workload;
 use manifest::Manifest;
 use peers::{Outcomes, Peers};
@@ -70,14 +70,6 @@ pub struct Job<'a> {
     pub tether: &'a Tether,
     pub interrupts: &'a Interrupts,
     pub progress: &'a dyn Progress,
-}
-
-/// Why a toggle cannot run on this machine, beyond the constraints of the table: buffers that cannot be locked, for one.
-pub fn obstacle(toggle: Toggle, level: u32, workload: &Workload) -> Option<String> {
-    if toggle != Toggle::FixedBuffers || level == toggle.spec().off {
-        return None;
-    }
-    engine::lane::probe_registration(workload).err().map(|e| e.to_string())
 }
 
 /// Runs what is missing of the plan.
@@ -141,9 +133,58 @@ fn began(manifest: &Manifest) -> jiff::Timestamp {
 }
 
 /// What the rounds of a cell are told.
-fn spec(target: &Target, cell: &Cell, seed: u64, blocks: u32, completions: u64) -> Spec {
-    let (path, span_bytes, arms) = (target.path.clone(), target.span_bytes, cell.arms.clone());
-    Spec { path, span_bytes, workload: cell.workload, arms, seed, blocks, completions, hang_guard: HANG_GUARD }
+fn spec(experiment: &Experiment, target: &Target, cell: &Cell, part: Part, seed: u64) -> Spec {
+    Spec {
+        path: target.path.clone(),
+        span_bytes: target.span_bytes,
+        workload: cell.workload,
+        options: experiment.options.clone(),
+        setting: target.setting(experiment.options.numa_node),
+        arms: cell.arms_of(part),
+        seed,
+        blocks: 0,
+        completions: 0,
+        hang_guard: HANG_GUARD,
+    }
+}
+
+/// Asks a round process which of the listed toggles cannot be had on this target, each for itself on top of what is fixed, and why.
+pub fn obstacles(
+    experiment: &Experiment,
+    target: &Target,
+    tether: &Tether,
+    interrupts: &Interrupts,
+) -> Result<Vec<Obstacle>, Error> {
+    let mut found = Vec::new();
+    for workload in &experiment.cells {
+        let off = experiment.toggles.iter().fold(experiment.fixed, |l, (t, _)| l.with(*t, t.spec().off));
+        let arm = |&(toggle, on): &(Toggle, u32)| Arm {
+            treatment: toggle.key().into(),
+            levels: off.with(toggle, on),
+            control: plan::Control::None,
+            copies: 1,
+        };
+        let setting = target.setting(experiment.options.numa_node);
+        let possible = |(_, arm): &(&(Toggle, u32), Arm)| toggle::refusal(&arm.levels, workload, &setting).is_none();
+        let listed = experiment.toggles.iter().map(|t| (t, arm(t)));
+        let (toggles, arms): (Vec<&(Toggle, u32)>, Vec<Arm>) = listed.filter(possible).unzip();
+        let cell = Cell { name: workload.cell_name(), workload: *workload, arms, dropped: vec![] };
+        let report = child::run(tether, &spec(experiment, target, &cell, Part::All, experiment.seed), HANG_GUARD * 4, interrupts)
+            .map_err(|source| pilot::Error::Round { cell: cell.name.clone(), source })?;
+        let refused = toggles.iter().zip(report.arms).filter_map(|(t, arm)| Some((**t, arm.unsupported?)));
+        found.extend(refused.map(|((toggle, level), reason)| Obstacle { workload: *workload, toggle, level, reason }));
+    }
+    Ok(found)
+}
+
+/// A toggle that cannot be had on a workload here.
+#[derive(Clone, Debug)]
+pub struct Obstacle {
+    pub workload: Workload,
+    pub toggle: Toggle,
+    pub level: u32,
+    /// What the kernel said, and what can be done.
+    pub reason: String,
 }
 
 /// Runs the pilot of a cell: slice length, blocks of a round, time of a block.
@@ -156,7 +197,7 @@ pub fn pilot_of(
     interrupts: &Interrupts,
 ) -> Result<pilot::Fixed, pilot::Error> {
     let trial_time = (experiment.mode == Mode::Isolated).then_some(experiment.trial_time);
-    let spec = spec(target, cell, experiment.seed, 1, 1);
+    let spec = spec(experiment, target, cell, Part::All, experiment.seed);
     pilot::run(tether, cell, &spec, plan.round_time, trial_time, interrupts)
 }
 
@@ -193,8 +234,8 @@ impl Walk<'_> {
                 }
                 _ => (0, 0, Duration::ZERO),
             };
-            let Round { round, cell, kind, seed } = round.clone();
-            planned.push(PlannedRound { round, cell, kind, seed, blocks, completions, slice_us: slice.as_micros() as u64 });
+            let Round { round, cell, kind, part, seed } = round.clone();
+            planned.push(PlannedRound { round, cell, kind, part, seed, blocks, completions, slice_us: slice.as_micros() as u64 });
         }
         self.store.write_plan(&planned)?;
         Ok(planned)
@@ -220,7 +261,8 @@ impl Walk<'_> {
         let (started, clock) = (jiff::Timestamp::now(), Instant::now());
         // A clock that was set back meanwhile must not end the run.
         self.facts.since_start = started.duration_since(self.began).try_into().unwrap_or_default();
-        let spec = spec(self.job.target, cell, round.seed, planned.blocks, planned.completions);
+        let told = spec(self.job.experiment, self.job.target, cell, round.part, round.seed);
+        let spec = Spec { blocks: planned.blocks, completions: planned.completions, ..told };
         let interrupts = self.job.interrupts;
         let Some((rows, setup_order, violations)) = (match round.kind {
             RoundKind::Slices => self.sliced(&round, &spec)?,

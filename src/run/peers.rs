@@ -6,7 +6,7 @@ use crate::experiment::{Experiment, FioConfig};
 use crate::peer::duet::{self, Contest, Contestant, Start, Timing};
 use crate::peer::fio::{self, Fio, Work};
 use crate::peer::{Error, whole};
-use crate::plan::{Arm, Cell, Round};
+use crate::plan::{Arm, Cell, Part, Round};
 use crate::row::{ArmRow, Outcome, TrialRow};
 use crate::run::manifest::{self, FioJob};
 use crate::spawn::{Interrupts, Tether};
@@ -78,7 +78,8 @@ impl<'a> Peers<'a> {
     pub fn duet(&self, facts: &RunFacts, planned: &PlannedRound, cell: &Cell, interrupts: &Interrupts) -> Option<Outcomes> {
         let round = &planned.round();
         let full = full(cell);
-        let ours = duet::worker(self.target, &cell.workload, full, round.seed);
+        let alone = Cell { arms: vec![full.clone()], ..cell.clone() };
+        let ours = duet::worker(super::spec(self.experiment, self.target, &alone, Part::All, round.seed));
         let mut contestants = vec![Contestant { name: full.treatment.clone(), start: Start::Ours(Box::new(ours)) }];
         let mut rows = RoundRows::default();
         let blank = |name: &str, engine| blank(facts, round, cell.workload, name, engine);

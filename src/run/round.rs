@@ -1,19 +1,18 @@
 //! The body of a round process: sets up every arm once, then runs blocks of slices. Writes and prints nothing while slices run.
 
-use crate::engine::buffers::{self, Pool};
-use crate::engine::lane::{JobContext, Lane, Tuning};
+use super::tracks::{Ground, Tracks};
+use crate::engine::lane::{JobContext, Place};
+use crate::engine::numa;
 use crate::engine::pattern::Pattern;
-use crate::engine::slice::{self, Gang, Order, Sample};
-use crate::engine::{SetupError, drive};
+use crate::engine::slice::{Gang, Order, Sample};
+use crate::engine::{Options, SetupError};
 use crate::plan::{self, Arm, Control};
 use crate::random::Decisions;
-use crate::toggle::{Levels, Toggle};
+use crate::toggle::{Levels, Setting, Toggle};
 use crate::workload::Workload;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -26,6 +25,9 @@ pub struct Spec {
     pub path: PathBuf,
     pub span_bytes: u64,
     pub workload: Workload,
+    pub options: Options,
+    /// What the device offers: its node, its generic device.
+    pub setting: Setting,
     pub arms: Vec<Arm>,
     pub seed: u64,
     pub blocks: u32,
@@ -92,18 +94,20 @@ pub fn histogram() -> Histogram<u64> {
 /// Longer than any run.
 const ENDLESS: Duration = Duration::from_secs(365 * 86_400);
 
-/// Opens the target for direct I/O. Devices are opened exclusively for writes.
-pub fn open_direct(path: &Path, writes: bool) -> Result<File, SetupError> {
+/// Opens the target, for direct I/O unless the page cache is wanted. Devices are opened exclusively for writes.
+pub fn open(path: &Path, workload: &Workload) -> Result<File, SetupError> {
+    let writes = workload.rw.writes();
     let exclusive = if writes && crate::target::is_block_device(path) { libc::O_EXCL } else { 0 };
+    let direct = if workload.direct { libc::O_DIRECT } else { 0 };
     let mut options = OpenOptions::new();
-    options.read(true).write(writes).custom_flags(libc::O_DIRECT | exclusive);
+    options.read(true).write(writes).custom_flags(direct | exclusive);
     options.open(path).map_err(|source| SetupError::Open { path: path.display().to_string(), source })
 }
 
 /// What the jobs of a round have in common.
 struct Shared<'a> {
     spec: &'a Spec,
-    file: &'a File,
+    ground: &'a Ground,
     setup_order: &'a [usize],
     schedule: &'a [Vec<(usize, u32)>],
     gang: &'a Gang,
@@ -125,47 +129,54 @@ pub fn run(spec: &Spec) -> Result<Report, SetupError> {
     decisions.shuffle(&mut setup_order);
     let schedule: Vec<_> = (0..spec.blocks).map(|_| plan::block_order(&spec.arms, &mut decisions)).collect();
     let seeds: Vec<u64> = (0..spec.workload.jobs).map(|_| decisions.seed()).collect();
-    let file = open_direct(&spec.path, spec.workload.rw.writes())?;
+    let ground = Ground::prepare(spec, &mut decisions)?;
     let gang = Gang { barrier: Barrier::new(seeds.len()), stop: AtomicBool::new(false) };
     let refused: Vec<AtomicBool> = spec.arms.iter().map(|_| AtomicBool::new(false)).collect();
-    let shared = Shared { spec, file: &file, setup_order: &setup_order, schedule: &schedule, gang: &gang, refused: &refused };
-    let mut pool = Pool::new(spec.workload.block_size_bytes, spec.workload.queue_depth, spec.workload.jobs)?;
+    let shared = Shared { spec, ground: &ground, setup_order: &setup_order, schedule: &schedule, gang: &gang, refused: &refused };
     let before = usage();
-    let results = work(&shared, &mut pool, &seeds)?;
+    let results = work(&shared, &seeds)?;
     let after = usage();
     let arms = (0..spec.arms.len()).map(|arm| merge_arm(&results, arm)).collect();
     let slices = merge_slices(&shared, &results);
     Ok(Report { setup_order, slices, arms, user_ns: after.0 - before.0, system_ns: after.1 - before.1 })
 }
 
-fn work(shared: &Shared<'_>, pool: &mut Pool, seeds: &[u64]) -> Result<Vec<JobResult>, SetupError> {
-    let mut memories = pool.jobs();
+fn work(shared: &Shared<'_>, seeds: &[u64]) -> Result<Vec<JobResult>, SetupError> {
     if let [seed] = seeds {
-        let memory = memories.next().expect("a pool has memory for each job");
-        return job(shared, memory, *seed).map(|result| vec![result]);
+        return job(shared, 0, *seed).map(|result| vec![result]);
     }
     std::thread::scope(|scope| {
-        let threads: Vec<_> = memories.zip(seeds).map(|(memory, seed)| scope.spawn(|| job(shared, memory, *seed))).collect();
+        let threads: Vec<_> = (0..).zip(seeds).map(|(number, seed)| scope.spawn(move || job(shared, number, *seed))).collect();
         threads.into_iter().map(|t| t.join().expect("a job does not panic")).collect()
     })
 }
 
 /// One job: its lanes, then every slice of every block.
-fn job(shared: &Shared<'_>, memory: &mut [u8], seed: u64) -> Result<JobResult, SetupError> {
-    let spec = shared.spec;
-    let buffers = buffers::iovecs(memory, spec.workload.block_size_bytes);
-    let pattern = Arc::new(Mutex::new(Pattern::new(&spec.workload, spec.span_bytes, seed)));
+fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupError> {
+    let Shared { spec, ground, .. } = *shared;
+    let range = spec.workload.job_range(number, spec.span_bytes);
+    let pattern = Arc::new(Mutex::new(Pattern::new(&spec.workload, &range, seed)));
+    let anywhere = numa::allowed();
+    let cpus = if spec.options.cpus.is_empty() { &anywhere } else { &spec.options.cpus };
+    let node_cpus = spec.setting.numa_node.map_or(vec![], numa::cpus_of);
+    let keeps = |toggle| spec.arms.iter().any(|a| a.levels.is_on(toggle));
     let context = JobContext {
         workload: &spec.workload,
-        fd: shared.file.as_raw_fd(),
-        buffers: &buffers,
         pattern: &pattern,
-        buffers_at_edge: spec.arms.iter().any(|a| a.levels.is_on(Toggle::FixedBuffers)),
+        sqpoll: spec.options.sqpoll,
+        buffers_at_edge: keeps(Toggle::FixedBuffers),
+        ring_at_edge: keeps(Toggle::RegisteredRing),
+        place: Place {
+            anywhere: &anywhere,
+            pinned: cpus[number as usize % cpus.len()],
+            node: spec.setting.numa_node,
+            node_cpus: &node_cpus,
+        },
     };
-    let mut tracks = Tracks::default();
+    let mut tracks = Tracks::new(ground, context, number as usize);
     let mut refusals: Vec<Option<String>> = vec![None; spec.arms.len()];
     for &arm in shared.setup_order {
-        if let Err(error) = tracks.admit(arm, spec, &context) {
+        if let Err(error) = tracks.admit(arm, &spec.arms[arm]) {
             shared.refused[arm].store(true, Relaxed);
             refusals[arm] = Some(error.to_string());
         }
@@ -174,55 +185,23 @@ fn job(shared: &Shared<'_>, memory: &mut [u8], seed: u64) -> Result<JobResult, S
     let mut latency: Vec<Histogram<u64>> = spec.arms.iter().map(|_| histogram()).collect();
     let mut discard = histogram();
     let mut samples = Vec::with_capacity(shared.schedule.iter().map(Vec::len).sum());
-    let mut effective: Vec<Levels> = spec.arms.iter().map(|a| a.levels).collect();
+    let mut ran: Vec<Option<u32>> = vec![None; spec.arms.len()];
+    let refused = |arm: usize| shared.refused[arm].load(Relaxed);
     for (block, order) in shared.schedule.iter().enumerate() {
-        for (arm, _) in order.iter().filter(|(arm, _)| !shared.refused[*arm].load(Relaxed)) {
-            let (lane, tuning) = tracks.lane(*arm, block);
-            let stall = if let Control::Stall(fraction) = spec.arms[*arm].control { fraction } else { 0.0 };
+        for &(arm, _) in order.iter().filter(|(arm, _)| !refused(*arm)) {
+            let stall = if let Control::Stall(fraction) = spec.arms[arm].control { fraction } else { 0.0 };
             let order = Order { completions: spec.completions, stall, hang_guard: spec.hang_guard };
-            let sample = slice::run(lane, &tuning, &order, shared.gang, &mut latency[*arm], &mut discard)?;
-            effective[*arm] = lane.effective(&tuning, sample.variant);
+            let sample = tracks.slice(arm, block, &order, shared.gang, &mut latency[arm], &mut discard)?;
+            ran[arm] = Some(sample.variant);
             samples.push(sample);
         }
     }
+    let read_back = |(arm, ran): (usize, &Option<u32>)| match ran {
+        Some(variant) => tracks.effective(arm, *variant),
+        None => Ok(spec.arms[arm].levels),
+    };
+    let effective = ran.iter().enumerate().map(read_back).collect::<Result<_, _>>()?;
     Ok(JobResult { samples, latency, refusals, effective })
-}
-
-/// Rings of each kind that take turns, block by block: what one ring's place in memory is worth is averaged out within a round.
-const RINGS_OF_A_KIND: usize = 4;
-
-/// The rings of a job. Arms that ask for the same ring share its kind; within a block they all run on the same one.
-#[derive(Default)]
-struct Tracks {
-    kinds: Vec<(u32, Vec<Lane>)>,
-    /// For each arm admitted, its place among the kinds.
-    arms: BTreeMap<usize, (usize, Tuning)>,
-}
-
-impl Tracks {
-    /// Creates what the arm needs and is not there, and tries it on.
-    fn admit(&mut self, arm: usize, spec: &Spec, context: &JobContext<'_>) -> Result<(), SetupError> {
-        let wanted = &spec.arms[arm];
-        let tuning = Tuning::new(&wanted.levels, wanted.control == Control::Placebo);
-        let found = self.kinds.iter().position(|(key, _)| *key == tuning.ring_key());
-        let kind = match found {
-            Some(kind) => kind,
-            None => {
-                let lanes = (0..RINGS_OF_A_KIND).map(|_| Lane::new(&tuning, context)).collect::<Result<_, _>>()?;
-                self.kinds.push((tuning.ring_key(), lanes));
-                self.kinds.len() - 1
-            }
-        };
-        self.kinds[kind].1.iter_mut().try_for_each(|lane| lane.try_on(&tuning))?;
-        self.arms.insert(arm, (kind, tuning));
-        Ok(())
-    }
-
-    /// The lane of an admitted arm in a block.
-    fn lane(&mut self, arm: usize, block: usize) -> (&mut Lane, Tuning) {
-        let (kind, tuning) = self.arms[&arm];
-        (&mut self.kinds[kind].1[block % RINGS_OF_A_KIND], tuning)
-    }
 }
 
 fn merge_arm(results: &[JobResult], arm: usize) -> ArmReport {
@@ -284,5 +263,3 @@ pub fn run_forever(spec: &Spec) -> Result<(), SetupError> {
     let endless = Spec { completions: u64::MAX, blocks: 1, hang_guard: ENDLESS, ..spec.clone() };
     run(&endless).map(drop)
 }
-
-const _: () = assert!(drive::bit::COUNT <= 10, "variants stay few enough to compile");

@@ -40,6 +40,7 @@ pub struct PlannedRound {
     pub round: u32,
     pub cell: String,
     pub kind: crate::plan::RoundKind,
+    pub part: crate::plan::Part,
     pub seed: u64,
     pub blocks: u32,
     /// Completions per slice and job; 0 where the slices are timed from outside.
@@ -49,11 +50,11 @@ pub struct PlannedRound {
 }
 
 impl PlannedRound {
-    const HEADER: &[&str] = &["round", "cell", "kind", "seed", "blocks", "completions", "slice_us"];
+    const HEADER: &[&str] = &["round", "cell", "kind", "part", "seed", "blocks", "completions", "slice_us"];
 
     /// The round without what the pilot fixed.
     pub fn round(&self) -> Round {
-        Round { round: self.round, cell: self.cell.clone(), kind: self.kind, seed: self.seed }
+        Round { round: self.round, cell: self.cell.clone(), kind: self.kind, part: self.part, seed: self.seed }
     }
 }
 

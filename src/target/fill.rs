@@ -1,5 +1,6 @@
 //! Fills what the tool makes with incompressible data, so that no layer below answers from a hole or a pattern.
 
+use crate::engine::stamp;
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use std::fs::File;
@@ -8,15 +9,17 @@ use std::os::unix::fs::FileExt;
 
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Writes `size` bytes of pseudo-random data from the start, and flushes them.
-pub fn incompressible(file: &File, size: u64) -> io::Result<()> {
+/// Writes `size` bytes of pseudo-random data from the start, as stamped blocks where they are to be verified, and flushes them.
+pub fn fill(file: &File, size: u64, stamped: bool) -> io::Result<()> {
     let mut rng = Pcg64Mcg::seed_from_u64(size);
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut offset = 0;
     while offset < size {
         let length = (size - offset).min(CHUNK_BYTES as u64) as usize;
-        for word in chunk[..length].chunks_exact_mut(8) {
-            word.copy_from_slice(&rng.next_u64().to_le_bytes());
+        if stamped {
+            stamp::write(&mut chunk, offset, stamp::SEED);
+        } else {
+            rng.fill_bytes(&mut chunk[..length]);
         }
         file.write_all_at(&chunk[..length], offset)?;
         offset += length as u64;
@@ -32,7 +35,7 @@ mod tests {
     #[test]
     fn the_file_is_allocated_and_not_repeated() {
         let file = tempfile::tempfile().unwrap();
-        incompressible(&file, (1 << 20) + 4096).unwrap();
+        fill(&file, (1 << 20) + 4096, false).unwrap();
         let meta = file.metadata().unwrap();
         assert_eq!(meta.len(), (1 << 20) + 4096);
         assert!(meta.blocks() * 512 >= meta.len(), "no holes");

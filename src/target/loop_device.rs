@@ -3,7 +3,7 @@
 //! The backing memory has no name (memfd) and the device clears itself when its last opener is gone, so the runner holds both by one open
 //! descriptor and nothing has to be cleaned up. A memfd is not bounded by the size of `/dev/shm`.
 
-use super::{Target, fill, ioctl};
+use super::{Target, Wanted, fill, ioctl};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,10 +12,11 @@ use std::io;
 const ATTEMPTS: usize = 8;
 
 /// Makes the device, `size` bytes of incompressible data.
-pub fn over_shared_memory(size: u64) -> io::Result<Target> {
+pub fn over_shared_memory(wanted: &Wanted) -> io::Result<Target> {
+    let size = wanted.size();
     let backing = File::from(memfd_create("uring-ablate", MemfdFlags::CLOEXEC)?);
     let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
-    let (number, device) = bind(&control, &backing, size)?;
+    let (number, device) = bind(&control, &backing, wanted)?;
     Ok(Target {
         path: format!("/dev/loop{number}").into(),
         span_bytes: size,
@@ -32,15 +33,15 @@ pub fn over_shared_memory(size: u64) -> io::Result<Target> {
     .holding(device))
 }
 
-fn bind(control: &File, backing: &File, size: u64) -> io::Result<(u32, File)> {
+fn bind(control: &File, backing: &File, wanted: &Wanted) -> io::Result<(u32, File)> {
     // Before the memory is filled: where loop devices are refused, that shows at once.
-    backing.set_len(size)?;
+    backing.set_len(wanted.size())?;
     for _ in 0..ATTEMPTS {
         let number = ioctl::free_loop_number(control)?;
         let device = OpenOptions::new().read(true).write(true).open(format!("/dev/loop{number}"))?;
         match ioctl::bind_loop(&device, backing) {
             Ok(()) => {
-                fill::incompressible(backing, size)?;
+                fill::fill(backing, wanted.size(), wanted.stamped)?;
                 return Ok((number, device));
             }
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}

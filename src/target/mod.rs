@@ -8,8 +8,10 @@ pub mod guard;
 #[expect(unsafe_code, reason = "ioctls without a safe door")]
 mod ioctl;
 pub mod loop_device;
+pub mod nvme;
 
-use crate::workload::Workload;
+use crate::toggle::Setting;
+use crate::workload::{Cache, Workload};
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -30,6 +32,11 @@ pub enum Kind {
     Loop,
     /// A block device of the user's.
     Device,
+    /// The same, a null_blk device.
+    #[serde(rename = "null_blk")]
+    NullBlk,
+    /// The same, an NVMe namespace; its generic device serves `passthrough`.
+    Nvme,
 }
 
 /// `[target]` of an experiment.
@@ -39,6 +46,8 @@ pub struct Wanted {
     pub path: Option<PathBuf>,
     /// Bytes of what the tool makes, or of the part of the user's target that is used.
     pub size_bytes: Option<u64>,
+    /// What the tool makes is filled with stamped blocks, for workloads that verify.
+    pub stamped: bool,
 }
 
 /// Size of a target that the tool makes, unless the experiment says otherwise.
@@ -62,8 +71,14 @@ pub enum Error {
     TooSmall { path: PathBuf, has: u64, wanted: u64 },
     #[error("bs = {bs} is not a multiple of {logical}, the logical block of {label}")]
     Misaligned { bs: u32, logical: u32, label: String },
-    #[error("the span of {span} bytes on {label} holds no block of {bs} bytes; raise [target] size or lower bs")]
-    SpanBelowBlock { span: u64, bs: u32, label: String },
+    #[error(
+        "the {span} bytes of job {job} on {label} hold no block of {bs} bytes; raise [target] size or lower bs, offset or offset_increment"
+    )]
+    SpanBelowBlock { job: u32, span: u64, bs: u32, label: String },
+    #[error(
+        "cache = \"{cache}\" with {span} bytes and {memory} bytes of memory: {rule}; change [target] size, or measure with direct = true"
+    )]
+    Regime { cache: &'static str, span: u64, memory: u64, rule: &'static str },
     #[error(
         "cannot make a loop device: {source}; it needs /dev/loop-control and CAP_SYS_ADMIN: use kind = \"file\" or run as root"
     )]
@@ -97,13 +112,15 @@ impl Target {
     /// Opens or makes what the experiment wants.
     pub fn resolve(wanted: &Wanted) -> Result<Target, Error> {
         match (wanted.kind, &wanted.path) {
-            (Kind::Device, Some(path)) => device(path, wanted.size_bytes),
+            (Kind::Device | Kind::NullBlk | Kind::Nvme, Some(path)) => device(path, wanted.size_bytes),
             (Kind::Device, None) => Err(Error::NoPath("device")),
+            (Kind::NullBlk, None) => device(Path::new("/dev/nullb0"), wanted.size_bytes),
+            (Kind::Nvme, None) => Err(Error::NoPath("nvme")),
             (Kind::File, Some(path)) => file(path, wanted.size_bytes),
-            (Kind::File, None) => temporary(wanted.size()),
-            (Kind::Loop, _) => loop_device::over_shared_memory(wanted.size()).map_err(|source| Error::Loop { source }),
-            (Kind::Auto, _) => loop_device::over_shared_memory(wanted.size()).or_else(|refused| {
-                let mut file = temporary(wanted.size())?;
+            (Kind::File, None) => temporary(wanted),
+            (Kind::Loop, _) => loop_device::over_shared_memory(wanted).map_err(|source| Error::Loop { source }),
+            (Kind::Auto, _) => loop_device::over_shared_memory(wanted).or_else(|refused| {
+                let mut file = temporary(wanted)?;
                 file.description += &format!(" (no loop device could be made: {refused})");
                 Ok(file)
             }),
@@ -116,10 +133,31 @@ impl Target {
         if !bs.is_multiple_of(self.logical_block_bytes) {
             return Err(Error::Misaligned { bs, logical: self.logical_block_bytes, label: self.label.clone() });
         }
-        if self.span_bytes < u64::from(bs) {
-            return Err(Error::SpanBelowBlock { span: self.span_bytes, bs, label: self.label.clone() });
+        for job in 0..workload.jobs {
+            let range = workload.job_range(job, self.span_bytes);
+            if range.end - range.start < u64::from(bs) {
+                return Err(Error::SpanBelowBlock { job, span: range.end - range.start, bs, label: self.label.clone() });
+            }
         }
-        Ok(())
+        self.regime(workload)
+    }
+
+    /// Checks that a workload through the page cache is in the state that it declares: what is neither all in memory nor mostly outside lets
+    /// the arms warm each other's cache.
+    fn regime(&self, workload: &Workload) -> Result<(), Error> {
+        let (span, info) = (self.span_bytes, rustix::system::sysinfo());
+        let memory = info.totalram * u64::from(info.mem_unit);
+        let fail = |cache, rule| Err(Error::Regime { cache, span, memory, rule });
+        match workload.cache {
+            Cache::Hit if !workload.direct && span > memory / 2 => fail("hit", "the span may be at most half of the memory"),
+            Cache::Miss if !workload.direct && span < memory * 2 => fail("miss", "the span must be at least twice the memory"),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the device offers to toggles.
+    pub fn setting(&self, numa_node: Option<u32>) -> Setting {
+        setting(Some(&self.path), numa_node)
     }
 
     /// Keeps an open file for as long as the target is in use.
@@ -129,7 +167,13 @@ impl Target {
     }
 }
 
+/// What a device offers to toggles, opened or not; `numa_node` overrides what it says of its node.
+pub fn setting(path: Option<&Path>, numa_node: Option<u32>) -> Setting {
+    Setting { numa_node: numa_node.or_else(|| path.and_then(nvme::node)), generic: path.and_then(nvme::generic) }
+}
+
 impl Wanted {
+    /// Bytes of what the tool makes.
     fn size(&self) -> u64 {
         self.size_bytes.unwrap_or(DEFAULT_SIZE_BYTES)
     }
@@ -202,11 +246,12 @@ fn file(path: &Path, wanted: Option<u64>) -> Result<Target, Error> {
 }
 
 /// An unlinked, filled file in the temporary directory, reached through this process's descriptor.
-fn temporary(size: u64) -> Result<Target, Error> {
+fn temporary(wanted: &Wanted) -> Result<Target, Error> {
+    let size = wanted.size();
     let dir = std::env::temp_dir();
     let fail = |source| Error::Temporary { dir: dir.clone(), size, source };
     let file = tempfile::tempfile_in(&dir).map_err(fail)?;
-    fill::incompressible(&file, size).map_err(fail)?;
+    fill::fill(&file, size, wanted.stamped).map_err(fail)?;
     Ok(Target {
         path: format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into(),
         span_bytes: size,

@@ -28,9 +28,9 @@ impl Levels {
         self
     }
 
-    /// `key=level` of each toggle that the engine implements.
+    /// `key=level` of each toggle.
     pub fn pairs(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
-        Toggle::built().map(|t| (t.key(), t.spec().level_text(self.get(t))))
+        Toggle::all().map(|t| (t.key(), t.spec().level_text(self.get(t))))
     }
 }
 

@@ -7,18 +7,20 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use uring_ablate::engine::Options;
 use uring_ablate::experiment::FioConfig;
 use uring_ablate::peer::duet::{self, Contest, Contestant, Report, Start, Timing};
 use uring_ablate::peer::fio::{Fio, Work, job};
 use uring_ablate::peer::{Error, counter, whole};
 use uring_ablate::plan::{Arm, Control};
 use uring_ablate::row::Outcome;
+use uring_ablate::run::round::Spec;
 use uring_ablate::spawn::{Interrupts, Tether};
 use uring_ablate::target::{Kind, Target, Wanted};
-use uring_ablate::toggle::{Levels, Toggle};
-use uring_ablate::workload::{Rw, Workload};
+use uring_ablate::toggle::{Levels, Setting, Toggle};
+use uring_ablate::workload::Workload;
 
-const WORKLOAD: Workload = Workload { rw: Rw::Read, read_percent: 100, block_size_bytes: 4096, queue_depth: 32, jobs: 1 };
+const WORKLOAD: Workload = Workload { queue_depth: 32, ..Workload::example() };
 
 fn tether() -> Tether {
     Tether::through(env!("CARGO_BIN_EXE_uring-ablate"))
@@ -26,7 +28,7 @@ fn tether() -> Tether {
 
 /// A loop device, or the reason for skipping, said aloud.
 fn loop_target() -> Option<Target> {
-    match Target::resolve(&Wanted { kind: Kind::Loop, path: None, size_bytes: Some(64 << 20) }) {
+    match Target::resolve(&Wanted { kind: Kind::Loop, path: None, size_bytes: Some(64 << 20), stamped: false }) {
         Ok(target) => Some(target),
         Err(error) => {
             crate::support::skip("process arms", &error.to_string());
@@ -59,7 +61,19 @@ fn fio_job(config: FioConfig, target: &Target, time: Duration) -> String {
 
 fn ours(target: &Target) -> Contestant {
     let arm = Arm { treatment: "full".into(), levels: full(), control: Control::None, copies: 3 };
-    Contestant { name: "full".into(), start: Start::Ours(Box::new(duet::worker(target, &WORKLOAD, &arm, 1))) }
+    let spec = Spec {
+        path: target.path.clone(),
+        span_bytes: target.span_bytes,
+        workload: WORKLOAD,
+        options: Options::default(),
+        setting: Setting::default(),
+        arms: vec![arm],
+        seed: 1,
+        blocks: 0,
+        completions: 0,
+        hang_guard: Duration::from_secs(20),
+    };
+    Contestant { name: "full".into(), start: Start::Ours(Box::new(duet::worker(spec))) }
 }
 
 fn theirs(name: &str, job: String) -> Contestant {

@@ -3,16 +3,17 @@
 use crate::support::{root, skip};
 use std::collections::HashSet;
 use std::time::Duration;
+use uring_ablate::engine::Options;
 use uring_ablate::plan::{Arm, Control};
 use uring_ablate::run::round::{self, Report, Spec};
 use uring_ablate::target::{Kind, Target, Wanted};
-use uring_ablate::toggle::{Levels, Toggle};
+use uring_ablate::toggle::{Levels, Setting, Toggle, refusal};
 use uring_ablate::workload::{Rw, Workload};
 
 const COMPLETIONS: u64 = 640;
 
 fn file_target() -> Target {
-    Target::resolve(&Wanted { kind: Kind::File, path: None, size_bytes: Some(16 << 20) }).unwrap()
+    Target::resolve(&Wanted { kind: Kind::File, path: None, size_bytes: Some(16 << 20), stamped: false }).unwrap()
 }
 
 fn arm(treatment: &str, levels: Levels) -> Arm {
@@ -27,7 +28,9 @@ fn spec(target: &Target, rw: Rw, jobs: u32, arms: Vec<Arm>, blocks: u32) -> Spec
     Spec {
         path: target.path.clone(),
         span_bytes: target.span_bytes,
-        workload: Workload { rw, read_percent: 70, block_size_bytes: 4096, queue_depth: 16, jobs },
+        workload: Workload { rw, read_percent: 70, queue_depth: 16, jobs, ..Workload::example() },
+        options: Options::default(),
+        setting: Setting::default(),
         arms,
         seed: 5,
         blocks,
@@ -36,8 +39,14 @@ fn spec(target: &Target, rw: Rw, jobs: u32, arms: Vec<Arm>, blocks: u32) -> Spec
     }
 }
 
+/// The toggles that every machine with io_uring can do on a file.
 fn one_arm_per_toggle(rw: Rw) -> Vec<Arm> {
-    let toggles: Vec<Toggle> = Toggle::built().filter(|t| t.spec().refusal(t.spec().on, 16, rw == Rw::Read).is_none()).collect();
+    let workload = Workload { rw, queue_depth: 16, ..Workload::example() };
+    let on = |t: Toggle| Levels::all_off().with(t, t.spec().on);
+    let elsewhere =
+        [Toggle::Iopoll, Toggle::NumaBind, Toggle::Passthrough, Toggle::Sqpoll, Toggle::HugePages, Toggle::CpuAffinity];
+    let here = |t: &Toggle| !elsewhere.contains(t) && refusal(&on(*t), &workload, &Setting::default()).is_none();
+    let toggles: Vec<Toggle> = Toggle::all().filter(here).collect();
     let mut arms = vec![arm("baseline", eager())];
     arms.extend(toggles.iter().map(|&t| arm(t.key(), Levels::all_off().with(t, t.spec().on))));
     arms.push(arm("batch = depth", Levels::all_off().with(Toggle::BatchSubmit, 16)));
@@ -52,7 +61,8 @@ fn assert_sound(spec: &Spec, report: &Report) {
         let name = &spec.arms[slice.arm].treatment;
         assert_eq!((slice.errors, slice.first_error), (0, 0), "{name}");
         assert!(slice.slots_intact && !slice.overran, "{name}");
-        assert_eq!(slice.bytes, slice.ops * 4096, "{name}");
+        let each = if spec.workload.rw == Rw::Nop { 0 } else { 4096 };
+        assert_eq!(slice.bytes, slice.ops * each, "{name}");
         let most = (COMPLETIONS + 2 * u64::from(spec.workload.queue_depth)) * jobs;
         assert!(slice.ops <= most && slice.ops >= COMPLETIONS, "{name}: {} completions", slice.ops);
     }
@@ -149,7 +159,7 @@ fn bytes_agree_with_what_the_loop_device_counts() {
     if !root() {
         return skip("bytes_agree_with_what_the_loop_device_counts", "making a loop device needs root");
     }
-    let target = Target::resolve(&Wanted { kind: Kind::Loop, path: None, size_bytes: Some(64 << 20) }).unwrap();
+    let target = Target::resolve(&Wanted { kind: Kind::Loop, path: None, size_bytes: Some(64 << 20), stamped: false }).unwrap();
     let stat = format!("/sys/block/{}/stat", target.own_device.clone().unwrap());
     let sectors = || std::fs::read_to_string(&stat).unwrap().split_whitespace().nth(2).unwrap().parse::<u64>().unwrap();
     let before = sectors();

@@ -1,0 +1,98 @@
+//! `[workload]`: every key may be a list, and the cells are the product.
+
+use super::wire::WireWorkload;
+use super::{Error, Source};
+use crate::engine::MAX_QUEUE_DEPTH;
+use crate::engine::stamp::SECTOR_BYTES;
+use crate::units;
+use crate::workload::{Cache, Distribution, Rw, Workload};
+
+/// Every combination of the lists.
+pub fn read(source: &Source<'_>, wire: &WireWorkload) -> Result<Vec<Workload>, Error> {
+    let number = |low: u32, high: u32| {
+        move |t: &str| t.parse::<u32>().ok().filter(|n| (low..=high).contains(n)).ok_or(format!("{t:?} is not in {low}..={high}"))
+    };
+    let or_else = |list: Option<&toml::Spanned<super::wire::List>>, key: &str, low, high, default: u32| {
+        list.map_or(Ok(vec![default]), |l| source.list(key, l, number(low, high)))
+    };
+    let bytes = |key: &str, value: Option<&toml::Spanned<super::wire::Scalar>>| {
+        value.map(|v| source.read(key, v, |t| units::size_bytes(&t.0))).transpose()
+    };
+    let usual = Workload {
+        direct: wire.direct.unwrap_or(true),
+        cache: wire.cache.unwrap_or(Cache::Hit),
+        offset_bytes: bytes("offset", wire.offset.as_ref())?.unwrap_or(0),
+        offset_increment_bytes: bytes("offset_increment", wire.offset_increment.as_ref())?.unwrap_or(0),
+        job_span_bytes: bytes("size", wire.size.as_ref())?,
+        verify: wire.verify,
+        ..Workload::example()
+    };
+    let mut cells = vec![usual];
+    let mut cross = |change: &dyn Fn(&Workload) -> Vec<Workload>| cells = cells.iter().flat_map(change).collect();
+    let rw = source.list("rw", &wire.rw, parse_rw)?;
+    cross(&|w| rw.iter().map(|rw| Workload { rw: *rw, ..*w }).collect());
+    let bs = source.list("bs", &wire.bs, block_size)?;
+    cross(&|w| bs.iter().map(|bs| Workload { block_size_bytes: *bs, ..*w }).collect());
+    let depth = source.list("iodepth", &wire.iodepth, number(1, MAX_QUEUE_DEPTH))?;
+    cross(&|w| depth.iter().map(|depth| Workload { queue_depth: *depth, ..*w }).collect());
+    let jobs = or_else(wire.numjobs.as_ref(), "numjobs", 1, 256, 1)?;
+    cross(&|w| jobs.iter().map(|jobs| Workload { jobs: *jobs, ..*w }).collect());
+    let mix = or_else(wire.rwmixread.as_ref(), "rwmixread", 0, 100, 50)?;
+    cross(&|w| {
+        let mix = if w.rw == Rw::Randrw { &mix[..] } else { &mix[..1] };
+        mix.iter().map(|mix| Workload { read_percent: *mix as u8, ..*w }).collect()
+    });
+    let distribution = wire.random_distribution.as_ref().map(|l| source.list("random_distribution", l, parse_distribution));
+    let distribution = distribution.transpose()?.unwrap_or(vec![Distribution::Uniform]);
+    cross(&|w| {
+        let some = if w.rw.is_random() { &distribution[..] } else { &[Distribution::Uniform] };
+        some.iter().map(|distribution| Workload { distribution: *distribution, ..*w }).collect()
+    });
+    let rate = or_else(wire.rate_iops.as_ref(), "rate_iops", 0, 100_000_000, 0)?;
+    cross(&|w| rate.iter().map(|rate| Workload { rate: (*rate > 0).then_some(*rate), ..*w }).collect());
+    match cells.iter().find_map(contradiction) {
+        Some(reason) => Err(source.fail(wire.rw.span(), format!("[workload] {reason}"))),
+        None => Ok(cells),
+    }
+}
+
+/// What does not go together in one cell.
+fn contradiction(workload: &Workload) -> Option<&'static str> {
+    let sectors = workload.offset_bytes.is_multiple_of(SECTOR_BYTES as u64)
+        && workload.offset_increment_bytes.is_multiple_of(SECTOR_BYTES as u64);
+    if workload.verify && workload.rw == Rw::Nop {
+        Some("verify = true has nothing to check in rw = \"nop\"")
+    } else if workload.verify && workload.rate.is_some() {
+        Some("verify = true and rate_iops exclude each other: a test keeps no time")
+    } else if !sectors {
+        Some("offset and offset_increment must be multiples of 512 bytes")
+    } else {
+        None
+    }
+}
+
+fn parse_rw(text: &str) -> Result<Rw, String> {
+    let valid = || Rw::ALL.map(Rw::name).join(", ");
+    Rw::ALL
+        .into_iter()
+        .find(|rw| rw.name() == text)
+        .ok_or_else(|| format!("{text:?} is not an access kind; kinds are: {}", valid()))
+}
+
+fn parse_distribution(text: &str) -> Result<Distribution, String> {
+    let theta = |t: &str| t.parse::<f64>().ok().filter(|t| *t > 0.0 && *t <= 10.0);
+    match text.split_once(':') {
+        None if text == "uniform" => Ok(Distribution::Uniform),
+        Some(("zipf", t)) if theta(t).is_some() => Ok(Distribution::Zipf((theta(t).unwrap_or(1.0) * 100.0).round() as u16)),
+        _ => Err(format!(
+            "{text:?} is not a distribution; write uniform or zipf:THETA with THETA in 0.01..=10, for example zipf:1.2"
+        )),
+    }
+}
+
+/// A block size: a multiple of 512 that a request can carry.
+fn block_size(text: &str) -> Result<u32, String> {
+    let bytes = units::size_bytes(text).map_err(|e| e.to_string())?;
+    let fits = bytes > 0 && bytes.is_multiple_of(512) && bytes <= 1 << 30;
+    if fits { Ok(bytes as u32) } else { Err(format!("{text:?} must be a multiple of 512 bytes, at most 1GiB")) }
+}

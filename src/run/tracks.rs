@@ -1,0 +1,224 @@
+//! What the arms of a round run on: files, buffer pools, and the rings of each kind that take turns.
+
+use super::round::{self, Spec};
+use crate::engine::SetupError;
+use crate::engine::buffers::{Kind, Pool};
+use crate::engine::drive::Buffers;
+use crate::engine::lane::{Device, JobContext, Lane, Tuning};
+use crate::engine::numa;
+use crate::engine::slice::{self, Gang, Order, Sample};
+use crate::engine::variants::Tabled;
+use crate::engine::work::{Io, Nop, Nvme};
+use crate::plan::{Arm, Control};
+use crate::random::Decisions;
+use crate::toggle::{Levels, Toggle};
+use crate::workload::Rw;
+use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+/// Rings of each kind, and pools of each where there is more than one, that take turns, block by block: what one's place in memory is worth
+/// is averaged out within a round.
+const TURNS: usize = 4;
+
+/// Files and buffers of a round, shared by its jobs.
+pub struct Ground {
+    file: File,
+    generic: Option<(File, Device)>,
+    pools: Vec<(Kind, Kind, Vec<Arc<Buffers>>)>,
+    refused: Vec<(Kind, String)>,
+    /// Keeps the memory behind the buffers.
+    _memory: Vec<Pool>,
+}
+
+impl Ground {
+    /// Opens the target and allocates the pools, in random order where they are of several kinds.
+    pub fn prepare(spec: &Spec, decisions: &mut Decisions) -> Result<Ground, SetupError> {
+        let wanted = |arm: &Arm| Kind::wanted(&arm.levels, spec.setting.numa_node);
+        let mut kinds: Vec<Kind> = spec.arms.iter().map(wanted).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let turns = if kinds.len() > 1 { TURNS } else { 1 };
+        let mut order: Vec<Kind> = kinds.iter().flat_map(|kind| vec![*kind; turns]).collect();
+        decisions.shuffle(&mut order);
+        let mut ground = Ground {
+            file: round::open(&spec.path, &spec.workload)?,
+            generic: spec.setting.generic.as_ref().map(|path| generic(path, spec)).transpose()?,
+            pools: Vec::new(),
+            refused: Vec::new(),
+            _memory: Vec::new(),
+        };
+        for kind in order {
+            let workload = &spec.workload;
+            match Pool::new(kind, workload.block_size_bytes, workload.queue_depth, workload.jobs) {
+                Ok(mut pool) => {
+                    ground.pools.push((kind, pool.effective(kind), pool.jobs()));
+                    ground._memory.push(pool);
+                }
+                Err(error) => ground.refused.push((kind, error.to_string())),
+            }
+        }
+        Ok(ground)
+    }
+
+    /// The buffers of a job in a block, and what kind of memory they really are.
+    fn buffers(&self, kind: Kind, job: usize, block: usize) -> Option<(Kind, &Arc<Buffers>)> {
+        let own: Vec<_> = self.pools.iter().filter(|(wanted, ..)| *wanted == kind).collect();
+        own.get(block % own.len().max(1)).map(|(_, effective, jobs)| (*effective, &jobs[job]))
+    }
+}
+
+/// Opens the generic device of an NVMe namespace.
+fn generic(path: &std::path::Path, spec: &Spec) -> Result<(File, Device), SetupError> {
+    let fail = |source| SetupError::Open { path: path.display().to_string(), source };
+    let file = std::fs::OpenOptions::new().read(true).write(spec.workload.rw.writes()).open(path).map_err(fail)?;
+    let (namespace, block_shift) = crate::target::nvme::geometry(&spec.path).map_err(fail)?;
+    let device = Device { fd: file.as_raw_fd(), namespace, block_shift };
+    Ok((file, device))
+}
+
+/// A lane of whatever work.
+enum AnyLane {
+    Io(Lane<Io>),
+    Nop(Lane<Nop>),
+    Nvme(Lane<Nvme>),
+}
+
+/// Does the same with a lane of any work.
+macro_rules! with_lane {
+    ($any:expr, |$lane:ident| $do:expr) => {
+        match $any {
+            AnyLane::Io($lane) => $do,
+            AnyLane::Nop($lane) => $do,
+            AnyLane::Nvme($lane) => $do,
+        }
+    };
+}
+
+/// The rings of a job. Arms that ask for the same ring share its kind; within a block they all run on the same one.
+pub struct Tracks<'a> {
+    ground: &'a Ground,
+    context: JobContext<'a>,
+    job: usize,
+    kinds: Vec<(Levels, Vec<AnyLane>)>,
+    /// For each arm admitted, its place among the kinds.
+    arms: BTreeMap<usize, (usize, Tuning)>,
+}
+
+impl<'a> Tracks<'a> {
+    /// No rings yet.
+    pub fn new(ground: &'a Ground, context: JobContext<'a>, job: usize) -> Tracks<'a> {
+        Tracks { ground, context, job, kinds: Vec::new(), arms: BTreeMap::new() }
+    }
+
+    /// Creates what the arm needs and is not there, and tries it on: what it does not get it is refused for.
+    pub fn admit(&mut self, number: usize, arm: &Arm) -> Result<(), SetupError> {
+        let tuning = Tuning::new(&arm.levels, arm.control == Control::Placebo);
+        let found = self.kinds.iter().position(|(key, _)| *key == tuning.ring_levels());
+        let kind = match found {
+            Some(kind) => kind,
+            None => {
+                let lanes = (0..TURNS).map(|_| self.lane(&tuning)).collect::<Result<_, _>>()?;
+                self.kinds.push((tuning.ring_levels(), lanes));
+                self.kinds.len() - 1
+            }
+        };
+        let memory = self.memory(&tuning);
+        let Some((_, buffers)) = self.ground.buffers(memory, self.job, 0) else {
+            let reason = self.ground.refused.iter().find(|(kind, _)| *kind == memory).map_or("", |(_, reason)| reason);
+            return Err(SetupError::NoMemory(reason.into()));
+        };
+        self.confine(&tuning)?;
+        let tried = self.kinds[kind].1.iter_mut().try_for_each(|any| with_lane!(any, |lane| lane.try_on(&tuning, buffers)));
+        self.release()?;
+        tried?;
+        self.arms.insert(number, (kind, tuning));
+        let effective = self.effective(number, tuning.bits)?;
+        match Toggle::all().find(|t| effective.get(*t) != arm.levels.get(*t)) {
+            None => Ok(()),
+            Some(toggle) => {
+                self.arms.remove(&number);
+                let text = |levels: &Levels| format!("{} = {}", toggle.key(), toggle.spec().level_text(levels.get(toggle)));
+                let remedy = if toggle == Toggle::HugePages { THP_REMEDY } else { "" };
+                Err(SetupError::NotInEffect { what: text(&arm.levels), found: text(&effective), remedy })
+            }
+        }
+    }
+
+    fn lane(&self, tuning: &Tuning) -> Result<AnyLane, SetupError> {
+        let device = Device { fd: self.ground.file.as_raw_fd(), namespace: 0, block_shift: 0 };
+        match &self.ground.generic {
+            Some((_, generic)) if tuning.levels.is_on(Toggle::Passthrough) => {
+                Lane::new(tuning, &self.context, *generic).map(AnyLane::Nvme)
+            }
+            _ if self.context.workload.rw == Rw::Nop => Lane::new(tuning, &self.context, device).map(AnyLane::Nop),
+            _ => Lane::new(tuning, &self.context, device).map(AnyLane::Io),
+        }
+    }
+
+    fn memory(&self, tuning: &Tuning) -> Kind {
+        Kind::wanted(&tuning.levels, self.context.place.node)
+    }
+
+    /// Puts the thread where the arm wants it; every arm does this before its slice.
+    fn confine(&self, tuning: &Tuning) -> Result<(), SetupError> {
+        let cpus = self.context.place.cpus(&tuning.levels);
+        numa::allow(&cpus).map_err(|source| SetupError::Affinity { cpus, source })
+    }
+
+    /// Lets the thread run where it might at first.
+    fn release(&self) -> Result<(), SetupError> {
+        let cpus = self.context.place.anywhere;
+        numa::allow(cpus).map_err(|source| SetupError::Affinity { cpus: cpus.to_vec(), source })
+    }
+
+    /// One slice of an admitted arm.
+    pub fn slice(
+        &mut self,
+        arm: usize,
+        block: usize,
+        order: &Order,
+        gang: &Gang,
+        latency: &mut Histogram<u64>,
+        discard: &mut Histogram<u64>,
+    ) -> Result<Sample, SetupError> {
+        let (kind, tuning) = self.arms[&arm];
+        let (_, buffers) = self.ground.buffers(self.memory(&tuning), self.job, block).expect("an admitted arm has buffers");
+        self.confine(&tuning)?;
+        let any = &mut self.kinds[kind].1[block % TURNS];
+        let sample = with_lane!(any, |lane| slice::run(lane, &tuning, buffers, order, gang, latency, discard));
+        self.release()?;
+        sample
+    }
+
+    /// The levels of an admitted arm that are in effect, given what its loop said of itself.
+    pub fn effective(&mut self, arm: usize, ran: u32) -> Result<Levels, SetupError> {
+        let (kind, tuning) = self.arms[&arm];
+        let wanted = self.memory(&tuning);
+        let (memory, buffers) = self.ground.buffers(wanted, self.job, 0).expect("an admitted arm has buffers");
+        self.confine(&tuning)?;
+        let place = self.context.place;
+        let found = with_lane!(&mut self.kinds[kind].1[0], |lane| read_back(lane, &tuning, buffers, ran, memory, &place));
+        self.release()?;
+        found
+    }
+}
+
+fn read_back<W: Tabled>(
+    lane: &mut Lane<W>,
+    tuning: &Tuning,
+    buffers: &Arc<Buffers>,
+    ran: u32,
+    memory: Kind,
+    place: &crate::engine::lane::Place<'_>,
+) -> Result<Levels, SetupError> {
+    let begun = lane.begin(tuning, buffers);
+    let found = lane.effective(ran, memory, place);
+    lane.end();
+    begun.map(|()| found)
+}
+
+/// What a user can do where the kernel gives no huge pages.
+const THP_REMEDY: &str = "; see /sys/kernel/mm/transparent_hugepage/enabled (madvise or always allows it) and the free memory";
