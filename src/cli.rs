@@ -69,6 +69,9 @@ pub struct PlanArgs {
     /// Measure slice lengths and block times on the target.
     #[arg(long)]
     pub pilot: bool,
+    /// Allow the pilot to write to this target; repeat its exact path.
+    #[arg(long, value_name = "PATH")]
+    pub allow_destructive: Option<PathBuf>,
     /// Print the fio job files of a cell instead.
     #[arg(long, value_name = "CELL")]
     pub fio_job: Option<String>,

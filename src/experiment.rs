@@ -181,6 +181,9 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
     if designs.is_empty() || toggles.is_empty() {
         return Err(source.fail(wire.name.span(), "[design] kind and toggles must each name at least one"));
     }
+    if repeats(&designs) || repeats(&wire.peers.fio) {
+        return Err(source.fail(wire.name.span(), "[design] kind and [peers] fio name each kind once"));
+    }
     let rounds = wire.design.rounds.as_ref().map(|r| source.read("rounds", r, |n| at_least_one(*n))).transpose()?;
     let second = Duration::from_secs(1);
     Ok(Experiment {
@@ -242,6 +245,10 @@ fn check_name(name: &str) -> Result<String, String> {
     }
 }
 
+fn repeats<T: PartialEq>(list: &[T]) -> bool {
+    (1..list.len()).any(|i| list[..i].contains(&list[i]))
+}
+
 fn at_least_one(n: u32) -> Result<u32, &'static str> {
     if n > 0 { Ok(n) } else { Err("must be at least 1") }
 }
@@ -252,7 +259,12 @@ fn check_alpha(alpha: f64) -> Result<f64, String> {
 
 fn target(source: &Source<'_>, wire: &WireTarget, stamped: bool) -> Result<Wanted, Error> {
     let size_bytes = wire.size.as_ref().map(|s| source.read("size", s, |t| units::size_bytes(&t.0))).transpose()?;
-    Ok(Wanted { kind: wire.kind.unwrap_or(Kind::Auto), path: wire.path.clone(), size_bytes, stamped })
+    if let (None | Some(Kind::Auto | Kind::Loop), Some(path)) = (wire.kind, &wire.path) {
+        let message = "[target] path needs a kind that has one: file, device, null_blk or nvme";
+        return Err(source.fail(path.span(), message));
+    }
+    let path = wire.path.as_ref().map(|p| p.get_ref().clone());
+    Ok(Wanted { kind: wire.kind.unwrap_or(Kind::Auto), path, size_bytes, stamped })
 }
 
 fn toggles(source: &Source<'_>, wire: &WireDesign) -> Result<Vec<(Toggle, u32)>, Error> {

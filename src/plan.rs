@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Rounds unless the experiment says otherwise.
 const DEFAULT_ROUNDS: u32 = 12;
+/// The same where peers take part: identical processes differ by more than identical arms do.
+const DEFAULT_ROUNDS_WITH_PEERS: u32 = 24;
 
 /// How often the references stand in each block of slices. A trial in a process of its own has no neighbour to be compared with.
 const REFERENCE_COPIES: u32 = 3;
@@ -147,7 +149,8 @@ pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
     let cells = experiment.cells.iter().map(|w| cell(experiment, w, place)).collect::<Result<Vec<_>, _>>()?;
     let contrasts = cells.iter().map(|c| contrasts(&c.arms)).max().unwrap_or(1).max(1);
     let least = (2.0 * contrasts as f64 / experiment.alpha).log2().ceil() as u32;
-    let rounds = experiment.rounds.unwrap_or(DEFAULT_ROUNDS.max(least));
+    let usual = if experiment.peers.fio.is_empty() { DEFAULT_ROUNDS } else { DEFAULT_ROUNDS_WITH_PEERS };
+    let rounds = experiment.rounds.unwrap_or(usual.max(least));
     if rounds < least {
         return Err(Error::TooFewRounds { rounds, contrasts, alpha: experiment.alpha.to_string(), least });
     }

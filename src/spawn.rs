@@ -22,9 +22,9 @@ pub struct Tether {
 }
 
 impl Tether {
-    /// Through the binary that runs now.
-    pub fn current() -> io::Result<Tether> {
-        std::env::current_exe().map(|exe| Tether { exe })
+    /// Through the binary that runs now: the very file, even when another has taken its name since (a build during a run).
+    pub fn current() -> Tether {
+        Tether { exe: format!("/proc/{}/exe", std::process::id()).into() }
     }
 
     /// Through a binary that is named: for callers that are not `uring-ablate` themselves, such as tests.

@@ -1,6 +1,7 @@
 //! `uring-ablate plan`: what an experiment would do, without doing it.
 
 use super::Failure;
+use super::run::{plan_on, prepare};
 use crate::cli::PlanArgs;
 use crate::engine::lane;
 use crate::exit::Exit;
@@ -12,6 +13,7 @@ use crate::spawn::{Interrupts, Tether};
 use crate::target::{self, Target};
 use crate::toggle::Toggle;
 use crate::workload::Workload;
+use std::path::Path;
 use std::time::Duration;
 
 /// Start, warm-up and settling of the process arms of a round.
@@ -35,7 +37,7 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
         cell.dropped.iter().for_each(|d| println!("  dropped {}: {}", d.toggle, d.reason));
     }
     println!("\n{}", rounds(&plan));
-    if args.pilot { pilot(&experiment, &plan) } else { Ok(Exit::Ok) }
+    if args.pilot { pilot(&experiment, args.allow_destructive.as_deref()) } else { Ok(Exit::Ok) }
 }
 
 /// Says why buffers cannot be registered here: what can be found out without the target.
@@ -45,14 +47,15 @@ fn unlockable(toggle: Toggle, level: u32, workload: &Workload) -> Option<String>
 }
 
 /// Measures slices and blocks on the target, and how long the rounds of slices will take.
-fn pilot(experiment: &Experiment, plan: &Plan) -> Result<Exit, Failure> {
+fn pilot(experiment: &Experiment, allowed: Option<&Path>) -> Result<Exit, Failure> {
     let process = |e: std::io::Error| run::Error::Process(e);
-    let (tether, interrupts) = (Tether::current().map_err(process)?, Interrupts::install().map_err(process)?);
-    let target = Target::resolve(&experiment.target)?;
+    let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
+    let target = prepare(experiment, allowed)?;
+    let plan = &plan_on(experiment, &target, &tether, &interrupts)?;
     println!("pilot on {}", target.description);
     let mut total = Duration::ZERO;
     for cell in &plan.cells {
-        target.accepts(&cell.workload)?;
+        cell.dropped.iter().for_each(|d| println!("cell {}: without {}: {}", cell.name, d.toggle, d.reason));
         let fixed = run::pilot_of(experiment, plan, &target, cell, &tether, &interrupts).map_err(run::Error::from)?;
         let round = fixed.block_time * fixed.blocks;
         total += round * plan.repetitions;

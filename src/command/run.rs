@@ -17,7 +17,7 @@ pub fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Failure> {
     let experiment = experiment::load(&args.experiment, &args.overrides)?;
     engine::probe()?;
     let process = |e: std::io::Error| run::Error::Process(e);
-    let (tether, interrupts) = (Tether::current().map_err(process)?, Interrupts::install().map_err(process)?);
+    let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
     let target = prepare(&experiment, args.allow_destructive.as_deref())?;
     let plan = plan_on(&experiment, &target, &tether, &interrupts)?;
     let place = Place::choose(args, &experiment)?;

@@ -88,14 +88,40 @@ pub struct Tally {
     pub completions: u64,
     /// `io_uring_enter` calls.
     pub enters: u64,
-    /// Completions that reported an error, moved less than a block, or brought wrong bytes.
-    pub errors: u64,
-    /// The first such result: a negative errno, the short length, or [`WRONG_BYTES`].
-    pub first_error: i32,
+    pub failed: Failed,
     /// The deadline passed.
     pub overran: bool,
     /// The bit-set of the code that ran.
     pub variant: u32,
+}
+
+/// Requests that failed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Failed {
+    /// Completions that reported an error, moved less than a block, or brought wrong bytes.
+    pub errors: u64,
+    /// The first such result: a negative errno, the short length, or [`WRONG_BYTES`].
+    pub first_error: i32,
+}
+
+impl Failed {
+    /// Accounts for a completion; true when it is sound.
+    #[inline(always)]
+    pub fn count(&mut self, result: i32, success: i32, sound: bool) -> bool {
+        let good = result == success && sound;
+        if !good {
+            self.add(if result == success { WRONG_BYTES } else { result });
+        }
+        good
+    }
+
+    #[cold]
+    fn add(&mut self, result: i32) {
+        if self.errors == 0 {
+            self.first_error = result;
+        }
+        self.errors += 1;
+    }
 }
 
 /// `first_error` of a request that succeeded with other bytes than were written.
@@ -133,18 +159,10 @@ impl Tally {
     fn refused(&mut self, error: &io::Error, goal: &Goal<'_>) -> usize {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         if ![libc::EINTR, libc::EAGAIN, libc::EBUSY].contains(&errno) {
-            self.fault(-errno);
+            self.failed.add(-errno);
             goal.stop.store(true, Relaxed);
         }
         0
-    }
-
-    #[cold]
-    fn fault(&mut self, result: i32) {
-        if self.errors == 0 {
-            self.first_error = result;
-        }
-        self.errors += 1;
     }
 }
 
@@ -180,11 +198,10 @@ pub fn drive<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
             let sound = hooks.reaped(settings, slot);
             slots.give(on.has(bit::POW2_MASK), slot);
             tally.completions += 1;
-            if result != W::success(settings.block_size) {
-                tally.fault(result);
-            } else if !sound {
-                tally.fault(WRONG_BYTES);
-            } else if on.has(bit::STATS_BATCHING) {
+            if !tally.failed.count(result, W::success(settings.block_size), sound) {
+                continue;
+            }
+            if on.has(bit::STATS_BATCHING) {
                 good += 1;
             } else {
                 stats.add(1, W::moved(settings.block_size));

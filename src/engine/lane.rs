@@ -4,7 +4,7 @@
 //! noise of their slices, for as long as the rings lived, since the kernel's memory behind each lies elsewhere.
 
 use super::buffers::{self, Kind};
-use super::drive::{Buffers, Goal, Settings, Tally, Worker, drive};
+use super::drive::{Buffers, Failed, Goal, Settings, Tally, Worker, drive};
 use super::hooks::{Hooks, Paced, Verified};
 use super::pattern::Pattern;
 use super::queue::Queue;
@@ -190,7 +190,7 @@ impl<W: Tabled> Lane<W> {
             let goal = Goal { completions: 1, stop: &stop, deadline_ns: monotonic_ns() + TRIAL.as_nanos() as u64 };
             let tally = self.drive(tuning, &goal, &mut Histogram::new(1).expect("one digit is a valid precision"));
             self.drain(TRIAL);
-            tally.first_error
+            tally.failed.first_error
         });
         self.end();
         match tried? {
@@ -205,11 +205,11 @@ impl<W: Tabled> Lane<W> {
     /// Waits until nothing is queued or in flight, off the clock.
     pub fn drain(&mut self, limit: Duration) -> Drained {
         let Lane { ring, worker: Worker { slots, settings, queued, .. }, verified, .. } = self;
-        let (deadline, mut wrong) = (Instant::now() + limit, 0);
+        let (deadline, mut failed) = (Instant::now() + limit, Failed::default());
         let mut queue = ring.open();
         while slots.taken() > 0 {
             if Instant::now() > deadline {
-                return Drained { in_time: false, wrong };
+                return Drained { in_time: false, failed };
             }
             queue.sync_submissions();
             // Interrupted waits are made again; a lasting failure shows as slots that stay taken.
@@ -218,14 +218,15 @@ impl<W: Tabled> Lane<W> {
                 Err(_) => std::thread::yield_now(),
             }
             queue.refresh();
-            while let Some((data, _)) = queue.reap() {
-                wrong += u64::from(verified.as_mut().is_some_and(|v| !v.reaped(settings, data as u32)));
+            while let Some((data, result)) = queue.reap() {
+                let sound = verified.as_mut().is_none_or(|v| v.reaped(settings, data as u32));
+                failed.count(result, W::success(settings.block_size), sound);
                 slots.give(false, data as u32);
             }
         }
         queue.sync_submissions();
         *queued = 0;
-        Drained { in_time: true, wrong }
+        Drained { in_time: true, failed }
     }
 
     /// Runs the loop of the arm that [`Lane::begin`] named until `goal`.
@@ -288,8 +289,7 @@ impl<W: Tabled> Lane<W> {
 pub struct Drained {
     /// False when the device did not let go.
     pub in_time: bool,
-    /// Reads that brought other bytes than were written, where that is checked.
-    pub wrong: u64,
+    pub failed: Failed,
 }
 
 /// For one request on a device that works.

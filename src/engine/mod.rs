@@ -59,7 +59,9 @@ pub enum SetupError {
     )]
     HugePages(io::Error),
     #[error("{0}")]
-    NoMemory(String),
+    Unsupported(String),
+    #[error("another job of the round failed")]
+    OtherJob,
     #[error("binding memory to NUMA node {node} failed: {source}")]
     Numa { node: u32, source: io::Error },
     #[error("confining the thread to CPUs {cpus:?} failed: {source}; [engine] cpus names those it may use")]

@@ -55,6 +55,7 @@ impl Pattern {
 
     /// Continues at a fresh aligned place, so that no slice reads in another's wake.
     pub fn jump(&mut self) {
+        self.touched = 0;
         self.next_block = self.below(self.span_blocks);
     }
 
@@ -107,7 +108,8 @@ impl Pattern {
         self.start..self.start + self.span_blocks * self.block_size
     }
 
-    /// The pieces of the span touched so far. Sequential pieces follow from where the cursor went: `from` to now, `blocks` long.
+    /// The pieces of the span touched since the last jump. Sequential ones follow from the cursor, which began at `from`: it must have moved
+    /// on by the `blocks` that were issued, or nothing counts.
     pub fn touched(&self, from_bytes: u64, blocks: u64) -> u64 {
         if self.random {
             return self.touched;
@@ -115,6 +117,9 @@ impl Pattern {
         let piece = |block: u64| block % self.span_blocks * u64::from(COVERAGE_PIECES) / self.span_blocks;
         let first = (from_bytes - self.start) / self.block_size;
         let step = (self.span_blocks / u64::from(COVERAGE_PIECES)).max(1);
+        if (first + blocks) % self.span_blocks != self.next_block {
+            return 0;
+        }
         let length = blocks.min(self.span_blocks);
         (0..length).step_by(step as usize).chain(length.checked_sub(1)).fold(0, |bits, i| bits | 1 << piece(first + i))
     }
@@ -179,11 +184,17 @@ mod tests {
 
     #[test]
     fn sequential_coverage_counts_the_way_gone() {
-        let p = pattern(Rw::Read, 640);
-        assert_eq!(p.touched(0, 10).count_ones(), 1);
-        assert_eq!(p.touched(0, 11).count_ones(), 2);
-        assert_eq!(p.touched(639 * 4096, 2), 1 << 63 | 1, "wraps");
-        assert_eq!(p.touched(0, 640), u64::MAX);
+        let mut p = pattern(Rw::Read, 640);
+        let mut walk = |from: u64, blocks: u64| {
+            p.set_cursor_bytes(from * 4096);
+            (0..blocks).for_each(|_| assert!(p.next_offset().is_multiple_of(4096)));
+            p.touched(from * 4096, blocks)
+        };
+        assert_eq!(walk(0, 10).count_ones(), 1);
+        assert_eq!(walk(0, 11).count_ones(), 2);
+        assert_eq!(walk(639, 2), 1 << 63 | 1, "wraps");
+        assert_eq!(walk(0, 640), u64::MAX);
+        assert_eq!(p.touched(0, 20), 0, "a cursor that stands elsewhere touched nothing we know of");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One slice: fill an empty ring, discard what the fill completes, measure, drain.
 
-use super::drive::{Buffers, Goal, Tally, WRONG_BYTES};
+use super::drive::{Buffers, Goal, Tally};
 use super::lane::{Drained, Lane, Tuning};
 use super::variants::Tabled;
 use super::{SetupError, pattern::COVERAGE_PIECES};
@@ -15,6 +15,8 @@ use std::time::Duration;
 pub struct Gang {
     pub barrier: Barrier,
     pub stop: AtomicBool,
+    /// A job could not begin its slice: the round ends.
+    pub broken: AtomicBool,
 }
 
 /// What to measure.
@@ -51,18 +53,20 @@ pub struct Sample {
     pub touched: u64,
 }
 
-/// Runs one slice of an arm on `lane`. Allocates and prints nothing. `latency` gets the timed requests of the measured stretch, `discard` those of
+/// Runs one slice of an arm on `lane`, unless its thread could not be made ready for it, which takes the place of its `buffers`. Prints nothing. `latency` gets the timed requests of the measured stretch, `discard` those of
 /// the fill.
 pub fn run<W: Tabled>(
     lane: &mut Lane<W>,
     tuning: &Tuning,
-    buffers: &Arc<Buffers>,
+    buffers: Result<&Arc<Buffers>, SetupError>,
     order: &Order,
     gang: &Gang,
     latency: &mut Histogram<u64>,
     discard: &mut Histogram<u64>,
 ) -> Result<Sample, SetupError> {
-    lane.begin(tuning, buffers)?;
+    // A job that cannot go on must not keep the others waiting at the barrier.
+    let begun = buffers.and_then(|buffers| lane.begin(tuning, buffers));
+    gang.broken.fetch_or(begun.is_err(), Relaxed);
     lane.worker.pattern.lock().unwrap().jump();
     let from = lane.worker.pattern.lock().unwrap().cursor_bytes();
     let deadline_ns = || clock::monotonic_ns() + order.hang_guard.as_nanos() as u64;
@@ -75,6 +79,10 @@ pub fn run<W: Tabled>(
     let counted = lane.worker.stats.read();
 
     gang.barrier.wait();
+    if gang.broken.load(Relaxed) {
+        lane.drain(order.hang_guard);
+        return Err(begun.err().unwrap_or(SetupError::OtherJob));
+    }
     let goal = goal(order.completions);
     let opened = clock::open();
     let tally = lane.drive(tuning, &goal, latency);
@@ -86,10 +94,10 @@ pub fn run<W: Tabled>(
     let closed = clock::close();
 
     let total = lane.worker.stats.read();
+    let issued = fill.completions + tally.completions + u64::from(lane.worker.slots.taken());
     let drained = lane.drain(order.hang_guard);
     lane.end();
-    let gone = fill.completions + tally.completions + depth;
-    let touched = lane.worker.pattern.lock().unwrap().touched(from, gone);
+    let touched = lane.worker.pattern.lock().unwrap().touched(from, issued);
     gang.barrier.wait();
     gang.stop.store(false, Relaxed);
     let moved = (total.0 - counted.0, total.1 - counted.1);
@@ -105,14 +113,14 @@ fn sample<W: Tabled>(
     drained: Drained,
     touched: u64,
 ) -> Sample {
-    let first = [fill.first_error, tally.first_error, if drained.wrong > 0 { WRONG_BYTES } else { 0 }];
+    let parts = [fill.failed, tally.failed, drained.failed];
     Sample {
         start_ns: opened.monotonic_ns,
         end_ns: closed.monotonic_ns,
         ops,
         bytes,
-        errors: tally.errors + fill.errors + drained.wrong,
-        first_error: first.into_iter().find(|e| *e != 0).unwrap_or(0),
+        errors: parts.iter().map(|f| f.errors).sum(),
+        first_error: parts.iter().map(|f| f.first_error).find(|e| *e != 0).unwrap_or(0),
         enters: tally.enters,
         thread_cpu_ns: closed.thread_cpu_ns - opened.thread_cpu_ns,
         process_cpu_start_ns: opened.process_cpu_ns,

@@ -52,7 +52,10 @@ pub fn read(source: &Source<'_>, wire: &WireWorkload) -> Result<Vec<Workload>, E
     cross(&|w| rate.iter().map(|rate| Workload { rate: (*rate > 0).then_some(*rate), ..*w }).collect());
     match cells.iter().find_map(contradiction) {
         Some(reason) => Err(source.fail(wire.rw.span(), format!("[workload] {reason}"))),
-        None => Ok(cells),
+        None => match (1..cells.len()).find(|i| cells[..*i].contains(&cells[*i])) {
+            Some(i) => Err(source.fail(wire.rw.span(), format!("[workload] lists {} twice", cells[i].cell_name()))),
+            None => Ok(cells),
+        },
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Wire {
 #[serde(deny_unknown_fields)]
 pub struct WireTarget {
     pub kind: Option<Kind>,
-    pub path: Option<PathBuf>,
+    pub path: Option<Spanned<PathBuf>>,
     pub size: Option<Spanned<Scalar>>,
     #[serde(default)]
     pub allow_iowq: bool,

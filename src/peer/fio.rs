@@ -65,7 +65,7 @@ pub fn job(config: FioConfig, work: &Work<'_>) -> Result<String, Error> {
     set("numjobs", &workload.jobs);
     set("group_reporting", &1);
     set("time_based", &1);
-    set("runtime", &work.time.as_secs().max(1));
+    set("runtime", &work.time.as_millis().div_ceil(1000).max(1));
     // Direct I/O has no cache to drop; dropping it needs root and would be done again at every pass over the span.
     set("invalidate", &0);
     if workload.rw.is_random() {

@@ -110,6 +110,16 @@ fn check_unchanged(job: &Job<'_>, then: &Manifest, now: &Manifest) -> Result<(),
     if then.environment.version != now.environment.version {
         return changed("the version of uring-ablate");
     }
+    if then.target != now.target {
+        return changed("the target");
+    }
+    if then.dropped != now.dropped {
+        return changed("what this user and this machine can do (the toggles that are dropped)");
+    }
+    let fio = |manifest: &Manifest| manifest.fio.as_ref().map(|fio| fio.version.clone());
+    if fio(then) != fio(now) {
+        return changed("fio");
+    }
     if then.environment.host != now.environment.host || then.environment.kernel != now.environment.kernel {
         return changed("the machine or its kernel");
     }
@@ -144,7 +154,7 @@ fn spec(experiment: &Experiment, target: &Target, cell: &Cell, part: Part, seed:
         seed,
         blocks: 0,
         completions: 0,
-        hang_guard: HANG_GUARD,
+        hang_guard: HANG_GUARD + experiment.trial_time * 2,
     }
 }
 
@@ -317,6 +327,8 @@ impl Walk<'_> {
             all.arms.append(&mut rows.arms);
             all.latency += &rows.latency;
         }
+        // In the plan's order: a ladder is read step by step.
+        all.arms.sort_by_key(|row| spec.arms.iter().position(|arm| arm.treatment == row.treatment));
         Ok(Some((all, names.join(" "), 0)))
     }
 

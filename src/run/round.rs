@@ -130,7 +130,7 @@ pub fn run(spec: &Spec) -> Result<Report, SetupError> {
     let schedule: Vec<_> = (0..spec.blocks).map(|_| plan::block_order(&spec.arms, &mut decisions)).collect();
     let seeds: Vec<u64> = (0..spec.workload.jobs).map(|_| decisions.seed()).collect();
     let ground = Ground::prepare(spec, &mut decisions)?;
-    let gang = Gang { barrier: Barrier::new(seeds.len()), stop: AtomicBool::new(false) };
+    let gang = Gang { barrier: Barrier::new(seeds.len()), stop: AtomicBool::new(false), broken: AtomicBool::new(false) };
     let refused: Vec<AtomicBool> = spec.arms.iter().map(|_| AtomicBool::new(false)).collect();
     let shared = Shared { spec, ground: &ground, setup_order: &setup_order, schedule: &schedule, gang: &gang, refused: &refused };
     let before = usage();
@@ -147,7 +147,11 @@ fn work(shared: &Shared<'_>, seeds: &[u64]) -> Result<Vec<JobResult>, SetupError
     }
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..).zip(seeds).map(|(number, seed)| scope.spawn(move || job(shared, number, *seed))).collect();
-        threads.into_iter().map(|t| t.join().expect("a job does not panic")).collect()
+        let results: Vec<_> = threads.into_iter().map(|t| t.join().expect("a job does not panic")).collect();
+        // The job that failed says why, before those that only ended with it.
+        let cause = |r: &Result<JobResult, SetupError>| matches!(r, Err(e) if !matches!(e, SetupError::OtherJob));
+        let (causes, rest): (Vec<_>, Vec<_>) = results.into_iter().partition(cause);
+        causes.into_iter().chain(rest).collect()
     })
 }
 
@@ -261,5 +265,7 @@ fn usage() -> (u64, u64) {
 /// The loop of a process arm: runs one arm until the process is killed.
 pub fn run_forever(spec: &Spec) -> Result<(), SetupError> {
     let endless = Spec { completions: u64::MAX, blocks: 1, hang_guard: ENDLESS, ..spec.clone() };
-    run(&endless).map(drop)
+    let report = run(&endless)?;
+    let refused = report.arms.into_iter().find_map(|arm| arm.unsupported);
+    refused.map_or(Ok(()), |reason| Err(SetupError::Unsupported(reason)))
 }

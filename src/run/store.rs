@@ -30,6 +30,8 @@ pub enum Error {
     Occupied(PathBuf),
     #[error("{path} holds no run to resume (no manifest.json)", path = .0.display())]
     Nothing(PathBuf),
+    #[error("{path} is in use by another run of this tool; wait for it to end or choose another --out", path = .0.display())]
+    Busy(PathBuf),
     #[error("{path} is damaged: {reason}", path = path.display())]
     Damaged { path: PathBuf, reason: String },
 }
@@ -67,21 +69,34 @@ pub struct RoundRows {
     pub latency: String,
 }
 
+/// Takes the directory for this process.
+fn lock(dir: &Path) -> Result<File, Error> {
+    let handle = File::open(dir).map_err(|source| Error::Read { path: dir.into(), source })?;
+    let taken = rustix::fs::flock(&handle, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+    taken.map(|()| handle).map_err(|_| Error::Busy(dir.into()))
+}
+
 /// An open run directory.
 #[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
     lengths: [u64; 3],
+    /// Held for as long as the run goes on; the kernel lets go of it with the process.
+    _lock: File,
 }
 
 impl Store {
     /// Starts a new run in `dir`, which may exist but must hold none.
     pub fn create(dir: &Path, manifest: &impl Serialize) -> Result<Store, Error> {
         fs::create_dir_all(dir).map_err(|source| Error::Write { path: dir.into(), source })?;
-        if dir.join(MANIFEST).exists() {
+        let lock = lock(dir)?;
+        // A start that was killed leaves empty files; anything more is somebody's.
+        let empty = APPENDED.into_iter().zip(empty_files()).chain([(JOURNAL, line(JournalRow::HEADER))]);
+        let holds_more = |(name, text): (&str, String)| fs::read_to_string(dir.join(name)).is_ok_and(|found| found != text);
+        if dir.join(MANIFEST).exists() || dir.join(PLAN).exists() || empty.into_iter().any(holds_more) {
             return Err(Error::Occupied(dir.into()));
         }
-        let store = Store { dir: dir.into(), lengths: empty_files().map(|text| text.len() as u64) };
+        let store = Store { dir: dir.into(), lengths: empty_files().map(|text| text.len() as u64), _lock: lock };
         for (name, text) in APPENDED.into_iter().zip(empty_files()) {
             store.replace(name, text.as_bytes())?;
         }
@@ -95,6 +110,7 @@ impl Store {
         if !dir.join(MANIFEST).exists() {
             return Err(Error::Nothing(dir.into()));
         }
+        let lock = lock(dir)?;
         let path = dir.join(JOURNAL);
         let text = fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
@@ -105,12 +121,7 @@ impl Store {
         for (name, length) in APPENDED.into_iter().zip(lengths) {
             cut(&dir.join(name), length)?;
         }
-        Ok((Store { dir: dir.into(), lengths }, rows.iter().map(|r| r.round).collect()))
-    }
-
-    /// Where the run lies.
-    pub fn dir(&self) -> &Path {
-        &self.dir
+        Ok((Store { dir: dir.into(), lengths, _lock: lock }, rows.iter().map(|r| r.round).collect()))
     }
 
     /// Makes a round durable. Until the last step has reached the disk the round does not count.
@@ -256,7 +267,9 @@ mod tests {
         let whole = contents(&dir);
         store.commit(&rows(2), journal(2)).unwrap();
         let after = contents(&dir);
-        for (file, name) in [TRIALS, LATENCY, JOURNAL].iter().enumerate().map(|(i, n)| (if i == 0 { 0 } else { i + 1 }, *n)) {
+        assert!(matches!(Store::resume(&dir), Err(Error::Busy(_))), "one run at a time");
+        drop(store);
+        for (file, name) in [TRIALS, ARMS, LATENCY, JOURNAL].into_iter().enumerate() {
             for cut_at in whole[file].len()..after[file].len() {
                 // As a kill leaves them: files are appended in order, the journal last.
                 for (later, text) in [TRIALS, ARMS, LATENCY, JOURNAL].iter().zip(&after) {
@@ -278,6 +291,16 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         assert!(matches!(Store::resume(home.path()), Err(Error::Nothing(_))));
         Store::create(home.path(), &"m").unwrap();
+        assert!(matches!(Store::create(home.path(), &"m"), Err(Error::Occupied(_))));
+    }
+
+    #[test]
+    fn results_without_a_manifest_are_not_overwritten_and_a_killed_start_is() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join(TRIALS), empty_files()[0].clone()).unwrap();
+        Store::create(home.path(), &"m").unwrap();
+        fs::remove_file(home.path().join(MANIFEST)).unwrap();
+        fs::write(home.path().join(ARMS), "somebody's\n").unwrap();
         assert!(matches!(Store::create(home.path(), &"m"), Err(Error::Occupied(_))));
     }
 }

@@ -128,7 +128,7 @@ impl<'a> Tracks<'a> {
         let memory = self.memory(&tuning);
         let Some((_, buffers)) = self.ground.buffers(memory, self.job, 0) else {
             let reason = self.ground.refused.iter().find(|(kind, _)| *kind == memory).map_or("", |(_, reason)| reason);
-            return Err(SetupError::NoMemory(reason.into()));
+            return Err(SetupError::Unsupported(reason.into()));
         };
         self.confine(&tuning)?;
         let tried = self.kinds[kind].1.iter_mut().try_for_each(|any| with_lane!(any, |lane| lane.try_on(&tuning, buffers)));
@@ -186,9 +186,9 @@ impl<'a> Tracks<'a> {
     ) -> Result<Sample, SetupError> {
         let (kind, tuning) = self.arms[&arm];
         let (_, buffers) = self.ground.buffers(self.memory(&tuning), self.job, block).expect("an admitted arm has buffers");
-        self.confine(&tuning)?;
+        let seat = self.confine(&tuning).map(|()| buffers);
         let any = &mut self.kinds[kind].1[block % TURNS];
-        let sample = with_lane!(any, |lane| slice::run(lane, &tuning, buffers, order, gang, latency, discard));
+        let sample = with_lane!(any, |lane| slice::run(lane, &tuning, seat, order, gang, latency, discard));
         self.release()?;
         sample
     }

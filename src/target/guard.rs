@@ -38,6 +38,12 @@ pub fn check(target: &Target, allowed: Option<&Path>) -> Result<(), Refusal> {
 }
 
 fn check_device(path: &Path) -> Result<(), Refusal> {
+    unused(path)?;
+    check_signature(path)
+}
+
+/// Checks that nothing else uses a block device or a part of it.
+pub fn unused(path: &Path) -> Result<(), Refusal> {
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.into());
     let name = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let sys = Path::new("/sys/class/block").join(&name);
@@ -58,7 +64,7 @@ fn check_device(path: &Path) -> Result<(), Refusal> {
     if let Some(partition) = partitions.clone().next() {
         return Err(Refusal::Partitioned { path: path.into(), partition });
     }
-    check_signature(path)
+    Ok(())
 }
 
 /// `blkid --probe` exits with 2 when it finds no signature and no partition table.

@@ -219,7 +219,8 @@ fn device(path: &Path, wanted: Option<u64>) -> Result<Target, Error> {
         logical_block_bytes: logical,
         label: path.display().to_string(),
         description: format!("block device {} of {size} bytes, logical block {logical}", path.display()),
-        own_device: sysfs_name(meta.rdev()),
+        // The counters of a device that something else uses tell of everybody's traffic.
+        own_device: sysfs_name(meta.rdev()).filter(|_| guard::unused(path).is_ok()),
         made_here: false,
         hold: None,
     })
