@@ -1,8 +1,12 @@
 //! The command line: the only door to clap.
 
+use crate::toggle::Toggle;
+use crate::workload::{self, Distribution, Rw};
+use crate::{engine, units};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Which io_uring optimisation pays on this machine, by how much, and how far the result is from fio.
 #[derive(Debug, Parser)]
@@ -23,6 +27,8 @@ pub enum Verb {
     Plan(PlanArgs),
     /// Derive tables and charts from the files of a run; measures nothing.
     Report(ReportArgs),
+    /// Measure one cell, with flags named as fio names them.
+    Bench(BenchArgs),
     /// List every toggle with its levels, constraints and source.
     Toggles,
     /// One round, as the runner starts it.
@@ -75,6 +81,97 @@ pub struct PlanArgs {
     /// Print the fio job files of a cell instead.
     #[arg(long, value_name = "CELL")]
     pub fio_job: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    /// read, write, randread, randwrite, randrw or nop.
+    #[arg(long, default_value = "read", value_parser = Rw::parse)]
+    pub rw: Rw,
+    /// Share of reads in randrw, in percent.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub rwmixread: u8,
+    /// Block size.
+    #[arg(long, default_value = "4k", value_parser = workload::block_size)]
+    pub bs: u32,
+    /// Requests in flight of each job.
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=i64::from(engine::MAX_QUEUE_DEPTH)))]
+    pub iodepth: u32,
+    /// Threads, each with its own ring.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub numjobs: u32,
+    /// File or block device [default: a loop device over shared memory, else a temporary file].
+    #[arg(long)]
+    pub filename: Option<PathBuf>,
+    /// Bytes that are used, or made where there is no --filename.
+    #[arg(long, value_parser = units::size_bytes)]
+    pub size: Option<u64>,
+    /// Length of the measured run.
+    #[arg(long, default_value = "5s", value_parser = units::duration)]
+    pub runtime: Duration,
+    /// Run this long before, unmeasured.
+    #[arg(long, default_value = "0s", value_parser = units::duration)]
+    pub ramp_time: Duration,
+    /// uniform or zipf:THETA.
+    #[arg(long, default_value = "uniform", value_parser = Distribution::parse)]
+    pub random_distribution: Distribution,
+    /// 1 for O_DIRECT, 0 for the page cache with the whole span in it.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub direct: u8,
+    /// Start so many requests a second and job, whatever has completed; latency then counts from the intended start.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate_iops: Option<u32>,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    pub randseed: u64,
+    /// Print one JSON object with the columns of arms.csv.
+    #[arg(long)]
+    pub json: bool,
+    /// Allow writing to this target; repeat its exact path.
+    #[arg(long, value_name = "PATH")]
+    pub allow_destructive: Option<PathBuf>,
+    /// Accept that io-wq workers do the target's I/O.
+    #[arg(long)]
+    pub allow_iowq: bool,
+    #[command(flatten)]
+    pub toggles: ToggleFlags,
+}
+
+/// A flag for each toggle of the table, as the user gave it.
+#[derive(Clone, Debug, Default)]
+pub struct ToggleFlags(pub Vec<(Toggle, u32)>);
+
+impl clap::Args for ToggleFlags {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let flag = |toggle: Toggle| {
+            let spec = toggle.spec();
+            let help = format!("{} Levels: {}", spec.doc, spec.levels());
+            let read = move |text: &str| spec.parse_level(text);
+            clap::Arg::new(spec.key)
+                .long(spec.key.replace('_', "-"))
+                .value_name("LEVEL")
+                .help(help)
+                .help_heading("Toggles [default: what quick.toml calls full, where the workload allows it]")
+                .value_parser(read)
+        };
+        Toggle::all().fold(command, |command, toggle| command.arg(flag(toggle)))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for ToggleFlags {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<ToggleFlags, clap::Error> {
+        let given = |toggle: Toggle| Some((toggle, *matches.get_one::<u32>(toggle.key())?));
+        Ok(ToggleFlags(Toggle::all().filter_map(given).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 #[derive(Debug, clap::Args)]

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => command::run(args, cli.quiet),
         Verb::Plan(args) => command::plan(args),
         Verb::Report(args) => command::report(args, cli.quiet),
+        Verb::Bench(args) => command::bench(args),
         Verb::Toggles => command::toggles(),
         hidden => return as_child(hidden),
     };
@@ -46,7 +47,7 @@ fn serve(verb: &Verb) -> anyhow::Result<()> {
         }
         Verb::Worker => round::run_forever(&spec_from_stdin()?)?,
         Verb::Tether { parent, program, args } => return Err(spawn::become_tethered(*parent, program, args).into()),
-        Verb::Run(_) | Verb::Plan(_) | Verb::Report(_) | Verb::Toggles => {}
+        Verb::Run(_) | Verb::Plan(_) | Verb::Report(_) | Verb::Bench(_) | Verb::Toggles => {}
     }
     Ok(())
 }

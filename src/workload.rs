@@ -1,6 +1,6 @@
 //! One cell's work: what is read or written, where, in what blocks, how deep, how fast, by how many jobs.
 
-use crate::units::size_text;
+use crate::units::{self, size_text};
 use serde::{Deserialize, Serialize};
 
 /// Access kind, in fio's words; `nop` moves nothing and shows what the ring itself costs.
@@ -30,6 +30,15 @@ impl Rw {
         }
     }
 
+    /// Reads fio's name.
+    pub fn parse(text: &str) -> Result<Rw, String> {
+        let valid = || Rw::ALL.map(Rw::name).join(", ");
+        Rw::ALL
+            .into_iter()
+            .find(|rw| rw.name() == text)
+            .ok_or_else(|| format!("{text:?} is not an access kind; kinds are: {}", valid()))
+    }
+
     pub fn is_random(self) -> bool {
         matches!(self, Rw::Randread | Rw::Randwrite | Rw::Randrw)
     }
@@ -46,6 +55,27 @@ pub enum Distribution {
     Uniform,
     /// Zipf's law over the blocks of the span, scattered over it; the exponent in hundredths (120 is 1.2).
     Zipf(u16),
+}
+
+impl Distribution {
+    /// Reads `uniform` or `zipf:THETA`.
+    pub fn parse(text: &str) -> Result<Distribution, String> {
+        let theta = |t: &str| t.parse::<f64>().ok().filter(|t| (0.01..=10.0).contains(t));
+        match text.split_once(':') {
+            None if text == "uniform" => Ok(Distribution::Uniform),
+            Some(("zipf", t)) if theta(t).is_some() => Ok(Distribution::Zipf((theta(t).unwrap_or(1.0) * 100.0).round() as u16)),
+            _ => Err(format!(
+                "{text:?} is not a distribution; write uniform or zipf:THETA with THETA in 0.01..=10, for example zipf:1.2"
+            )),
+        }
+    }
+}
+
+/// A block size: a multiple of 512 that a request can carry.
+pub fn block_size(text: &str) -> Result<u32, String> {
+    let bytes = units::size_bytes(text).map_err(|e| e.to_string())?;
+    let fits = bytes > 0 && bytes.is_multiple_of(512) && bytes <= 1 << 30;
+    if fits { Ok(bytes as u32) } else { Err(format!("{text:?} must be a multiple of 512 bytes, at most 1GiB")) }
 }
 
 /// What the page cache holds where `direct = false`.

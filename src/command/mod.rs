@@ -1,11 +1,13 @@
 //! What each verb does: wires the parts together, prints, and decides the exit code.
 
+mod bench;
 mod plan;
 mod progress;
 mod report;
 mod run;
 mod toggles;
 
+pub use bench::bench;
 pub use plan::plan;
 pub use report::report;
 pub use run::run;

@@ -5,7 +5,7 @@ use super::{Error, Source};
 use crate::engine::MAX_QUEUE_DEPTH;
 use crate::engine::stamp::SECTOR_BYTES;
 use crate::units;
-use crate::workload::{Cache, Distribution, Rw, Workload};
+use crate::workload::{self, Cache, Distribution, Rw, Workload};
 
 /// Every combination of the lists.
 pub fn read(source: &Source<'_>, wire: &WireWorkload) -> Result<Vec<Workload>, Error> {
@@ -29,9 +29,9 @@ pub fn read(source: &Source<'_>, wire: &WireWorkload) -> Result<Vec<Workload>, E
     };
     let mut cells = vec![usual];
     let mut cross = |change: &dyn Fn(&Workload) -> Vec<Workload>| cells = cells.iter().flat_map(change).collect();
-    let rw = source.list("rw", &wire.rw, parse_rw)?;
+    let rw = source.list("rw", &wire.rw, Rw::parse)?;
     cross(&|w| rw.iter().map(|rw| Workload { rw: *rw, ..*w }).collect());
-    let bs = source.list("bs", &wire.bs, block_size)?;
+    let bs = source.list("bs", &wire.bs, workload::block_size)?;
     cross(&|w| bs.iter().map(|bs| Workload { block_size_bytes: *bs, ..*w }).collect());
     let depth = source.list("iodepth", &wire.iodepth, number(1, MAX_QUEUE_DEPTH))?;
     cross(&|w| depth.iter().map(|depth| Workload { queue_depth: *depth, ..*w }).collect());
@@ -42,7 +42,7 @@ pub fn read(source: &Source<'_>, wire: &WireWorkload) -> Result<Vec<Workload>, E
         let mix = if w.rw == Rw::Randrw { &mix[..] } else { &mix[..1] };
         mix.iter().map(|mix| Workload { read_percent: *mix as u8, ..*w }).collect()
     });
-    let distribution = wire.random_distribution.as_ref().map(|l| source.list("random_distribution", l, parse_distribution));
+    let distribution = wire.random_distribution.as_ref().map(|l| source.list("random_distribution", l, Distribution::parse));
     let distribution = distribution.transpose()?.unwrap_or(vec![Distribution::Uniform]);
     cross(&|w| {
         let some = if w.rw.is_random() { &distribution[..] } else { &[Distribution::Uniform] };
@@ -72,30 +72,4 @@ fn contradiction(workload: &Workload) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-fn parse_rw(text: &str) -> Result<Rw, String> {
-    let valid = || Rw::ALL.map(Rw::name).join(", ");
-    Rw::ALL
-        .into_iter()
-        .find(|rw| rw.name() == text)
-        .ok_or_else(|| format!("{text:?} is not an access kind; kinds are: {}", valid()))
-}
-
-fn parse_distribution(text: &str) -> Result<Distribution, String> {
-    let theta = |t: &str| t.parse::<f64>().ok().filter(|t| *t > 0.0 && *t <= 10.0);
-    match text.split_once(':') {
-        None if text == "uniform" => Ok(Distribution::Uniform),
-        Some(("zipf", t)) if theta(t).is_some() => Ok(Distribution::Zipf((theta(t).unwrap_or(1.0) * 100.0).round() as u16)),
-        _ => Err(format!(
-            "{text:?} is not a distribution; write uniform or zipf:THETA with THETA in 0.01..=10, for example zipf:1.2"
-        )),
-    }
-}
-
-/// A block size: a multiple of 512 that a request can carry.
-fn block_size(text: &str) -> Result<u32, String> {
-    let bytes = units::size_bytes(text).map_err(|e| e.to_string())?;
-    let fits = bytes > 0 && bytes.is_multiple_of(512) && bytes <= 1 << 30;
-    if fits { Ok(bytes as u32) } else { Err(format!("{text:?} must be a multiple of 512 bytes, at most 1GiB")) }
 }

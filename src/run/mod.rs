@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use store::{PlannedRound, RoundRows, Store};
 
 /// A slice that takes longer than this counts as hung.
-const HANG_GUARD: Duration = Duration::from_secs(30);
+pub const HANG_GUARD: Duration = Duration::from_secs(30);
 
 /// Rounds that may fail in a row before the run gives up.
 const FAILURES_IN_A_ROW: u32 = 3;

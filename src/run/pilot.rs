@@ -4,6 +4,7 @@ use super::child;
 use super::round::{Report, Spec};
 use crate::plan::Cell;
 use crate::spawn::{Interrupts, Tether};
+use crate::workload::Workload;
 use std::time::Duration;
 
 /// A slice is at least this long for the slowest arm, ...
@@ -88,6 +89,18 @@ fn derive(cell: &Cell, report: &Report, round_time: Duration, trial_time: TrialT
     }
     let queue_time = Duration::from_nanos((slowest * f64::from(cell.workload.queue_depth) * jobs as f64) as u64);
     Ok(Fixed { completions, blocks, block_time: block + time_outside(report), queue_time })
+}
+
+/// Completions of each job with which the one arm of `spec` takes `time`.
+pub fn completions(tether: &Tether, spec: &Spec, time: Duration, interrupts: &Interrupts) -> Result<u64, Error> {
+    let Workload { queue_depth, jobs, .. } = spec.workload;
+    let cell = || spec.workload.cell_name();
+    let look = Spec { blocks: PILOT_BLOCKS, completions: u64::from(queue_depth) * COMPLETIONS_PER_DEPTH, ..spec.clone() };
+    let report =
+        child::run(tether, &look, spec.hang_guard * 4, interrupts).map_err(|source| Error::Round { cell: cell(), source })?;
+    let unsupported = || report.arms[0].unsupported.clone().unwrap_or_else(|| "no request completed".into());
+    let each = ns_per_completion(&report, 0).ok_or_else(|| Error::NothingRan { cell: cell(), reason: unsupported() })?;
+    Ok((time.as_nanos() as f64 / each / f64::from(jobs)) as u64)
 }
 
 /// Median time per completion of an arm's slices, over all jobs; `None` for an arm that did not run.

@@ -1,0 +1,155 @@
+//! `uring-ablate bench`: one cell, once, with the flags of a fio user.
+
+use super::Failure;
+use crate::cli::BenchArgs;
+use crate::engine::{self, Options};
+use crate::exit::Exit;
+use crate::plan::{Arm, Control, Part, Round, RoundKind};
+use crate::row::{ArmRow, Outcome};
+use crate::run::round::{Report, Spec};
+use crate::run::rows::{self, RunFacts};
+use crate::run::{self, child, pilot};
+use crate::spawn::{Interrupts, Tether};
+use crate::target::{self, Kind, Target, Wanted, guard};
+use crate::toggle::{self, Levels, Toggle};
+use crate::workload::{Cache, Workload};
+use std::time::Duration;
+
+/// Measures the cell and prints its row.
+pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
+    engine::probe()?;
+    let process = |e: std::io::Error| run::Error::Process(e);
+    let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
+    let workload = workload(args);
+    let target = target(args)?;
+    target.accepts(&workload)?;
+    if workload.rw.writes() {
+        guard::check(&target, args.allow_destructive.as_deref())?;
+    }
+    let levels = levels(args, &workload, &target)?;
+    let spec = Spec {
+        path: target.path.clone(),
+        span_bytes: target.span_bytes,
+        workload,
+        options: Options::default(),
+        setting: target.setting(None),
+        arms: vec![Arm { treatment: "bench".into(), levels, control: Control::None, copies: 1 }],
+        seed: args.randseed,
+        blocks: 1,
+        completions: 0,
+        hang_guard: run::HANG_GUARD + args.runtime * 2,
+    };
+    let run = |time: Duration| -> Result<Report, run::Error> {
+        let completions = pilot::completions(&tether, &spec, time, &interrupts)?;
+        let timeout = spec.hang_guard * 2 + time;
+        child::run(&tether, &Spec { completions, ..spec.clone() }, timeout, &interrupts)
+            .map_err(|source| pilot::Error::Round { cell: workload.cell_name(), source }.into())
+    };
+    if !args.ramp_time.is_zero() {
+        run(args.ramp_time)?;
+    }
+    let report = run(args.runtime)?;
+    let facts = RunFacts {
+        experiment: "bench".into(),
+        run_id: String::new(),
+        target: target.label.clone(),
+        span_bytes: target.span_bytes,
+        allow_iowq: args.allow_iowq,
+        since_start: Duration::ZERO,
+    };
+    let round = Round { round: 1, cell: workload.cell_name(), kind: RoundKind::Isolated, part: Part::All, seed: args.randseed };
+    let rows = rows::from_report(&facts, &round, &spec, &report);
+    let Some(row) = rows.arms.first() else { return Ok(Exit::Environment) };
+    if args.json {
+        println!("{}", json(row))
+    } else {
+        println!("{}", text(row, &target))
+    }
+    Ok(if row.outcome == Outcome::Completed { Exit::Ok } else { Exit::Environment })
+}
+
+fn workload(args: &BenchArgs) -> Workload {
+    Workload {
+        rw: args.rw,
+        read_percent: args.rwmixread,
+        block_size_bytes: args.bs,
+        queue_depth: args.iodepth,
+        jobs: args.numjobs,
+        distribution: args.random_distribution,
+        direct: args.direct == 1,
+        cache: Cache::Hit,
+        rate: args.rate_iops,
+        ..Workload::example()
+    }
+}
+
+/// The target by its name alone: a block device is one, everything else is a file.
+fn target(args: &BenchArgs) -> Result<Target, Failure> {
+    let kind = match &args.filename {
+        None => Kind::Auto,
+        Some(path) if target::is_block_device(path) => Kind::Device,
+        Some(_) => Kind::File,
+    };
+    Ok(Target::resolve(&Wanted { kind, path: args.filename.clone(), size_bytes: args.size, stamped: false })?)
+}
+
+/// The toggles that quick.toml switches or fixes on.
+const USUAL: [Toggle; 10] = [
+    Toggle::FixedBuffers,
+    Toggle::FixedFiles,
+    Toggle::BatchSubmit,
+    Toggle::TimeCheckInterval,
+    Toggle::FastPath,
+    Toggle::StatsBatching,
+    Toggle::LatencySampling,
+    Toggle::Pow2Mask,
+    Toggle::QueueRefill,
+    Toggle::Taskrun,
+];
+
+/// What was asked for; for the rest the usual levels, where they go with it.
+fn levels(args: &BenchArgs, workload: &Workload, target: &Target) -> Result<Levels, Failure> {
+    let setting = target.setting(None);
+    let given = &args.toggles.0;
+    let asked = given.iter().fold(Levels::all_off().with(Toggle::QueueRefill, 1), |levels, (t, level)| levels.with(*t, *level));
+    if let Some((_, reason)) = toggle::refusal(&asked, workload, &setting) {
+        return Err(Failure { exit: Exit::Usage, message: reason });
+    }
+    let unsaid = USUAL.iter().filter(|toggle| given.iter().all(|(t, _)| t != *toggle));
+    Ok(unsaid.fold(asked, |levels, toggle| {
+        let with = levels.with(*toggle, toggle.spec().on);
+        if toggle::refusal(&with, workload, &setting).is_none() { with } else { levels }
+    }))
+}
+
+/// One object with the columns of `arms.csv`; what was not measured is null.
+fn json(row: &ArmRow) -> serde_json::Value {
+    let value = |text: String| match serde_json::from_str::<serde_json::Number>(&text) {
+        Ok(number) => number.into(),
+        Err(_) if text.is_empty() => serde_json::Value::Null,
+        Err(_) => text.into(),
+    };
+    ArmRow::header().into_iter().zip(row.record()).map(|(key, text)| (key, value(text))).collect()
+}
+
+/// The row for people.
+fn text(row: &ArmRow, target: &Target) -> String {
+    let mut lines = vec![format!("{} on {}", row.cell, target.description)];
+    if row.outcome != Outcome::Completed {
+        lines.push(format!("{}: {}", row.outcome.name(), row.reason));
+    }
+    if let Some(levels) = &row.effective {
+        let pairs: Vec<String> = levels.pairs().map(|(key, level)| format!("{key} = {level}")).collect();
+        lines.push(format!("in effect: {}", pairs.join(", ")));
+    }
+    let fields = ArmRow::header().into_iter().zip(row.record());
+    let wanted = ["iops", "bandwidth_bytes_per_s", "cpu_total_ns_per_op", "thread_cpu_share", "enters_per_op"];
+    let shown = |key: &str| wanted.contains(&key) || key.starts_with("lat_");
+    let measured = fields.filter(|(key, value)| shown(key) && !value.is_empty());
+    lines.extend(measured.map(|(key, value)| match value.parse::<f64>() {
+        Ok(number) if number >= 100.0 => format!("{key:>22} {number:.0}"),
+        Ok(number) => format!("{key:>22} {number:.3}"),
+        Err(_) => format!("{key:>22} {value}"),
+    }));
+    lines.join("\n")
+}
