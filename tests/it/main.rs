@@ -1,6 +1,7 @@
 //! One binary for all integration tests: real io_uring on real targets, the command line as a user types it.
 
 mod bad_input;
+mod bench;
 mod labels;
 mod peers;
 mod process_arms;

@@ -1,0 +1,71 @@
+//! `uring-ablate bench`, as a user of fio would type it.
+
+use crate::support::ablate;
+use std::process::Output;
+
+fn bench(args: &[&str]) -> Output {
+    let runtime = ["--runtime", "200ms", "--size", "16m"];
+    ablate().arg("bench").args(args).args(runtime).output().unwrap()
+}
+
+fn json(args: &[&str]) -> serde_json::Value {
+    let output = bench(&[args, &["--json"]].concat());
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn flags_of_fio_and_of_toggles_are_understood() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), vec![7; 16 << 20]).unwrap();
+    let path = file.path().to_str().unwrap();
+    let row = json(&[
+        "--rw",
+        "randread",
+        "--bs",
+        "4k",
+        "--iodepth",
+        "64",
+        "--filename",
+        path,
+        "--fixed-buffers",
+        "off",
+        "--allow-iowq",
+    ]);
+    assert_eq!(
+        (&row["eff_fixed_buffers"], &row["eff_fixed_files"], &row["queue_depth"]),
+        (&"off".into(), &"on".into(), &64.into())
+    );
+    assert!(row["iops"].as_f64().unwrap() > 0.0 && row["lat_ns_p99"].as_u64().unwrap() > 0, "{row}");
+    assert_eq!(row["outcome"], "completed");
+}
+
+#[test]
+fn a_fixed_rate_is_kept_and_a_nop_moves_nothing() {
+    let paced = json(&["--rw", "randread", "--rate-iops", "2000", "--allow-iowq"]);
+    let rate = paced["iops"].as_f64().unwrap();
+    assert!((1800.0..2200.0).contains(&rate), "2000 a second were asked for, {rate} came");
+    let nop = json(&["--rw", "nop"]);
+    assert!(nop["bytes"] == 0 && nop["ops"].as_u64().unwrap() > 0, "{nop}");
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_the_reason() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), vec![7; 16 << 20]).unwrap();
+    let path = file.path().to_str().unwrap();
+    let cases: [(&[&str], i32, &str); 6] = [
+        (&["--rw", "reed"], 2, "kinds are: read, write"),
+        (&["--iodepth", "100", "--pow2-mask", "on"], 2, "power-of-two"),
+        (&["--sqpoll", "on", "--taskrun", "defer"], 2, "io_uring_setup(2)"),
+        (&["--batch-submit", "0"], 2, "batch_submit"),
+        (&["--filename", "/nonexistent"], 2, "/nonexistent"),
+        (&["--rw", "randwrite", "--filename", path], 5, "--allow-destructive"),
+    ];
+    for (args, code, words) in cases {
+        let output = bench(args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(code) && said.contains(words), "{args:?}: {:?} {said}", output.status);
+    }
+    assert!(std::fs::read(file.path()).unwrap().iter().all(|byte| *byte == 7), "nothing was written");
+}
