@@ -86,10 +86,19 @@ pub struct Peers {
     pub fio: Vec<FioConfig>,
     /// Program to run; found on PATH unless it contains a slash.
     pub fio_path: PathBuf,
+    /// Path of fio's `t/io_uring`, where it takes part.
+    pub t_io_uring: Option<PathBuf>,
     /// Time for the slices of one round of process arms.
     pub round_time: Duration,
     /// Duration of the whole run that gives fio's own figures.
     pub whole_time: Duration,
+}
+
+impl Peers {
+    /// How many treatments take part.
+    pub fn count(&self) -> usize {
+        self.fio.len() + usize::from(self.t_io_uring.is_some())
+    }
 }
 
 /// How fio is configured; see `peer::fio`.
@@ -206,6 +215,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
         stall: wire.analysis.stall.as_ref().map_or(Ok(0.02), |v| source.read("stall", v, |t| units::percent(t)))?,
         peers: Peers {
             fio: wire.peers.fio,
+            t_io_uring: wire.peers.t_io_uring,
             fio_path: wire.peers.fio_path.unwrap_or_else(|| "fio".into()),
             round_time: source.duration("[peers] round_time", wire.peers.round_time.as_ref(), 2 * second)?,
             whole_time: source.duration("[peers] whole_time", wire.peers.whole_time.as_ref(), 2 * second)?,

@@ -149,7 +149,7 @@ pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
     let cells = experiment.cells.iter().map(|w| cell(experiment, w, place)).collect::<Result<Vec<_>, _>>()?;
     let contrasts = cells.iter().map(|c| contrasts(&c.arms)).max().unwrap_or(1).max(1);
     let least = (2.0 * contrasts as f64 / experiment.alpha).log2().ceil() as u32;
-    let usual = if experiment.peers.fio.is_empty() { DEFAULT_ROUNDS } else { DEFAULT_ROUNDS_WITH_PEERS };
+    let usual = if experiment.peers.count() == 0 { DEFAULT_ROUNDS } else { DEFAULT_ROUNDS_WITH_PEERS };
     let rounds = experiment.rounds.unwrap_or(usual.max(least));
     if rounds < least {
         return Err(Error::TooFewRounds { rounds, contrasts, alpha: experiment.alpha.to_string(), least });
@@ -231,7 +231,7 @@ fn arms(experiment: &Experiment, toggles: &[(Toggle, u32)]) -> Vec<Arm> {
 fn schedule(experiment: &Experiment, cells: &[Cell], repetitions: u32) -> Vec<Round> {
     let mut decisions = Decisions::new(experiment.seed);
     let kind = if experiment.mode == Mode::Sliced { RoundKind::Slices } else { RoundKind::Isolated };
-    let peers = !experiment.peers.fio.is_empty();
+    let peers = experiment.peers.count() > 0;
     let mut rounds = Vec::new();
     let mut push = |cell: &Cell, kind, part, seed| {
         rounds.push(Round { round: rounds.len() as u32 + 1, cell: cell.name.clone(), kind, part, seed });

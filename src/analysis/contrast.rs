@@ -80,6 +80,7 @@ pub fn contrasts(treatments: &[String]) -> Vec<Contrast> {
                 found.push(new("ladder", step.split_once(':').map_or(step, |(_, t)| t), name, &below));
                 below.clone_from(name);
             }
+            _ if name == "t_io_uring" => found.push(new("peer", "", "full", name)),
             _ if name == "placebo" => found.push(new("placebo", "", name, "full")),
             _ if name == "stall" => found.push(new("stall", "", name, "full")),
             _ => {}

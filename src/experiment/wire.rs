@@ -100,6 +100,8 @@ pub struct WirePeers {
     #[serde(default)]
     pub fio: Vec<FioConfig>,
     pub fio_path: Option<PathBuf>,
+    /// Path of fio's t/io_uring.
+    pub t_io_uring: Option<PathBuf>,
     pub round_time: Option<Spanned<String>>,
     pub whole_time: Option<Spanned<String>>,
 }

@@ -6,7 +6,6 @@
 
 use super::Error;
 use super::counter::{self, Counter, CpuClock};
-use super::fio::Fio;
 use crate::clock::monotonic_ns;
 use crate::plan::Arm;
 use crate::process::{Process, Stop};
@@ -33,8 +32,8 @@ const SETTLING: Duration = Duration::from_micros(50);
 pub enum Start {
     /// Our engine; see [`worker`].
     Ours(Box<Spec>),
-    /// fio with this job, whose time must outlast the round, pauses included.
-    Fio(String),
+    /// Another program, whose running time must outlast the round, pauses included.
+    Program { program: PathBuf, arguments: Vec<String>, input: String },
 }
 
 /// What takes part.
@@ -119,8 +118,6 @@ pub struct Report {
 /// What a round needs to know.
 pub struct Contest<'a> {
     pub tether: &'a Tether,
-    /// None where no contestant is a fio.
-    pub fio: Option<&'a Fio>,
     pub target: &'a Target,
     pub workload: &'a Workload,
     pub contestants: &'a [Contestant],
@@ -207,9 +204,9 @@ impl Stage<'_> {
                 let input = serde_json::to_vec(spec).map_err(|e| fail("uring-ablate".into())(e.into()))?;
                 Process::start(&mut self.contest.tether.own("worker"), &input).map_err(fail("uring-ablate".into()))
             }
-            Start::Fio(job) => {
-                let fio = self.contest.fio.ok_or_else(|| Error::Missing("fio".into()))?;
-                Process::start(&mut fio.command(&["--eta=never", "-"]), job.as_bytes()).map_err(fail(fio.program().into()))
+            Start::Program { program, arguments, input } => {
+                let mut command = self.contest.tether.command(program);
+                Process::start(command.args(arguments), input.as_bytes()).map_err(fail(program.clone()))
             }
         }
     }

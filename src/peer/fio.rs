@@ -3,6 +3,7 @@
 //! One place says what each configuration means; `plan --fio-job` prints exactly what is run. Does not measure.
 
 use super::Error;
+use super::duet::Start;
 use crate::experiment::FioConfig;
 use crate::process::{Process, Wait};
 use crate::spawn::{Interrupts, Tether};
@@ -92,7 +93,7 @@ fn configure(config: FioConfig, workload: &Workload, full: &Levels, set: &mut dy
     }
     if matches!(config, FioConfig::Matched | FioConfig::Tuned) {
         set("iodepth_batch_submit", &full.get(Toggle::BatchSubmit));
-        set("iodepth_batch_complete_min", &1);
+        set("iodepth_batch_complete_min", &full.get(Toggle::BatchComplete));
         set("iodepth_batch_complete_max", &workload.queue_depth);
     }
     if config == FioConfig::Tuned {
@@ -139,8 +140,13 @@ impl Fio {
         &self.program
     }
 
+    /// As a process arm: fio on this job, until it is killed.
+    pub fn start(&self, job: String) -> Start {
+        Start::Program { program: self.program.clone(), arguments: vec!["--eta=never".into(), "-".into()], input: job }
+    }
+
     /// A command that dies with us and reads its job from standard input.
-    pub fn command(&self, options: &[&str]) -> Command {
+    fn command(&self, options: &[&str]) -> Command {
         let mut command = self.tether.command(&self.program);
         command.args(options);
         command

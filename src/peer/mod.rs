@@ -6,6 +6,7 @@
 pub mod counter;
 pub mod duet;
 pub mod fio;
+pub mod t_io_uring;
 pub mod whole;
 
 use std::io;
@@ -34,6 +35,10 @@ pub enum Error {
         "{path:?} cannot be written in a fio job file because of its {character:?}; use a symbolic link without it as [target] path"
     )]
     Path { path: PathBuf, character: char },
+    #[error("{path} is not a program; [peers] t_io_uring names fio's t/io_uring (build it from https://github.com/axboe/fio)", path = .0.display())]
+    NoTIoUring(PathBuf),
+    #[error("{peer} cannot do {what}")]
+    Unable { peer: &'static str, what: &'static str },
     #[error("fio's io_uring engine has no NOP; t/io_uring -N1 has")]
     NoNop,
     #[error("{program} ended with {status}: {said}", program = program.display())]

@@ -85,7 +85,7 @@ fn steps(arms: &[&Arm], figure: &str, unit: f64) -> Vec<Level> {
 }
 
 fn lines(arms: &[&Arm], figure: &str, unit: f64) -> Vec<Level> {
-    let names = ["fio:default", "fio:registered", "fio:matched", "fio:tuned"];
+    let names = ["fio:default", "fio:registered", "fio:matched", "fio:tuned", "t_io_uring"];
     names.iter().filter_map(|n| level(arms, n, &["peers"], figure, unit)).collect()
 }
 

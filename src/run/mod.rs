@@ -4,6 +4,7 @@ pub mod child;
 pub mod environment;
 pub mod gates;
 pub mod manifest;
+pub mod own_counts;
 pub mod peers;
 pub mod pilot;
 pub mod round;
@@ -17,7 +18,7 @@ use crate::row::{JournalRow, Outcome};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::Target;
 use crate::toggle::{self, Toggle};
-use crate::workload::Workload;
+use crate::workload::{Rw, Workload};
 use manifest::Manifest;
 use peers::{Outcomes, Peers};
 use round::Spec;
@@ -277,6 +278,7 @@ impl Walk<'_> {
         let Some((rows, setup_order, violations)) = (match round.kind {
             RoundKind::Slices => self.sliced(&round, &spec)?,
             RoundKind::Isolated => self.isolated(&round, &spec)?,
+            RoundKind::Peers if cell.workload.rw == Rw::Nop => self.peers.own_counts(&self.facts, planned, cell, interrupts),
             RoundKind::Peers => self.peers.duet(&self.facts, planned, cell, interrupts),
             RoundKind::Whole => self.peers.whole(&self.facts, &round, cell, interrupts),
         }) else {

@@ -5,6 +5,7 @@ use super::store::{PlannedRound, RoundRows};
 use crate::experiment::{Experiment, FioConfig};
 use crate::peer::duet::{self, Contest, Contestant, Start, Timing};
 use crate::peer::fio::{self, Fio, Work};
+use crate::peer::t_io_uring::{self, TIoUring};
 use crate::peer::{Error, whole};
 use crate::plan::{Arm, Cell, Part, Round};
 use crate::row::{ArmRow, Outcome, TrialRow};
@@ -18,10 +19,11 @@ const ENDLESS: Duration = Duration::from_secs(24 * 3600);
 
 /// The peers of a run: what can take part, and why the rest cannot.
 pub struct Peers<'a> {
-    experiment: &'a Experiment,
-    target: &'a Target,
-    tether: &'a Tether,
+    pub(super) experiment: &'a Experiment,
+    pub(super) target: &'a Target,
+    pub(super) tether: &'a Tether,
     fio: Option<Fio>,
+    pub(super) t_io_uring: Option<Result<TIoUring, String>>,
     version: String,
     /// Why a configuration cannot run on a cell, by cell and configuration; asked of fio once.
     refusals: Vec<(String, FioConfig, String)>,
@@ -43,12 +45,13 @@ impl<'a> Peers<'a> {
             refusals.extend(read.err().map(|reason| (cell.name.clone(), config, reason)));
         }
         let (fio, version) = found.ok().unzip();
-        Peers { experiment, target, tether, fio, version: version.unwrap_or_default(), refusals }
+        let t_io_uring = experiment.peers.t_io_uring.as_ref().map(|path| TIoUring::at(path).map_err(|e| e.to_string()));
+        Peers { experiment, target, tether, fio, t_io_uring, version: version.unwrap_or_default(), refusals }
     }
 
     /// Blocks that a round of process arms has time for.
     pub fn blocks(&self, slice: Duration) -> u32 {
-        timing(slice).blocks(self.experiment.peers.round_time, self.experiment.peers.fio.len() + 1)
+        timing(slice).blocks(self.experiment.peers.round_time, self.experiment.peers.count() + 1)
     }
 
     /// fio as the manifest records it: version and the exact job of each configuration on each cell.
@@ -74,21 +77,42 @@ impl<'a> Peers<'a> {
         }
     }
 
-    /// A round of process arms: our `full` and every configuration of fio that can run. `None` when a signal came.
+    /// Whom our `full` is compared with on a cell, and why the others cannot take part.
+    fn others(&self, cell: &Cell) -> Vec<(&'static str, Result<Start, String>)> {
+        let fio = self.experiment.peers.fio.iter().map(|config| {
+            let start = self.ready(cell, *config, ENDLESS).map(|(fio, job)| fio.start(job));
+            (config.treatment(), start)
+        });
+        let peak = self.t_io_uring.iter().map(|found| {
+            let arguments = |_: &TIoUring| t_io_uring::arguments(&self.work(cell, ENDLESS)).map_err(|e| e.to_string());
+            let start = found
+                .as_ref()
+                .map_err(String::clone)
+                .and_then(|t| Ok(Start::Program { program: t.program().into(), arguments: arguments(t)?, input: String::new() }));
+            (t_io_uring::TREATMENT, start)
+        });
+        fio.chain(peak).collect()
+    }
+
+    /// The work of a cell as peers are told it.
+    pub(super) fn work<'b>(&'b self, cell: &'b Cell, time: Duration) -> Work<'b> {
+        let Target { path, span_bytes, .. } = self.target;
+        Work { workload: &cell.workload, path, span_bytes: *span_bytes, full: &full(cell).levels, time }
+    }
+
+    /// A round of process arms: our `full` and every peer that can run. `None` when a signal came.
     pub fn duet(&self, facts: &RunFacts, planned: &PlannedRound, cell: &Cell, interrupts: &Interrupts) -> Option<Outcomes> {
         let round = &planned.round();
         let full = full(cell);
         let alone = Cell { arms: vec![full.clone()], ..cell.clone() };
-        let ours = duet::worker(super::spec(self.experiment, self.target, &alone, Part::All, round.seed));
-        let mut contestants = vec![Contestant { name: full.treatment.clone(), start: Start::Ours(Box::new(ours)) }];
+        let spec = super::spec(self.experiment, self.target, &alone, Part::All, round.seed);
+        let blank = |name: &str| blank(facts, round, cell.workload, name, engine_of(name));
         let mut rows = RoundRows::default();
-        let blank = |name: &str, engine| blank(facts, round, cell.workload, name, engine);
-        for config in &self.experiment.peers.fio {
-            match self.ready(cell, *config, ENDLESS) {
-                Ok((_, job)) => contestants.push(Contestant { name: config.treatment().into(), start: Start::Fio(job) }),
-                Err(reason) => {
-                    rows.arms.push(ArmRow { outcome: Outcome::Unsupported, reason, ..blank(config.treatment(), "fio") })
-                }
+        let mut contestants = vec![Contestant { name: full.treatment.clone(), start: Start::Ours(Box::new(duet::worker(spec))) }];
+        for (name, start) in self.others(cell) {
+            match start {
+                Ok(start) => contestants.push(Contestant { name: name.into(), start }),
+                Err(reason) => rows.arms.push(ArmRow { outcome: Outcome::Unsupported, reason, ..blank(name) }),
             }
         }
         if contestants.len() == 1 {
@@ -96,7 +120,6 @@ impl<'a> Peers<'a> {
         }
         let contest = Contest {
             tether: self.tether,
-            fio: self.fio.as_ref(),
             target: self.target,
             workload: &cell.workload,
             contestants: &contestants,
@@ -105,12 +128,11 @@ impl<'a> Peers<'a> {
             seed: round.seed,
             interrupts,
         };
-        let engine = |name: &str| if name.starts_with("fio:") { "fio" } else { "uring" };
         match duet::conduct(&contest) {
             Ok(report) => {
                 rows.trials = report.slices.iter().map(|s| trial(round, &contestants[s.arm].name, s)).collect();
                 for (index, (contestant, arm)) in contestants.iter().zip(&report.arms).enumerate() {
-                    let mut row = blank(&contestant.name, engine(&contestant.name));
+                    let mut row = blank(&contestant.name);
                     (row.outcome, row.reason) = (arm.outcome, arm.reason.clone());
                     let slices: Vec<&duet::Slice> = report.slices.iter().filter(|s| s.arm == index).collect();
                     measured(&mut row, &slices);
@@ -121,11 +143,7 @@ impl<'a> Peers<'a> {
             }
             Err(Error::Interrupted) => None,
             Err(error) => {
-                let row = |c: &Contestant| ArmRow {
-                    outcome: Outcome::Failed,
-                    reason: error.to_string(),
-                    ..blank(&c.name, engine(&c.name))
-                };
+                let row = |c: &Contestant| ArmRow { outcome: Outcome::Failed, reason: error.to_string(), ..blank(&c.name) };
                 rows.arms.extend(contestants.iter().map(row));
                 Some((rows, String::new(), 0))
             }
@@ -168,6 +186,15 @@ pub fn job(cell: &Cell, config: FioConfig, target: &Target, time: Duration) -> R
     let full = &full(cell).levels;
     let work = Work { workload: &cell.workload, path: &target.path, span_bytes: target.span_bytes, full, time };
     fio::job(config, &work).map_err(|e| e.to_string())
+}
+
+/// The column `engine` of a treatment among process arms.
+pub fn engine_of(treatment: &str) -> &'static str {
+    match treatment {
+        t_io_uring::TREATMENT => "t_io_uring",
+        name if name.starts_with("fio:") => "fio",
+        _ => "uring",
+    }
 }
 
 /// The arm that stands against the peers.

@@ -76,16 +76,15 @@ fn ours(target: &Target) -> Contestant {
     Contestant { name: "full".into(), start: Start::Ours(Box::new(duet::worker(spec))) }
 }
 
-fn theirs(name: &str, job: String) -> Contestant {
-    Contestant { name: name.into(), start: Start::Fio(job) }
+fn theirs(fio: &Fio, name: &str, job: String) -> Contestant {
+    Contestant { name: name.into(), start: fio.start(job) }
 }
 
-fn conduct(target: &Target, fio: &Fio, contestants: &[Contestant], blocks: u32) -> Result<Report, Error> {
+fn conduct(target: &Target, contestants: &[Contestant], blocks: u32) -> Result<Report, Error> {
     let interrupts = Interrupts::install().unwrap();
     let timing = Timing { slice: Duration::from_millis(10), startup_limit: Duration::from_secs(3), ..Timing::default() };
     duet::conduct(&Contest {
         tether: &tether(),
-        fio: Some(fio),
         target,
         workload: &WORKLOAD,
         contestants,
@@ -132,9 +131,9 @@ fn our_engine_and_every_fio_take_turns() {
     for config in configs {
         let text = fio_job(config, &target, long);
         fio.check(&text).unwrap();
-        contestants.push(theirs(&format!("fio:{config:?}"), text));
+        contestants.push(theirs(&fio, &format!("fio:{config:?}"), text));
     }
-    let report = conduct(&target, &fio, &contestants, 6).unwrap();
+    let report = conduct(&target, &contestants, 6).unwrap();
     assert_nobody_left(None);
     assert!(report.arms.iter().all(|a| a.outcome == Outcome::Completed), "{:?}", report.arms);
     assert_eq!(report.slices.len(), 5 * 6);
@@ -166,8 +165,8 @@ fn a_whole_run_tells_latency() {
 #[test]
 fn an_arm_that_ends_midway_is_left_out_and_the_others_go_on() {
     let (Some(target), Some(fio)) = (loop_target(), real_fio()) else { return };
-    let short = theirs("fio:short", fio_job(FioConfig::Default, &target, Duration::from_secs(1)));
-    let report = conduct(&target, &fio, &[ours(&target), short], 80).unwrap();
+    let short = theirs(&fio, "fio:short", fio_job(FioConfig::Default, &target, Duration::from_secs(1)));
+    let report = conduct(&target, &[ours(&target), short], 80).unwrap();
     assert_nobody_left(None);
     assert_eq!(report.arms[0].outcome, Outcome::Completed);
     assert_eq!(report.arms[1].outcome, Outcome::Failed);
@@ -186,7 +185,7 @@ fn arms_that_hang_or_die_say_so_and_ours_goes_on() {
         ("echo no luck today >&2; exit 1", Outcome::Failed, "no luck today"),
     ] {
         let fio = fake(dir.path(), script);
-        let report = conduct(&target, &fio, &[theirs("fio:fake", "x".into()), ours(&target)], 3).unwrap();
+        let report = conduct(&target, &[theirs(&fio, "fio:fake", "x".into()), ours(&target)], 3).unwrap();
         assert_nobody_left(Some(dir.path()));
         assert_eq!(report.arms[0].outcome, outcome);
         assert!(report.arms[0].reason.contains(words) && report.arms[0].reason.contains("fio:fake"), "{}", report.arms[0].reason);
@@ -222,13 +221,14 @@ fn a_real_fio_names_its_version_and_refuses_what_it_does_not_know() {
 #[test]
 fn an_interrupt_ends_a_round_quickly_and_cleans_up() {
     let (Some(target), Some(fio)) = (loop_target(), real_fio()) else { return };
-    let contestants = [ours(&target), theirs("fio:default", fio_job(FioConfig::Default, &target, Duration::from_secs(3600)))];
+    let contestants =
+        [ours(&target), theirs(&fio, "fio:default", fio_job(FioConfig::Default, &target, Duration::from_secs(3600)))];
     let sender = std::thread::spawn(|| {
         std::thread::sleep(Duration::from_millis(1500));
         kill_process(rustix::process::getpid(), Signal::TERM).unwrap();
         Instant::now()
     });
-    let result = conduct(&target, &fio, &contestants, 100_000);
+    let result = conduct(&target, &contestants, 100_000);
     assert!(sender.join().unwrap().elapsed() < Duration::from_secs(1));
     assert!(matches!(result, Err(Error::Interrupted)), "{result:?}");
     assert_nobody_left(None);
