@@ -24,5 +24,9 @@ pub fn show(results: &Path, plots: &Path, quiet: bool) -> Result<Exit, Failure> 
             .filter(|c| c.extension().is_some_and(|e| e == "png"))
             .for_each(|c| println!("chart:  {}", c.display()));
     }
-    Ok(Exit::Ok)
+    if summary.measured {
+        return Ok(Exit::Ok);
+    }
+    let message = format!("nothing could be compared; {} says what became of each arm", results.join("arms.csv").display());
+    Err(Failure { exit: Exit::Environment, message })
 }

@@ -26,6 +26,8 @@ pub struct Summary {
     pub text: String,
     pub report: PathBuf,
     pub charts: Vec<PathBuf>,
+    /// Some contrast could be computed.
+    pub measured: bool,
 }
 
 /// Writes `effects.csv` and `report.md` into `results` and the charts into `plots`.
@@ -41,5 +43,6 @@ pub fn write(results: &Path, plots: &Path) -> Result<Summary, Error> {
     fs::write(&effects, effects::csv(&model.cells)).map_err(fail(&effects))?;
     let report = results.join("report.md");
     fs::write(&report, markdown::report(&model, &charts)).map_err(fail(&report))?;
-    Ok(Summary { text: terminal::tables(&model), report, charts })
+    let measured = model.cells.iter().any(|cell| !cell.effects.is_empty());
+    Ok(Summary { text: terminal::tables(&model), report, charts, measured })
 }
