@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The engine with everything on against fio, against t/io_uring where T_IO_URING names it, and on NOPs; then 128 KiB blocks on a loop device and
+# on a file of the disk below DIR (default: the temporary directory). Prints ratios (ours / theirs) with 95 % intervals. Installs fio if missing.
+# Usage: [T_IO_URING=/path/to/t/io_uring] scripts/bench-engine.sh [DIR]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/packages.sh
+need_rust
+need cc build-essential fio fio
+cargo build --release --locked
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+peak=()
+[ -z "${T_IO_URING:-}" ] || peak=(--set "peers.t_io_uring=$T_IO_URING")
+
+# measure NAME EXPERIMENT OVERRIDES...
+measure() {
+  local name=$1 experiment=$2
+  shift 2
+  TMPDIR=${DIR:-${TMPDIR:-/tmp}} ./target/release/uring-ablate run "$experiment" --out "$out/$name" "$@" >"$out/$name.txt"
+  echo "== $name"
+  grep -E "on the CPU|full/fio|full/t_io_uring" "$out/$name.txt"
+}
+
+DIR=${1:-}
+echo "machine: $(uname -sr), $(nproc) CPUs, $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2-)"
+measure small-blocks experiments/engine.toml "${peak[@]}"
+measure large-blocks-loop experiments/engine.toml --set workload.rw=read --set workload.bs=128k --set 'peers.fio=["matched"]'
+measure large-blocks-file experiments/engine.toml --set workload.rw=read --set workload.bs=128k --set 'peers.fio=["matched"]' \
+  --set target.kind=file --set target.allow_iowq=true --set design.round_time=2s
