@@ -31,6 +31,15 @@ pub enum Verb {
     Bench(BenchArgs),
     /// List every toggle with its levels, constraints and source.
     Toggles,
+    /// The hot loop on a simulated ring: what it costs without a kernel.
+    #[command(hide = true)]
+    Simulate {
+        /// Every toggle that acts in the loop on, batches of 32; otherwise all off.
+        #[arg(long)]
+        all_on: bool,
+        #[arg(long, default_value_t = 10_000_000)]
+        requests: u64,
+    },
     /// One round, as the runner starts it.
     #[command(hide = true)]
     Round,

@@ -1,6 +1,6 @@
 //! Readings of the clocks at the edges of a slice.
 
-use rustix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
 /// Monotonic time, CPU time of the calling thread, and CPU time of the process with the kernel threads that work for it (io-wq workers
@@ -13,26 +13,30 @@ pub struct Reading {
 }
 
 fn nanos(id: ClockId) -> u64 {
-    let time = clock_gettime(id);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    let time = clock_gettime(id).expect("every Linux has these clocks");
+    time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
 }
 
 /// Monotonic nanoseconds, comparable between processes of one boot.
 pub fn monotonic_ns() -> u64 {
-    nanos(ClockId::Monotonic)
+    nanos(ClockId::CLOCK_MONOTONIC)
 }
 
 /// All clocks where a slice begins: the time last, so that reading the others is not measured.
 pub fn open() -> Reading {
-    let thread_cpu_ns = nanos(ClockId::ThreadCPUTime);
-    let process_cpu_ns = nanos(ClockId::ProcessCPUTime);
+    let thread_cpu_ns = nanos(ClockId::CLOCK_THREAD_CPUTIME_ID);
+    let process_cpu_ns = nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID);
     Reading { monotonic_ns: monotonic_ns(), thread_cpu_ns, process_cpu_ns }
 }
 
 /// All clocks where a slice ends: the time first.
 pub fn close() -> Reading {
     let monotonic_ns = monotonic_ns();
-    Reading { monotonic_ns, thread_cpu_ns: nanos(ClockId::ThreadCPUTime), process_cpu_ns: nanos(ClockId::ProcessCPUTime) }
+    Reading {
+        monotonic_ns,
+        thread_cpu_ns: nanos(ClockId::CLOCK_THREAD_CPUTIME_ID),
+        process_cpu_ns: nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID),
+    }
 }
 
 /// Burns CPU until `duration` has passed.

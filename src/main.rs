@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Verb::Report(args) => command::report(args, cli.quiet),
         Verb::Bench(args) => command::bench(args),
         Verb::Toggles => command::toggles(),
+        Verb::Simulate { all_on, requests } => command::simulate(*all_on, *requests),
         hidden => return as_child(hidden),
     };
     match outcome {
@@ -47,7 +48,7 @@ fn serve(verb: &Verb) -> anyhow::Result<()> {
         }
         Verb::Worker => round::run_forever(&spec_from_stdin()?)?,
         Verb::Tether { parent, program, args } => return Err(spawn::become_tethered(*parent, program, args).into()),
-        Verb::Run(_) | Verb::Plan(_) | Verb::Report(_) | Verb::Bench(_) | Verb::Toggles => {}
+        Verb::Run(_) | Verb::Plan(_) | Verb::Report(_) | Verb::Bench(_) | Verb::Toggles | Verb::Simulate { .. } => {}
     }
     Ok(())
 }

@@ -5,12 +5,14 @@ mod plan;
 mod progress;
 mod report;
 mod run;
+mod simulate;
 mod toggles;
 
 pub use bench::bench;
 pub use plan::plan;
 pub use report::report;
 pub use run::run;
+pub use simulate::simulate;
 pub use toggles::toggles;
 
 use crate::exit::Exit;

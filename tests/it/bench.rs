@@ -69,3 +69,14 @@ fn what_cannot_be_is_refused_with_the_reason() {
     }
     assert!(std::fs::read(file.path()).unwrap().iter().all(|byte| *byte == 7), "nothing was written");
 }
+
+#[test]
+fn the_loop_runs_without_a_kernel() {
+    let said = |flags: &[&str]| {
+        let output = ablate().args(["simulate", "--requests", "3200"]).args(flags).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // One enter for each request, and one for each batch of 32; the queue is full at the end.
+    assert!(said(&[]).starts_with("3200 requests, 3328 enters"), "{}", said(&[]));
+    assert!(said(&["--all-on"]).starts_with("3200 requests, 104 enters"), "{}", said(&["--all-on"]));
+}
