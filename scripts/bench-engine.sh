@@ -17,14 +17,13 @@ peak=()
 measure() {
   local name=$1 experiment=$2
   shift 2
-  TMPDIR=${DIR:-${TMPDIR:-/tmp}} ./target/release/uring-ablate run "$experiment" --out "$out/$name" "$@" >"$out/$name.txt"
+  TMPDIR=${DIR:-${TMPDIR:-/tmp}} ./target/release/uring-ablate run "$experiment" --out "$out/$name" "$@" >"$out/$name.txt" 2>"$out/$name.log" || { cat "$out/$name.log" >&2; return 1; }
   echo "== $name"
-  grep -E "on the CPU|full/fio|full/t_io_uring" "$out/$name.txt"
+  grep -E " on the CPU|full/fio|full/t_io_uring" "$out/$name.txt"
 }
 
 DIR=${1:-}
 echo "machine: $(uname -sr), $(nproc) CPUs, $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2-)"
 measure small-blocks experiments/engine.toml "${peak[@]}"
-measure large-blocks-loop experiments/engine.toml --set workload.rw=read --set workload.bs=128k --set 'peers.fio=["matched"]'
-measure large-blocks-file experiments/engine.toml --set workload.rw=read --set workload.bs=128k --set 'peers.fio=["matched"]' \
-  --set target.kind=file --set target.allow_iowq=true --set design.round_time=2s
+measure large-blocks-loop experiments/large-blocks.toml
+measure large-blocks-file experiments/large-blocks.toml --set target.kind=file --set target.allow_iowq=true
