@@ -71,7 +71,7 @@ pub struct RunArgs {
     pub overrides: Vec<String>,
     /// Allow writing to this target; repeat its exact path.
     #[arg(long, value_name = "PATH")]
-    pub allow_destructive: Option<PathBuf>,
+    pub allow_destructive: Vec<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -86,7 +86,7 @@ pub struct PlanArgs {
     pub pilot: bool,
     /// Allow the pilot to write to this target; repeat its exact path.
     #[arg(long, value_name = "PATH")]
-    pub allow_destructive: Option<PathBuf>,
+    pub allow_destructive: Vec<PathBuf>,
     /// Print the fio job files of a cell instead.
     #[arg(long, value_name = "CELL")]
     pub fio_job: Option<String>,
@@ -109,9 +109,9 @@ pub struct BenchArgs {
     /// Threads, each with its own ring.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub numjobs: u32,
-    /// File or block device [default: a loop device over shared memory, else a temporary file].
+    /// Files or block devices, separated by colons (\: is a colon of a name) [default: a loop device over shared memory, else a temporary file].
     #[arg(long)]
-    pub filename: Option<PathBuf>,
+    pub filename: Option<String>,
     /// Bytes that are used, or made where there is no --filename.
     #[arg(long, value_parser = units::size_bytes)]
     pub size: Option<u64>,
@@ -138,7 +138,7 @@ pub struct BenchArgs {
     pub json: bool,
     /// Allow writing to this target; repeat its exact path.
     #[arg(long, value_name = "PATH")]
-    pub allow_destructive: Option<PathBuf>,
+    pub allow_destructive: Vec<PathBuf>,
     /// Accept that io-wq workers do the target's I/O.
     #[arg(long)]
     pub allow_iowq: bool,

@@ -8,6 +8,7 @@ mod wire;
 
 use crate::engine::Options;
 use crate::engine::ring::Sqpoll;
+use crate::engine::stamp::SEED;
 use crate::target::{Kind, Wanted};
 use crate::toggle::{Levels, Toggle};
 use crate::units;
@@ -24,7 +25,8 @@ use wire::{List, Scalar, Wire, WireDesign, WireEngine, WireTarget};
 pub struct Experiment {
     pub name: String,
     pub question: String,
-    pub target: Wanted,
+    /// One, or several that serve every job in turn.
+    pub target: Vec<Wanted>,
     /// io-wq workers may do the target's I/O; otherwise their work makes a row invalid.
     pub allow_iowq: bool,
     /// The product of the workload's lists.
@@ -197,9 +199,9 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
     let second = Duration::from_secs(1);
     Ok(Experiment {
         name,
-        question: wire.question,
-        target: target(&source, &wire.target, wire.workload.verify)?,
-        allow_iowq: wire.target.allow_iowq,
+        question: wire.question.clone(),
+        allow_iowq: wire.target.0.iter().any(|target| target.allow_iowq),
+        target: targets(&source, &wire)?,
         cells: cells::read(&source, &wire.workload)?,
         designs,
         toggles,
@@ -267,14 +269,23 @@ fn check_alpha(alpha: f64) -> Result<f64, String> {
     if alpha > 0.0 && alpha < 0.5 { Ok(alpha) } else { Err(format!("{alpha} must lie between 0 and 0.5")) }
 }
 
-fn target(source: &Source<'_>, wire: &WireTarget, stamped: bool) -> Result<Wanted, Error> {
+/// What verified workloads read on each is stamped with a seed of its own.
+fn targets(source: &Source<'_>, wire: &Wire) -> Result<Vec<Wanted>, Error> {
+    if wire.target.0.is_empty() {
+        return Err(source.fail(wire.name.span(), "target lists nothing; leave it out for kind = \"auto\""));
+    }
+    let stamps = |seed| wire.workload.verify.then_some(seed);
+    wire.target.0.iter().zip(SEED..).map(|(wire, seed)| target(source, wire, stamps(seed))).collect()
+}
+
+fn target(source: &Source<'_>, wire: &WireTarget, stamps: Option<u64>) -> Result<Wanted, Error> {
     let size_bytes = wire.size.as_ref().map(|s| source.read("size", s, |t| units::size_bytes(&t.0))).transpose()?;
     if let (None | Some(Kind::Auto | Kind::Loop), Some(path)) = (wire.kind, &wire.path) {
         let message = "[target] path needs a kind that has one: file, device, null_blk or nvme";
         return Err(source.fail(path.span(), message));
     }
     let path = wire.path.as_ref().map(|p| p.get_ref().clone());
-    Ok(Wanted { kind: wire.kind.unwrap_or(Kind::Auto), path, size_bytes, stamped })
+    Ok(Wanted { kind: wire.kind.unwrap_or(Kind::Auto), path, size_bytes, stamps })
 }
 
 fn toggles(source: &Source<'_>, wire: &WireDesign) -> Result<Vec<(Toggle, u32)>, Error> {

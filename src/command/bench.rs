@@ -13,6 +13,7 @@ use crate::spawn::{Interrupts, Tether};
 use crate::target::{self, Kind, Target, Wanted, guard};
 use crate::toggle::{self, Levels, Toggle};
 use crate::workload::{Cache, Workload};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Measures the cell and prints its row.
@@ -24,11 +25,11 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let target = target(args)?;
     target.accepts(&workload)?;
     if workload.rw.writes() {
-        guard::check(&target, args.allow_destructive.as_deref())?;
+        guard::check(&target, &args.allow_destructive)?;
     }
     let levels = levels(args, &workload, &target)?;
     let spec = Spec {
-        path: target.path.clone(),
+        paths: target.paths().map(Path::to_path_buf).collect(),
         span_bytes: target.span_bytes,
         workload,
         options: Options::default(),
@@ -83,14 +84,24 @@ fn workload(args: &BenchArgs) -> Workload {
     }
 }
 
-/// The target by its name alone: a block device is one, everything else is a file.
+/// The target by its names alone: a block device is one, everything else is a file.
 fn target(args: &BenchArgs) -> Result<Target, Failure> {
-    let kind = match &args.filename {
-        None => Kind::Auto,
-        Some(path) if target::is_block_device(path) => Kind::Device,
-        Some(_) => Kind::File,
+    let wanted = |path: Option<PathBuf>| {
+        let kind = match &path {
+            None => Kind::Auto,
+            Some(path) if target::is_block_device(path) => Kind::Device,
+            Some(_) => Kind::File,
+        };
+        Wanted { kind, path, size_bytes: args.size, stamps: None }
     };
-    Ok(Target::resolve(&Wanted { kind, path: args.filename.clone(), size_bytes: args.size, stamped: false })?)
+    let all = args.filename.as_ref().map_or(vec![wanted(None)], |names| file_names(names).map(Some).map(wanted).collect());
+    Ok(Target::resolve_all(&all)?)
+}
+
+/// The names in fio's list: colons separate them, and `\\:` is a colon of a name.
+fn file_names(list: &str) -> impl Iterator<Item = PathBuf> {
+    let hidden = list.replace("\\:", "\0");
+    hidden.split(':').map(|name| name.replace('\0', ":").into()).collect::<Vec<_>>().into_iter()
 }
 
 /// The toggles that quick.toml switches or fixes on.

@@ -13,7 +13,7 @@ use crate::spawn::{Interrupts, Tether};
 use crate::target::{self, Target};
 use crate::toggle::Toggle;
 use crate::workload::Workload;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Start, warm-up and settling of the process arms of a round.
@@ -22,7 +22,7 @@ const PEERS_EXTRA: Duration = Duration::from_secs(1);
 /// Prints the plan.
 pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     let experiment = experiment::load(&args.experiment, &args.overrides)?;
-    let setting = target::setting(experiment.target.path.as_deref(), experiment.options.numa_node);
+    let setting = target::setting(experiment.target.iter().flat_map(|t| t.path.as_deref()), experiment.options.numa_node);
     let plan = plan::make(&experiment, &plan::Place { setting: &setting, obstacle: &unlockable })?;
     if let Some(name) = &args.fio_job {
         return fio_jobs(&experiment, &plan, name);
@@ -37,7 +37,7 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
         cell.dropped.iter().for_each(|d| println!("  dropped {}: {}", d.toggle, d.reason));
     }
     println!("\n{}", rounds(&plan));
-    if args.pilot { pilot(&experiment, args.allow_destructive.as_deref()) } else { Ok(Exit::Ok) }
+    if args.pilot { pilot(&experiment, &args.allow_destructive) } else { Ok(Exit::Ok) }
 }
 
 /// Says why buffers cannot be registered here: what can be found out without the target.
@@ -47,7 +47,7 @@ fn unlockable(toggle: Toggle, level: u32, workload: &Workload) -> Option<String>
 }
 
 /// Measures slices and blocks on the target, and how long the rounds of slices will take.
-fn pilot(experiment: &Experiment, allowed: Option<&Path>) -> Result<Exit, Failure> {
+fn pilot(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Exit, Failure> {
     let process = |e: std::io::Error| run::Error::Process(e);
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
     let target = prepare(experiment, allowed)?;
@@ -78,7 +78,7 @@ fn fio_jobs(experiment: &Experiment, plan: &Plan, name: &str) -> Result<Exit, Fa
         let message = format!("--fio-job {name:?} is not a cell of this experiment; cells are: {}", names.join(", "));
         return Err(Failure { exit: Exit::Usage, message });
     };
-    let target = Target::resolve(&experiment.target)?;
+    let target = Target::resolve_all(&experiment.target)?;
     for config in FioConfig::ALL {
         let job = peers::job(cell, config, &target, experiment.peers.whole_time);
         println!("{}", job.map_err(|message| Failure { exit: Exit::Usage, message })?);

@@ -18,7 +18,7 @@ pub fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Failure> {
     engine::probe()?;
     let process = |e: std::io::Error| run::Error::Process(e);
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
-    let target = prepare(&experiment, args.allow_destructive.as_deref())?;
+    let target = prepare(&experiment, &args.allow_destructive)?;
     let plan = plan_on(&experiment, &target, &tether, &interrupts)?;
     let place = Place::choose(args, &experiment)?;
     if !quiet {
@@ -51,8 +51,8 @@ pub fn plan_on(experiment: &Experiment, target: &Target, tether: &Tether, interr
 }
 
 /// Opens or makes the target and checks every workload against it, writes included.
-pub fn prepare(experiment: &Experiment, allowed: Option<&Path>) -> Result<Target, Failure> {
-    let target = Target::resolve(&experiment.target)?;
+pub fn prepare(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Target, Failure> {
+    let target = Target::resolve_all(&experiment.target)?;
     for workload in &experiment.cells {
         target.accepts(workload)?;
     }

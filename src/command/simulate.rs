@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::clock::monotonic_ns;
+use crate::engine::aims::{Aim, Aims};
 use crate::engine::buffers::{Kind, Pool};
 use crate::engine::drive::{Goal, Settings, Worker};
 use crate::engine::pattern::Pattern;
@@ -9,6 +10,7 @@ use crate::engine::queue::Simulated;
 use crate::engine::slots::Slots;
 use crate::engine::stats::Stats;
 use crate::engine::variants;
+use crate::engine::work::Device;
 use crate::exit::Exit;
 use crate::run::round::histogram;
 use crate::workload::Workload;
@@ -29,13 +31,12 @@ pub fn simulate(all_on: bool, requests: u64) -> Result<Exit, Failure> {
         batch_complete: level(BATCH, 1),
         time_check_interval: level(1000, 1),
         latency_sampling: level(100, 1),
-        fd: 0,
-        namespace: 0,
-        block_shift: 0,
+        device: Device::default(),
         buffers: pool.jobs().remove(0),
     };
     let pattern = Arc::new(Mutex::new(Pattern::new(&workload, &(0..1 << 30), 1)));
-    let mut worker = Worker { slots: Slots::new(workload.queue_depth), stats: Stats::default(), pattern, settings, queued: 0 };
+    let aims = Aims::new([Aim { device: Device::default(), pattern }]);
+    let mut worker = Worker { slots: Slots::new(workload.queue_depth), stats: Stats::default(), aims, settings, queued: 0 };
     let mut queue = Simulated::new(workload.block_size_bytes as i32, workload.queue_depth);
     let goal = Goal { completions: requests, stop: &AtomicBool::new(false), deadline_ns: u64::MAX };
     let started = monotonic_ns();

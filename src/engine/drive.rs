@@ -4,6 +4,7 @@
 //! time. The loop allocates nothing, prints nothing and returns no `Result` per request; what goes wrong is counted. What is rare or long is
 //! kept out of line, so that the copies stay small.
 
+use super::aims::{Aims, InlinePath};
 use super::hooks::Hooks;
 use super::pattern::Pattern;
 use super::queue::Queue;
@@ -11,7 +12,7 @@ use super::ring::{GETEVENTS, SQ_WAKEUP};
 use super::slots::Slots;
 use super::stats::Stats;
 use super::switches::{Mode, Switches, bit};
-use super::work::{Place, TIMED, Work};
+use super::work::{Device, Place, TIMED, Work};
 use crate::clock::monotonic_ns;
 use hdrhistogram::Histogram;
 use std::io;
@@ -29,9 +30,8 @@ pub struct Settings {
     pub time_check_interval: u32,
     /// `u32::MAX` when no request is timed: the countdown outlasts any slice.
     pub latency_sampling: u32,
-    pub fd: i32,
-    pub namespace: u32,
-    pub block_shift: u32,
+    /// Where requests go until the next turn.
+    pub device: Device,
     pub buffers: Arc<Buffers>,
 }
 
@@ -56,8 +56,7 @@ impl Settings {
     /// What the encoder needs for `slot`.
     #[inline(always)]
     pub fn place(&self, slot: u32) -> Place {
-        let Settings { fd, block_size: length, namespace, block_shift, .. } = *self;
-        Place { fd, buffer: self.buffers.start(slot), length, slot, namespace, block_shift }
+        Place { device: self.device, buffer: self.buffers.start(slot), length: self.block_size, slot }
     }
 }
 
@@ -65,7 +64,7 @@ impl Settings {
 pub struct Worker {
     pub slots: Slots,
     pub stats: Stats,
-    pub pattern: Arc<Mutex<Pattern>>,
+    pub aims: Aims,
     pub settings: Settings,
     /// Requests pushed and not yet submitted.
     pub queued: u32,
@@ -128,6 +127,13 @@ impl Failed {
 pub const WRONG_BYTES: i32 = i32::MIN;
 
 impl Tally {
+    /// Looks at the clock.
+    #[inline(always)]
+    fn overruns(&mut self, goal: &Goal<'_>) -> bool {
+        self.overran = monotonic_ns() >= goal.deadline_ns;
+        self.overran
+    }
+
     /// Publishes what is queued, has the kernel take it, and waits for `least` completions. Returns how many are left to take. Interrupted
     /// and momentarily refused calls took none and are made again a turn later; any other failure ends the slice.
     #[inline(never)]
@@ -177,16 +183,13 @@ pub fn drive<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
     goal: &Goal<'_>,
     latency: &mut Histogram<u64>,
 ) -> Tally {
-    let Worker { slots, stats, pattern, settings, queued } = worker;
+    let Worker { slots, stats, aims, settings, queued } = worker;
     let mut tally = Tally { variant: on.bits(), ..Tally::default() };
     let (mut clock, mut sampler) = (Countdown(settings.time_check_interval), Countdown(settings.latency_sampling));
-    let mut path = InlinePath::of(pattern);
+    let mut path = InlinePath::of(aims.pattern());
     while tally.completions < goal.completions && !goal.stop.load(Relaxed) {
-        if !on.has(bit::SPARSE_CLOCK) || clock.fires(settings.time_check_interval) {
-            tally.overran = monotonic_ns() >= goal.deadline_ns;
-            if tally.overran {
-                break;
-            }
+        if (!on.has(bit::SPARSE_CLOCK) || clock.fires(settings.time_check_interval)) && tally.overruns(goal) {
+            break;
         }
         let mut good = 0;
         queue.refresh();
@@ -210,11 +213,14 @@ pub fn drive<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
         if on.has(bit::STATS_BATCHING) && good > 0 {
             stats.add(good, good * W::moved(settings.block_size));
         }
+        if aims.several() {
+            (path, settings.device) = aims.turn(on.has(bit::FAST_PATH), path);
+        }
         // A submitting kernel thread gives the places of entries back later than it completes them.
         while !(on.sqpoll() && queue.is_full()) {
             let Some(start_ns) = hooks.may_start() else { break };
             let Some(slot) = slots.take(on.has(bit::POW2_MASK)) else { break };
-            let (read, offset) = if on.has(bit::FAST_PATH) { (true, path.next()) } else { shared(pattern) };
+            let (read, offset) = if on.has(bit::FAST_PATH) { (true, path.next_offset()) } else { shared(aims.pattern()) };
             let mut data = u64::from(slot);
             if !on.has(bit::SAMPLED) || sampler.fires(settings.latency_sampling) {
                 slots.started_ns[slot as usize] = start_ns.unwrap_or_else(monotonic_ns);
@@ -226,7 +232,7 @@ pub fn drive<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
             // SAFETY: the buffer belongs to this slot alone until its completion is reaped, and outlives the ring (see `Lane`).
             unsafe { queue.push(&entry) };
             *queued += 1;
-            if *queued >= settings.batch_submit {
+            if *queued >= settings.batch_submit && !(on.mode() == Mode::Eager && slots.exhausted()) {
                 *queued = tally.enter(queue, on.sqpoll(), *queued, 0, 0, goal);
             }
         }
@@ -234,7 +240,7 @@ pub fn drive<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
             *queued = tally.enter(queue, on.sqpoll(), *queued, least, GETEVENTS, goal);
         }
     }
-    path.hand_back(on.has(bit::FAST_PATH), pattern);
+    path.hand_back(on.has(bit::FAST_PATH), aims.pattern());
     tally
 }
 
@@ -253,7 +259,8 @@ impl Countdown {
     }
 }
 
-/// Whether this turn ends in an enter that submits what is queued and runs completion work, and for how many completions that waits.
+/// Whether this turn ends in an enter that submits what is queued and runs completion work, and for how many completions that waits. The
+/// batch that fills an eager queue is left to it: one call both submits and waits.
 #[inline(always)]
 fn waits<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
     on: S,
@@ -267,7 +274,9 @@ fn waits<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
         return (queued > 0 || queue.nothing_completed()).then_some(0);
     }
     match on.mode() {
-        Mode::Eager | Mode::EagerSqpoll => queue.nothing_completed().then_some(least),
+        Mode::Eager | Mode::EagerSqpoll if queue.nothing_completed() => Some(least),
+        Mode::Eager => (queued >= settings.batch_submit).then_some(0),
+        Mode::EagerSqpoll => None,
         _ if taken - queued < THRESHOLD => Some(least),
         Mode::ThresholdAsking => queue.nothing_completed().then_some(0),
         Mode::Threshold | Mode::ThresholdSqpoll => None,
@@ -285,38 +294,4 @@ fn record(latency: &mut Histogram<u64>, started_ns: u64) {
 fn shared(pattern: &Mutex<Pattern>) -> (bool, u64) {
     let read = pattern.lock().unwrap().is_read();
     (read, pattern.lock().unwrap().next_offset())
-}
-
-/// Level *on* of `fast_path`: the sequential cursor in a register.
-struct InlinePath {
-    offset: u64,
-    step: u64,
-    start: u64,
-    end: u64,
-}
-
-impl InlinePath {
-    #[inline(never)]
-    fn of(pattern: &Mutex<Pattern>) -> InlinePath {
-        let pattern = pattern.lock().unwrap();
-        let range = pattern.range_bytes();
-        InlinePath { offset: pattern.cursor_bytes(), step: pattern.block_bytes(), start: range.start, end: range.end }
-    }
-
-    #[inline(always)]
-    fn next(&mut self) -> u64 {
-        let offset = self.offset;
-        self.offset += self.step;
-        if self.offset == self.end {
-            self.offset = self.start;
-        }
-        offset
-    }
-
-    #[inline(never)]
-    fn hand_back(&self, used: bool, pattern: &Mutex<Pattern>) {
-        if used {
-            pattern.lock().unwrap().set_cursor_bytes(self.offset);
-        }
-    }
 }

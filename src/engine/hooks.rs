@@ -61,9 +61,10 @@ impl Hooks for Paced {
 
 /// Every block that is written carries its place and a checksum, and every block that is read is checked against them in full.
 pub struct Verified {
+    /// Of the first file or device; the others follow.
     seed: u64,
-    /// For each slot the offset of its read; `None` for writes.
-    reads: Vec<Option<u64>>,
+    /// For each slot the offset of its read and the seed of where it reads; `None` for writes.
+    reads: Vec<Option<(u64, u64)>>,
 }
 
 impl Verified {
@@ -77,19 +78,20 @@ impl Hooks for Verified {
     fn starting(&mut self, settings: &Settings, slot: u32, read: bool, offset: u64) {
         // SAFETY: the slot was taken and its request is not queued yet: nobody else uses its buffer, which has a block's length.
         let block = unsafe { std::slice::from_raw_parts_mut(settings.buffers.start(slot), settings.block_size as usize) };
-        self.reads[slot as usize] = read.then_some(offset);
+        let seed = self.seed + u64::from(settings.device.index);
+        self.reads[slot as usize] = read.then_some((offset, seed));
         if read {
             // What an earlier read left must not pass for the answer to this one.
             block.fill(0);
         } else {
-            stamp::write(block, offset, self.seed);
+            stamp::write(block, offset, seed);
         }
     }
 
     fn reaped(&mut self, settings: &Settings, slot: u32) -> bool {
-        let Some(offset) = self.reads[slot as usize] else { return true };
+        let Some((offset, seed)) = self.reads[slot as usize] else { return true };
         // SAFETY: the slot's request has completed and the slot is not free yet: nobody else uses its buffer, which has a block's length.
         let block = unsafe { std::slice::from_raw_parts(settings.buffers.start(slot), settings.block_size as usize) };
-        stamp::holds(block, offset, self.seed)
+        stamp::holds(block, offset, seed)
     }
 }

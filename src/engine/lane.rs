@@ -3,6 +3,7 @@
 //! Arms whose levels ask for the same ring share one: identical arms on rings of their own differed in CPU time per operation, beyond the
 //! noise of their slices, for as long as the rings lived, since the kernel's memory behind each lies elsewhere.
 
+use super::aims::{Aim, Aims};
 use super::buffers::{self, Kind};
 use super::drive::{Buffers, Failed, Goal, Settings, Tally, Worker, drive};
 use super::hooks::{Hooks, Paced, Verified};
@@ -13,6 +14,7 @@ use super::slots::Slots;
 use super::stats::Stats;
 use super::switches::{Dynamic, bit, bits_of, read_back};
 use super::variants::Tabled;
+use super::work::Device;
 use super::{SetupError, numa, stamp};
 use crate::clock::monotonic_ns;
 use crate::toggle::{Levels, Toggle};
@@ -44,19 +46,11 @@ impl Tuning {
     }
 }
 
-/// Where requests of a job go.
-#[derive(Clone, Copy, Debug)]
-pub struct Device {
-    pub fd: RawFd,
-    /// Of an NVMe namespace that is reached through its generic device; 0 elsewhere.
-    pub namespace: u32,
-    pub block_shift: u32,
-}
-
 /// What all lanes of a job share.
 pub struct JobContext<'a> {
     pub workload: &'a Workload,
-    pub pattern: &'a Arc<Mutex<Pattern>>,
+    /// One for each file or device.
+    pub patterns: &'a [Arc<Mutex<Pattern>>],
     pub sqpoll: Sqpoll,
     /// Some arm of the round registers buffers, so every arm does at the edges of its slices.
     pub buffers_at_edge: bool,
@@ -91,6 +85,8 @@ impl Place<'_> {
 pub struct Lane<W: Tabled> {
     pub ring: Ring<W>,
     pub worker: Worker,
+    /// What is registered as files.
+    descriptors: Box<[RawFd]>,
     /// Requests per second of an open loop.
     pub rate: Option<u32>,
     verified: Option<Verified>,
@@ -101,8 +97,8 @@ pub struct Lane<W: Tabled> {
 }
 
 impl<W: Tabled> Lane<W> {
-    /// Creates the ring that `tuning` asks for.
-    pub fn new(tuning: &Tuning, job: &JobContext<'_>, device: Device) -> Result<Lane<W>, SetupError> {
+    /// Creates the ring that `tuning` asks for, over as many `devices` as the job has patterns.
+    pub fn new(tuning: &Tuning, job: &JobContext<'_>, devices: &[Device]) -> Result<Lane<W>, SetupError> {
         let depth = job.workload.queue_depth;
         let settings = Settings {
             block_size: job.workload.block_size_bytes,
@@ -110,15 +106,15 @@ impl<W: Tabled> Lane<W> {
             batch_complete: 1,
             time_check_interval: 1,
             latency_sampling: 1,
-            fd: device.fd,
-            namespace: device.namespace,
-            block_shift: device.block_shift,
+            device: devices[0],
             buffers: Arc::default(),
         };
-        let pattern = Arc::clone(job.pattern);
+        let aim = |(device, pattern): (&Device, &Arc<_>)| Aim { device: *device, pattern: Arc::clone(pattern) };
+        let aims = Aims::new(devices.iter().zip(job.patterns).map(aim));
         Ok(Lane {
             ring: Ring::new(&tuning.levels, depth, job.sqpoll)?,
-            worker: Worker { slots: Slots::new(depth), stats: Stats::default(), pattern, settings, queued: 0 },
+            worker: Worker { slots: Slots::new(depth), stats: Stats::default(), aims, settings, queued: 0 },
+            descriptors: devices.iter().map(|device| device.fd).collect(),
             rate: job.workload.rate,
             verified: job.workload.verify.then(|| Verified::new(depth, stamp::SEED)),
             buffers_at_edge: job.buffers_at_edge,
@@ -141,7 +137,7 @@ impl<W: Tabled> Lane<W> {
         settings.latency_sampling = if sampling == 0 { u32::MAX } else { sampling };
         settings.buffers = Arc::clone(buffers);
         let submitter = self.ring.submitter();
-        submitter.register_files(&[settings.fd]).map_err(SetupError::RegisterFiles)?;
+        submitter.register_files(&self.descriptors).map_err(SetupError::RegisterFiles)?;
         if !levels.is_on(Toggle::FixedFiles) {
             submitter.unregister_files().map_err(SetupError::RegisterFiles)?;
         }

@@ -3,6 +3,7 @@
 //! Owns every ring, every registered buffer and the hot loop. Knows nothing of experiments, statistics or files of results: it is given
 //! [`Levels`](crate::toggle::Levels) and a [`Workload`](crate::workload::Workload) and returns [`slice::Sample`]s.
 
+pub mod aims;
 pub mod buffers;
 #[expect(unsafe_code, reason = "pushing an entry hands its buffer to the kernel")]
 pub mod drive;

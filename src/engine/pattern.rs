@@ -22,6 +22,8 @@ pub struct Pattern {
     span_blocks: u64,
     zipf: Option<Zipf<f64>>,
     next_block: u64,
+    /// Where the last jump landed.
+    from_block: u64,
     rng: Pcg64Mcg,
     /// Pieces of the span that random offsets fell into, one bit each.
     touched: u64,
@@ -48,6 +50,7 @@ impl Pattern {
             span_blocks,
             zipf,
             next_block: 0,
+            from_block: 0,
             rng: Pcg64Mcg::seed_from_u64(seed),
             touched: 0,
         }
@@ -57,6 +60,22 @@ impl Pattern {
     pub fn jump(&mut self) {
         self.touched = 0;
         self.next_block = self.below(self.span_blocks);
+        self.from_block = self.next_block;
+    }
+
+    /// Blocks that the sequential cursor went since the last jump, whole passes over the span aside.
+    pub fn moved(&self) -> u64 {
+        (self.next_block + self.span_blocks - self.from_block) % self.span_blocks
+    }
+
+    /// Blocks of the span.
+    pub fn span_blocks(&self) -> u64 {
+        self.span_blocks
+    }
+
+    /// True where offsets are drawn.
+    pub fn is_random(&self) -> bool {
+        self.random
     }
 
     /// Whether the next request is a read.
@@ -108,20 +127,19 @@ impl Pattern {
         self.start..self.start + self.span_blocks * self.block_size
     }
 
-    /// The pieces of the span touched since the last jump. Sequential ones follow from the cursor, which began at `from`: it must have moved
-    /// on by the `blocks` that were issued, or nothing counts.
-    pub fn touched(&self, from_bytes: u64, blocks: u64) -> u64 {
+    /// The pieces of the span touched since the last jump. Sequential ones follow from the cursor: it must have moved on by the `blocks` that
+    /// were issued, or nothing counts.
+    pub fn touched(&self, blocks: u64) -> u64 {
         if self.random {
             return self.touched;
         }
         let piece = |block: u64| block % self.span_blocks * u64::from(COVERAGE_PIECES) / self.span_blocks;
-        let first = (from_bytes - self.start) / self.block_size;
         let step = (self.span_blocks / u64::from(COVERAGE_PIECES)).max(1);
-        if (first + blocks) % self.span_blocks != self.next_block {
+        if blocks % self.span_blocks != self.moved() {
             return 0;
         }
         let length = blocks.min(self.span_blocks);
-        (0..length).step_by(step as usize).chain(length.checked_sub(1)).fold(0, |bits, i| bits | 1 << piece(first + i))
+        (0..length).step_by(step as usize).chain(length.checked_sub(1)).fold(0, |bits, i| bits | 1 << piece(self.from_block + i))
     }
 
     /// Uniform below `bound` (widening multiplication; bias below 2^-32 at any span a device has).
@@ -177,7 +195,7 @@ mod tests {
             let offset = p.next_offset();
             assert!(offset.is_multiple_of(4096) && offset < 1000 * 4096);
         }
-        assert_eq!(p.touched(0, 0), u64::MAX);
+        assert_eq!(p.touched(0), u64::MAX);
         let reads = (0..10_000).filter(|_| p.is_read()).count();
         assert!((6_700..7_300).contains(&reads), "70 % reads, saw {reads} of 10000");
     }
@@ -186,15 +204,15 @@ mod tests {
     fn sequential_coverage_counts_the_way_gone() {
         let mut p = pattern(Rw::Read, 640);
         let mut walk = |from: u64, blocks: u64| {
-            p.set_cursor_bytes(from * 4096);
+            (p.next_block, p.from_block) = (from, from);
             (0..blocks).for_each(|_| assert!(p.next_offset().is_multiple_of(4096)));
-            p.touched(from * 4096, blocks)
+            p.touched(blocks)
         };
         assert_eq!(walk(0, 10).count_ones(), 1);
         assert_eq!(walk(0, 11).count_ones(), 2);
         assert_eq!(walk(639, 2), 1 << 63 | 1, "wraps");
         assert_eq!(walk(0, 640), u64::MAX);
-        assert_eq!(p.touched(0, 20), 0, "a cursor that stands elsewhere touched nothing we know of");
+        assert_eq!(p.touched(20), 0, "a cursor that stands elsewhere touched nothing we know of");
     }
 
     #[test]

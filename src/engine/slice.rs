@@ -67,8 +67,7 @@ pub fn run<W: Tabled>(
     // A job that cannot go on must not keep the others waiting at the barrier.
     let begun = buffers.and_then(|buffers| lane.begin(tuning, buffers));
     gang.broken.fetch_or(begun.is_err(), Relaxed);
-    lane.worker.pattern.lock().unwrap().jump();
-    let from = lane.worker.pattern.lock().unwrap().cursor_bytes();
+    lane.worker.aims.jump();
     let deadline_ns = || clock::monotonic_ns() + order.hang_guard.as_nanos() as u64;
     let goal = |completions| Goal { completions, stop: &gang.stop, deadline_ns: deadline_ns() };
     let depth = u64::from(lane.worker.slots.depth());
@@ -97,7 +96,7 @@ pub fn run<W: Tabled>(
     let issued = fill.completions + tally.completions + u64::from(lane.worker.slots.taken());
     let drained = lane.drain(order.hang_guard);
     lane.end();
-    let touched = lane.worker.pattern.lock().unwrap().touched(from, issued);
+    let touched = lane.worker.aims.touched(issued);
     gang.barrier.wait();
     gang.stop.store(false, Relaxed);
     let moved = (total.0 - counted.0, total.1 - counted.1);

@@ -38,6 +38,12 @@ impl Slots {
         self.depth - self.available
     }
 
+    /// True when every slot is queued or in flight.
+    #[inline(always)]
+    pub fn exhausted(&self) -> bool {
+        self.available == 0
+    }
+
     #[inline(always)]
     fn advance(&self, mask: bool, index: u32) -> u32 {
         if mask { (index + 1) & (self.depth - 1) } else { (index + 1) % self.depth }
@@ -46,7 +52,7 @@ impl Slots {
     /// Takes the slot that has been free longest. `mask` is a constant at each call and needs a power-of-two depth.
     #[inline(always)]
     pub fn take(&mut self, mask: bool) -> Option<u32> {
-        if self.available == 0 {
+        if self.exhausted() {
             return None;
         }
         let slot = self.free[self.head as usize];

@@ -4,15 +4,24 @@ use super::ring::{self, Sqpoll};
 use crate::toggle::Levels;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use std::io;
+use std::os::fd::RawFd;
 
 /// What the encoder needs to know of the file and of one slot's buffer.
 #[derive(Clone, Copy)]
 pub struct Place {
-    pub fd: i32,
+    pub device: Device,
     pub buffer: *mut u8,
     pub length: u32,
     pub slot: u32,
-    /// Of an NVMe namespace; 0 elsewhere.
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Device {
+    pub fd: RawFd,
+    /// Its place among the registered files.
+    pub index: u32,
+    /// Of an NVMe namespace that is reached through its generic device; 0 elsewhere.
     pub namespace: u32,
     /// Binary logarithm of its logical block; 0 elsewhere.
     pub block_shift: u32,
@@ -27,7 +36,7 @@ pub trait Work: Sized + 'static {
     type Completion: cqueue::EntryMarker;
 
     /// One block. `fixed_buffers` and `fixed_files` are constants at each call and choose opcode and descriptor at compile time; slot `i` uses
-    /// registered buffer `i`, registered file 0 is the target.
+    /// registered buffer `i`.
     fn request(fixed_buffers: bool, fixed_files: bool, at: Place, read: bool, offset: u64, user_data: u64) -> Self::Entry;
 
     /// `user_data` and result of a completion.
@@ -51,10 +60,10 @@ pub trait Work: Sized + 'static {
 macro_rules! with_descriptor {
     ($fixed:expr, $at:expr, |$fd:ident| $build:expr) => {
         if $fixed {
-            let $fd = types::Fixed(0);
+            let $fd = types::Fixed($at.device.index);
             $build
         } else {
-            let $fd = types::Fd($at.fd);
+            let $fd = types::Fd($at.device.fd);
             $build
         }
     };
@@ -140,11 +149,11 @@ impl Work for Nvme {
 
     #[inline(always)]
     fn request(fixed_buffers: bool, fixed_files: bool, at: Place, read: bool, offset: u64, user_data: u64) -> squeue::Entry128 {
-        let block = offset >> at.block_shift;
-        let blocks = (at.length >> at.block_shift) - 1;
+        let block = offset >> at.device.block_shift;
+        let blocks = (at.length >> at.device.block_shift) - 1;
         let mut command = [0_u8; 80];
         command[0] = if read { NVME_READ } else { NVME_WRITE };
-        command[4..8].copy_from_slice(&at.namespace.to_le_bytes());
+        command[4..8].copy_from_slice(&at.device.namespace.to_le_bytes());
         command[24..32].copy_from_slice(&(at.buffer as u64).to_le_bytes());
         command[36..40].copy_from_slice(&at.length.to_le_bytes());
         command[40..48].copy_from_slice(&block.to_le_bytes());

@@ -4,6 +4,8 @@ use super::{Design, FioConfig, Mode};
 use crate::target::Kind;
 use crate::workload::Cache;
 use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use toml::Spanned;
@@ -14,7 +16,7 @@ pub struct Wire {
     pub name: Spanned<String>,
     pub question: String,
     #[serde(default)]
-    pub target: WireTarget,
+    pub target: WireTargets,
     pub workload: WireWorkload,
     pub design: WireDesign,
     #[serde(default)]
@@ -25,6 +27,15 @@ pub struct Wire {
     pub analysis: WireAnalysis,
     #[serde(default)]
     pub peers: WirePeers,
+}
+
+/// `[target]`, or several `[[target]]`.
+pub struct WireTargets(pub Vec<WireTarget>);
+
+impl Default for WireTargets {
+    fn default() -> WireTargets {
+        WireTargets(vec![WireTarget::default()])
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -111,6 +122,31 @@ pub struct Scalar(pub String);
 
 /// One scalar or a list of them.
 pub struct List(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for WireTargets {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<WireTargets, D::Error> {
+        d.deserialize_any(OneOrMany)
+    }
+}
+
+/// Takes a table or an array of them as they come, so that each keeps its place in the file.
+struct OneOrMany;
+
+impl<'de> Visitor<'de> for OneOrMany {
+    type Value = WireTargets;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a table [target] or several [[target]]")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<WireTargets, A::Error> {
+        WireTarget::deserialize(MapAccessDeserializer::new(map)).map(|one| WireTargets(vec![one]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<WireTargets, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(seq)).map(WireTargets)
+    }
+}
 
 impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Scalar, D::Error> {

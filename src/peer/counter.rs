@@ -3,14 +3,14 @@
 //! A device that serves nobody else is counted by its own statistics, at completion; on a shared one the process's I/O accounting counts,
 //! at submission. Either is proved with a known read before it is believed. Knows nothing of who is measured.
 
-use crate::target::Target;
+use crate::target::{Member, Target};
 use memmap2::MmapMut;
 use nix::time::ClockId;
 use rustix::process::Pid;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Bytes that the preflight reads.
@@ -70,64 +70,75 @@ impl Stat {
 /// Where the bytes of a process are counted.
 #[derive(Debug)]
 pub struct Counter {
-    stat: Stat,
+    /// Of each device, or the one of the process.
+    stats: Vec<Stat>,
     parse: fn(&str) -> Option<u64>,
-    inflight: Option<Stat>,
+    inflight: Vec<Stat>,
 }
 
 impl Counter {
     /// The counter for what process `pid` moves on `target`.
     pub fn open(target: &Target, pid: Pid) -> Result<Counter, Error> {
-        match &target.own_device {
-            Some(device) => Counter::of_device(device),
-            None => Ok(Counter { stat: Stat::open(format!("/proc/{pid}/io"))?, parse: process_bytes, inflight: None }),
+        match own_devices(target) {
+            Some(devices) => Counter::of_devices(&devices),
+            None => Ok(Counter { stats: vec![Stat::open(format!("/proc/{pid}/io"))?], parse: process_bytes, inflight: vec![] }),
         }
     }
 
-    fn of_device(device: &str) -> Result<Counter, Error> {
-        let inflight = Some(Stat::open(format!("/sys/block/{device}/inflight"))?);
-        Ok(Counter { stat: Stat::open(format!("/sys/block/{device}/stat"))?, parse: device_bytes, inflight })
+    fn of_devices(devices: &[&str]) -> Result<Counter, Error> {
+        let open = |what: &str| devices.iter().map(|d| Stat::open(format!("/sys/block/{d}/{what}"))).collect::<Result<_, _>>();
+        Ok(Counter { stats: open("stat")?, parse: device_bytes, inflight: open("inflight")? })
     }
 
     /// Bytes read and written so far.
     pub fn bytes(&self) -> Result<u64, Error> {
-        self.stat.read(self.parse)
+        self.stats.iter().map(|stat| stat.read(self.parse)).sum()
     }
 
     /// True unless the device says that requests are in flight. A shared device cannot say whose they are.
     pub fn idle(&self) -> Result<bool, Error> {
-        self.inflight.as_ref().map_or(Ok(true), |stat| stat.read(inflight).map(|n| n == 0))
+        self.inflight.iter().map(|stat| stat.read(inflight)).sum::<Result<u64, _>>().map(|n| n == 0)
     }
 }
 
 /// Proves that what is moved on `target` is counted, with a known read, and that nobody else moves anything on a device of our own.
 pub fn preflight(target: &Target) -> Result<(), Error> {
     let counter = Counter::open(target, rustix::process::getpid())?;
-    if let Some(device) = &target.own_device {
-        let before = counter.bytes()?;
+    for device in own_devices(target).into_iter().flatten() {
+        let alone = Counter::of_devices(&[device])?;
+        let before = alone.bytes()?;
         std::thread::sleep(QUIET);
-        let moved = counter.bytes()? - before;
+        let moved = alone.bytes()? - before;
         if moved > 0 {
-            return Err(Error::NotAlone { device: device.clone(), moved });
+            return Err(Error::NotAlone { device: device.into(), moved });
         }
     }
+    target.members.iter().try_for_each(|member| prove(target, member, &counter))
+}
+
+/// The devices that serve nobody else, where all are such.
+fn own_devices(target: &Target) -> Option<Vec<&str>> {
+    target.members.iter().map(|member| member.own_device.as_deref()).collect()
+}
+
+fn prove(target: &Target, member: &Member, counter: &Counter) -> Result<(), Error> {
     let before = counter.bytes()?;
-    let read = known_read(target)?;
+    let read = known_read(target, &member.path)?;
     let counted = counter.bytes()? - before;
-    match &target.own_device {
+    match &member.own_device {
         _ if counted >= read as u64 => Ok(()),
-        Some(device) => Err(Error::DeviceSilent { device: device.clone(), counted, read }),
-        None => Err(Error::ProcessSilent { path: target.path.clone(), counted, read }),
+        Some(device) if own_devices(target).is_some() => Err(Error::DeviceSilent { device: device.clone(), counted, read }),
+        _ => Err(Error::ProcessSilent { path: member.path.clone(), counted, read }),
     }
 }
 
-fn known_read(target: &Target) -> Result<usize, Error> {
-    let fail = |source| Error::Proof { path: target.path.clone(), source };
+fn known_read(target: &Target, path: &Path) -> Result<usize, Error> {
+    let fail = |source| Error::Proof { path: path.into(), source };
     let logical = u64::from(target.logical_block_bytes.max(1));
     let length = (PROOF_BYTES as u64).min(target.span_bytes / logical * logical) as usize;
     // Mapped memory begins at a page: aligned for any device.
     let mut buffer = MmapMut::map_anon(length.max(1)).map_err(fail)?;
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&target.path).map_err(fail)?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).map_err(fail)?;
     file.read_exact_at(&mut buffer[..length], 0).map_err(fail)?;
     Ok(length)
 }

@@ -18,11 +18,11 @@ use std::time::Duration;
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// What a job does, apart from how fio is configured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Work<'a> {
     pub workload: &'a Workload,
-    pub path: &'a Path,
-    /// Bytes from offset 0 that are used.
+    pub paths: Vec<&'a Path>,
+    /// Bytes from offset 0 that are used of each.
     pub span_bytes: u64,
     /// Our own arm, which `matched` and `tuned` follow.
     pub full: &'a Levels,
@@ -47,14 +47,15 @@ pub fn job(config: FioConfig, work: &Work<'_>) -> Result<String, Error> {
     set("ioengine", &"io_uring");
     set("direct", &u8::from(workload.direct));
     set("thread", &1);
-    set("filename", &file_name(work.path)?);
+    set("filename", &work.paths.iter().map(|path| file_name(path)).collect::<Result<Vec<_>, _>>()?.join(":"));
     set("rw", &workload.rw.name());
     if workload.rw == Rw::Randrw {
         set("rwmixread", &workload.read_percent);
         set("unified_rw_reporting", &1);
     }
     set("bs", &bs);
-    set("size", &span);
+    // fio divides it among the files.
+    set("size", &(span * work.paths.len() as u64));
     if workload.offset_bytes + workload.offset_increment_bytes > 0 {
         set("offset", &workload.offset_bytes);
         set("offset_increment", &workload.offset_increment_bytes);
@@ -222,7 +223,10 @@ mod tests {
         let workload = Workload { rw, read_percent: 70, jobs: 2, ..Workload::example() };
         let full = Levels::all_off().with(Toggle::FixedBuffers, 1).with(Toggle::BatchSubmit, 4);
         let span_bytes = (1 << 30) + 512;
-        job(config, &Work { workload: &workload, path: Path::new(path), span_bytes, full: &full, time: Duration::from_secs(5) })
+        job(
+            config,
+            &Work { workload: &workload, paths: vec![Path::new(path)], span_bytes, full: &full, time: Duration::from_secs(5) },
+        )
     }
 
     #[test]

@@ -96,8 +96,7 @@ impl<'a> Peers<'a> {
 
     /// The work of a cell as peers are told it.
     pub(super) fn work<'b>(&'b self, cell: &'b Cell, time: Duration) -> Work<'b> {
-        let Target { path, span_bytes, .. } = self.target;
-        Work { workload: &cell.workload, path, span_bytes: *span_bytes, full: &full(cell).levels, time }
+        work(cell, self.target, time)
     }
 
     /// A round of process arms: our `full` and every peer that can run. `None` when a signal came.
@@ -183,9 +182,12 @@ fn timing(slice: Duration) -> Timing {
 
 /// The job file of a configuration on a cell of any target.
 pub fn job(cell: &Cell, config: FioConfig, target: &Target, time: Duration) -> Result<String, String> {
-    let full = &full(cell).levels;
-    let work = Work { workload: &cell.workload, path: &target.path, span_bytes: target.span_bytes, full, time };
-    fio::job(config, &work).map_err(|e| e.to_string())
+    fio::job(config, &work(cell, target, time)).map_err(|e| e.to_string())
+}
+
+fn work<'a>(cell: &'a Cell, target: &'a Target, time: Duration) -> Work<'a> {
+    let paths = target.paths().collect();
+    Work { workload: &cell.workload, paths, span_bytes: target.span_bytes, full: &full(cell).levels, time }
 }
 
 /// The column `engine` of a treatment among process arms.

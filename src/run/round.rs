@@ -22,11 +22,13 @@ use std::time::Duration;
 /// What a round process is told on its standard input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
-    pub path: PathBuf,
+    /// The files or devices, which serve every job in turn.
+    pub paths: Vec<PathBuf>,
+    /// Bytes from offset 0 that are used of each.
     pub span_bytes: u64,
     pub workload: Workload,
     pub options: Options,
-    /// What the device offers: its node, its generic device.
+    /// What the devices offer: their node, their generic devices.
     pub setting: Setting,
     pub arms: Vec<Arm>,
     pub seed: u64,
@@ -159,14 +161,15 @@ fn work(shared: &Shared<'_>, seeds: &[u64]) -> Result<Vec<JobResult>, SetupError
 fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupError> {
     let Shared { spec, ground, .. } = *shared;
     let range = spec.workload.job_range(number, spec.span_bytes);
-    let pattern = Arc::new(Mutex::new(Pattern::new(&spec.workload, &range, seed)));
+    let pattern = |seed| Arc::new(Mutex::new(Pattern::new(&spec.workload, &range, seed)));
+    let patterns: Vec<_> = (seed..).take(spec.paths.len()).map(pattern).collect();
     let anywhere = numa::allowed();
     let cpus = if spec.options.cpus.is_empty() { &anywhere } else { &spec.options.cpus };
     let node_cpus = spec.setting.numa_node.map_or(vec![], numa::cpus_of);
     let keeps = |toggle| spec.arms.iter().any(|a| a.levels.is_on(toggle));
     let context = JobContext {
         workload: &spec.workload,
-        pattern: &pattern,
+        patterns: &patterns,
         sqpoll: spec.options.sqpoll,
         buffers_at_edge: keeps(Toggle::FixedBuffers),
         ring_at_edge: keeps(Toggle::RegisteredRing),

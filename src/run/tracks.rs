@@ -4,19 +4,20 @@ use super::round::{self, Spec};
 use crate::engine::SetupError;
 use crate::engine::buffers::{Kind, Pool};
 use crate::engine::drive::Buffers;
-use crate::engine::lane::{Device, JobContext, Lane, Tuning};
+use crate::engine::lane::{JobContext, Lane, Tuning};
 use crate::engine::numa;
 use crate::engine::slice::{self, Gang, Order, Sample};
 use crate::engine::variants::Tabled;
-use crate::engine::work::{Io, Nop, Nvme};
+use crate::engine::work::{Device, Io, Nop, Nvme};
 use crate::plan::{Arm, Control};
 use crate::random::Decisions;
 use crate::toggle::{Levels, Toggle};
-use crate::workload::Rw;
+use crate::workload::{Rw, Workload};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Rings of each kind, and pools of each where there is more than one, that take turns, block by block: what one's place in memory is worth
@@ -25,12 +26,14 @@ const TURNS: usize = 4;
 
 /// Files and buffers of a round, shared by its jobs.
 pub struct Ground {
-    file: File,
-    generic: Option<(File, Device)>,
+    devices: Vec<Device>,
+    /// Of NVMe namespaces, where all are.
+    generic: Vec<Device>,
     pools: Vec<(Kind, Kind, Vec<Arc<Buffers>>)>,
     refused: Vec<(Kind, String)>,
-    /// Keeps the memory behind the buffers.
+    /// Keeps the memory behind the buffers, and what is behind the descriptors.
     _memory: Vec<Pool>,
+    _files: Vec<File>,
 }
 
 impl Ground {
@@ -44,12 +47,23 @@ impl Ground {
         let mut order: Vec<Kind> = kinds.iter().flat_map(|kind| vec![*kind; turns]).collect();
         decisions.shuffle(&mut order);
         let mut ground = Ground {
-            file: round::open(&spec.path, &spec.workload)?,
-            generic: spec.setting.generic.as_ref().map(|path| generic(path, spec)).transpose()?,
+            devices: Vec::new(),
+            generic: Vec::new(),
             pools: Vec::new(),
             refused: Vec::new(),
             _memory: Vec::new(),
+            _files: Vec::new(),
         };
+        for (path, index) in spec.paths.iter().zip(0..) {
+            let file = round::open(path, &spec.workload)?;
+            ground.devices.push(Device { fd: file.as_raw_fd(), index, ..Device::default() });
+            ground._files.push(file);
+        }
+        for (path, index) in spec.setting.generic.iter().zip(0..) {
+            let (file, device) = generic(path, &spec.paths[index as usize], &spec.workload)?;
+            ground.generic.push(Device { index, ..device });
+            ground._files.push(file);
+        }
         for kind in order {
             let workload = &spec.workload;
             match Pool::new(kind, workload.block_size_bytes, workload.queue_depth, workload.jobs) {
@@ -71,11 +85,11 @@ impl Ground {
 }
 
 /// Opens the generic device of an NVMe namespace.
-fn generic(path: &std::path::Path, spec: &Spec) -> Result<(File, Device), SetupError> {
+fn generic(path: &Path, namespace: &Path, workload: &Workload) -> Result<(File, Device), SetupError> {
     let fail = |source| SetupError::Open { path: path.display().to_string(), source };
-    let file = std::fs::OpenOptions::new().read(true).write(spec.workload.rw.writes()).open(path).map_err(fail)?;
-    let (namespace, block_shift) = crate::target::nvme::geometry(&spec.path).map_err(fail)?;
-    let device = Device { fd: file.as_raw_fd(), namespace, block_shift };
+    let file = std::fs::OpenOptions::new().read(true).write(workload.rw.writes()).open(path).map_err(fail)?;
+    let (namespace, block_shift) = crate::target::nvme::geometry(namespace).map_err(fail)?;
+    let device = Device { fd: file.as_raw_fd(), namespace, block_shift, ..Device::default() };
     Ok((file, device))
 }
 
@@ -148,13 +162,11 @@ impl<'a> Tracks<'a> {
     }
 
     fn lane(&self, tuning: &Tuning) -> Result<AnyLane, SetupError> {
-        let device = Device { fd: self.ground.file.as_raw_fd(), namespace: 0, block_shift: 0 };
-        match &self.ground.generic {
-            Some((_, generic)) if tuning.levels.is_on(Toggle::Passthrough) => {
-                Lane::new(tuning, &self.context, *generic).map(AnyLane::Nvme)
-            }
-            _ if self.context.workload.rw == Rw::Nop => Lane::new(tuning, &self.context, device).map(AnyLane::Nop),
-            _ => Lane::new(tuning, &self.context, device).map(AnyLane::Io),
+        let Ground { devices, generic, .. } = self.ground;
+        match self.context.workload.rw {
+            Rw::Nop => Lane::new(tuning, &self.context, devices).map(AnyLane::Nop),
+            _ if tuning.levels.is_on(Toggle::Passthrough) => Lane::new(tuning, &self.context, generic).map(AnyLane::Nvme),
+            _ => Lane::new(tuning, &self.context, devices).map(AnyLane::Io),
         }
     }
 

@@ -9,17 +9,16 @@ use std::os::unix::fs::FileExt;
 
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Writes `size` bytes of pseudo-random data from the start, as stamped blocks where they are to be verified, and flushes them.
-pub fn fill(file: &File, size: u64, stamped: bool) -> io::Result<()> {
+/// Writes `size` bytes of pseudo-random data from the start, stamped with a seed where they are to be verified, and flushes them.
+pub fn fill(file: &File, size: u64, stamps: Option<u64>) -> io::Result<()> {
     let mut rng = Pcg64Mcg::seed_from_u64(size);
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut offset = 0;
     while offset < size {
         let length = (size - offset).min(CHUNK_BYTES as u64) as usize;
-        if stamped {
-            stamp::write(&mut chunk, offset, stamp::SEED);
-        } else {
-            rng.fill_bytes(&mut chunk[..length]);
+        match stamps {
+            Some(seed) => stamp::write(&mut chunk, offset, seed),
+            None => rng.fill_bytes(&mut chunk[..length]),
         }
         file.write_all_at(&chunk[..length], offset)?;
         offset += length as u64;
@@ -35,7 +34,7 @@ mod tests {
     #[test]
     fn the_file_is_allocated_and_not_repeated() {
         let file = tempfile::tempfile().unwrap();
-        fill(&file, (1 << 20) + 4096, false).unwrap();
+        fill(&file, (1 << 20) + 4096, None).unwrap();
         let meta = file.metadata().unwrap();
         assert_eq!(meta.len(), (1 << 20) + 4096);
         assert!(meta.blocks() * 512 >= meta.len(), "no holes");

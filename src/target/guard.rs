@@ -1,7 +1,7 @@
 //! Who may be written to. What the tool made, always; anything else only when the user repeats its exact path, and never while it holds
 //! something: a mount, a holder, swap, a partition table, a file-system signature.
 
-use super::Target;
+use super::{Member, Target};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,16 +25,13 @@ pub enum Refusal {
     Unprobed { path: PathBuf, reason: String },
 }
 
-/// Checks that `target` may be written to, given the path the user allowed.
-pub fn check(target: &Target, allowed: Option<&Path>) -> Result<(), Refusal> {
-    if target.made_here {
-        return Ok(());
-    }
-    let path = &target.path;
-    if allowed != Some(path) {
-        return Err(Refusal::NotAllowed(path.clone()));
-    }
-    if super::is_block_device(path) { check_device(path) } else { Ok(()) }
+/// Checks that `target` may be written to, given the paths the user allowed.
+pub fn check(target: &Target, allowed: &[PathBuf]) -> Result<(), Refusal> {
+    target.members.iter().filter(|m| !m.made_here).try_for_each(|Member { path, .. }| match allowed.contains(path) {
+        false => Err(Refusal::NotAllowed(path.clone())),
+        true if super::is_block_device(path) => check_device(path),
+        true => Ok(()),
+    })
 }
 
 fn check_device(path: &Path) -> Result<(), Refusal> {

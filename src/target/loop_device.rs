@@ -3,7 +3,7 @@
 //! The backing memory has no name (memfd) and the device clears itself when its last opener is gone, so the runner holds both by one open
 //! descriptor and nothing has to be cleaned up. A memfd is not bounded by the size of `/dev/shm`.
 
-use super::{Target, Wanted, fill, ioctl};
+use super::{Member, Target, Wanted, fill, ioctl};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -17,8 +17,8 @@ pub fn over_shared_memory(wanted: &Wanted) -> io::Result<Target> {
     let backing = File::from(memfd_create("uring-ablate", MemfdFlags::CLOEXEC)?);
     let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
     let (number, device) = bind(&control, &backing, wanted)?;
+    let own_device = Some(format!("loop{number}"));
     Ok(Target {
-        path: format!("/dev/loop{number}").into(),
         span_bytes: size,
         logical_block_bytes: rustix::fs::ioctl_blksszget(&device)?,
         label: "loop over shared memory".into(),
@@ -26,11 +26,8 @@ pub fn over_shared_memory(wanted: &Wanted) -> io::Result<Target> {
             "loop device over {size} bytes of shared memory: requests are issued inline and completed by a kernel worker that copies; CPU-bound \
              at small blocks, bound by the copying worker at large ones; it has no DMA, no interrupts and no poll queues"
         ),
-        own_device: Some(format!("loop{number}")),
-        made_here: true,
-        hold: None,
-    }
-    .holding(device))
+        members: vec![Member { path: format!("/dev/loop{number}").into(), own_device, made_here: true, _hold: Some(device) }],
+    })
 }
 
 fn bind(control: &File, backing: &File, wanted: &Wanted) -> io::Result<(u32, File)> {
@@ -41,7 +38,7 @@ fn bind(control: &File, backing: &File, wanted: &Wanted) -> io::Result<(u32, Fil
         let device = OpenOptions::new().read(true).write(true).open(format!("/dev/loop{number}"))?;
         match ioctl::bind_loop(&device, backing) {
             Ok(()) => {
-                fill::fill(backing, wanted.size(), wanted.stamped)?;
+                fill::fill(backing, wanted.size(), wanted.stamps)?;
                 return Ok((number, device));
             }
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}

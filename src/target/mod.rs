@@ -46,8 +46,8 @@ pub struct Wanted {
     pub path: Option<PathBuf>,
     /// Bytes of what the tool makes, or of the part of the user's target that is used.
     pub size_bytes: Option<u64>,
-    /// What the tool makes is filled with stamped blocks, for workloads that verify.
-    pub stamped: bool,
+    /// The seed of the stamps with which the tool fills what it makes, for workloads that verify.
+    pub stamps: Option<u64>,
 }
 
 /// Size of a target that the tool makes, unless the experiment says otherwise.
@@ -89,27 +89,47 @@ pub enum Error {
     Guard(#[from] guard::Refusal),
 }
 
-/// A target ready for use. What the tool made lives as long as this value.
+/// One file or device, or several that serve every job in turn. What the tool made lives as long as this value.
 #[derive(Debug)]
 pub struct Target {
-    /// Opened by every process that does I/O.
-    pub path: PathBuf,
-    /// Bytes from offset 0 that are used.
+    pub members: Vec<Member>,
+    /// Bytes from offset 0 that are used of each.
     pub span_bytes: u64,
     pub logical_block_bytes: u32,
     /// Short name for rows and labels.
     pub label: String,
     /// For reports: what it is, and what it can and cannot show.
     pub description: String,
+}
+
+/// A file or device of a target.
+#[derive(Debug)]
+pub struct Member {
+    /// Opened by every process that does I/O.
+    pub path: PathBuf,
     /// Name under `/sys/block` of a device that serves nobody else, whose counters so tell what was moved.
     pub own_device: Option<String>,
     /// Made by the tool, so writable without asking.
     pub made_here: bool,
-    hold: Option<File>,
+    /// Keeps what the tool made.
+    _hold: Option<File>,
 }
 
 impl Target {
-    /// Opens or makes what the experiment wants.
+    /// Opens or makes everything an experiment wants, and joins it: the shortest span and the largest logical block hold for all.
+    pub fn resolve_all(wanted: &[Wanted]) -> Result<Target, Error> {
+        let targets = wanted.iter().map(Target::resolve).collect::<Result<Vec<_>, _>>()?;
+        let join = |a: Target, b: Target| Target {
+            members: a.members.into_iter().chain(b.members).collect(),
+            span_bytes: a.span_bytes.min(b.span_bytes),
+            logical_block_bytes: a.logical_block_bytes.max(b.logical_block_bytes),
+            label: format!("{} + {}", a.label, b.label),
+            description: format!("{}; beside {}", a.description, b.description),
+        };
+        Ok(targets.into_iter().reduce(join).expect("an experiment has a target"))
+    }
+
+    /// Opens or makes one file or device.
     pub fn resolve(wanted: &Wanted) -> Result<Target, Error> {
         match (wanted.kind, &wanted.path) {
             (Kind::Device | Kind::NullBlk | Kind::Nvme, Some(path)) => device(path, wanted.size_bytes),
@@ -155,21 +175,22 @@ impl Target {
         }
     }
 
-    /// What the device offers to toggles.
-    pub fn setting(&self, numa_node: Option<u32>) -> Setting {
-        setting(Some(&self.path), numa_node)
+    /// Where the members are.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> + Clone {
+        self.members.iter().map(|m| m.path.as_path())
     }
 
-    /// Keeps an open file for as long as the target is in use.
-    fn holding(mut self, file: File) -> Target {
-        self.hold = Some(file);
-        self
+    /// What the devices offer to toggles.
+    pub fn setting(&self, numa_node: Option<u32>) -> Setting {
+        setting(self.paths(), numa_node)
     }
 }
 
-/// What a device offers to toggles, opened or not; `numa_node` overrides what it says of its node.
-pub fn setting(path: Option<&Path>, numa_node: Option<u32>) -> Setting {
-    Setting { numa_node: numa_node.or_else(|| path.and_then(nvme::node)), generic: path.and_then(nvme::generic) }
+/// What devices offer to toggles, opened or not: what all of them do. `numa_node` overrides what they say of their node.
+pub fn setting<'a>(paths: impl Iterator<Item = &'a Path> + Clone, numa_node: Option<u32>) -> Setting {
+    let mut nodes = paths.clone().map(nvme::node);
+    let node = nodes.next().flatten().filter(|node| nodes.all(|other| other == Some(*node)));
+    Setting { numa_node: numa_node.or(node), generic: paths.map(nvme::generic).collect::<Option<_>>().unwrap_or_default() }
 }
 
 impl Wanted {
@@ -213,16 +234,14 @@ fn device(path: &Path, wanted: Option<u64>) -> Result<Target, Error> {
     let meta = expect_type(path, &file, "device", true)?;
     let size = ioctl::device_size_bytes(&file).map_err(fail)?;
     let logical = rustix::fs::ioctl_blksszget(&file).map_err(|e| fail(e.into()))?;
+    // The counters of a device that something else uses tell of everybody's traffic.
+    let own_device = sysfs_name(meta.rdev()).filter(|_| guard::unused(path).is_ok());
     Ok(Target {
-        path: path.into(),
+        members: vec![Member { path: path.into(), own_device, made_here: false, _hold: None }],
         span_bytes: span(path, size, wanted)?,
         logical_block_bytes: logical,
         label: path.display().to_string(),
         description: format!("block device {} of {size} bytes, logical block {logical}", path.display()),
-        // The counters of a device that something else uses tell of everybody's traffic.
-        own_device: sysfs_name(meta.rdev()).filter(|_| guard::unused(path).is_ok()),
-        made_here: false,
-        hold: None,
     })
 }
 
@@ -235,14 +254,11 @@ fn file(path: &Path, wanted: Option<u64>) -> Result<Target, Error> {
         return Err(Error::Sparse { path: path.into(), allocated, size: meta.len() });
     }
     Ok(Target {
-        path: path.into(),
+        members: vec![Member { path: path.into(), own_device: None, made_here: false, _hold: None }],
         span_bytes,
         logical_block_bytes: direct_io_alignment(&file),
         label: path.display().to_string(),
         description: format!("file {} on {}", path.display(), file_system(&file)),
-        own_device: None,
-        made_here: false,
-        hold: None,
     })
 }
 
@@ -252,9 +268,9 @@ fn temporary(wanted: &Wanted) -> Result<Target, Error> {
     let dir = std::env::temp_dir();
     let fail = |source| Error::Temporary { dir: dir.clone(), size, source };
     let file = tempfile::tempfile_in(&dir).map_err(fail)?;
-    fill::fill(&file, size, wanted.stamped).map_err(fail)?;
+    fill::fill(&file, size, wanted.stamps).map_err(fail)?;
+    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into();
     Ok(Target {
-        path: format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into(),
         span_bytes: size,
         logical_block_bytes: direct_io_alignment(&file),
         label: "temporary file".into(),
@@ -263,11 +279,8 @@ fn temporary(wanted: &Wanted) -> Result<Target, Error> {
             dir.display(),
             file_system(&file)
         ),
-        own_device: None,
-        made_here: true,
-        hold: None,
-    }
-    .holding(file))
+        members: vec![Member { path, own_device: None, made_here: true, _hold: Some(file) }],
+    })
 }
 
 /// The alignment that direct I/O on a file needs, as far as the kernel tells (6.1 and newer), else 512.

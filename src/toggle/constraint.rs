@@ -24,7 +24,7 @@ pub struct Setting {
     /// The node that `numa_bind` binds to, or why there is none.
     pub numa_node: Option<u32>,
     /// `/dev/ngXnY` of an NVMe target.
-    pub generic: Option<std::path::PathBuf>,
+    pub generic: Vec<std::path::PathBuf>,
 }
 
 impl Need {
@@ -40,7 +40,7 @@ impl Need {
             Need::NumaNode if setting.numa_node.is_none() => {
                 Some("a device that names its NUMA node (/sys/block/X/device/numa_node); [engine] numa_node = N names one".into())
             }
-            Need::NvmeDevice if setting.generic.is_none() || workload.rw == Rw::Nop => Some(
+            Need::NvmeDevice if setting.generic.is_empty() || workload.rw == Rw::Nop => Some(
                 "reads or writes on an NVMe namespace with its /dev/ngXnY ([target] kind = \"nvme\", path = \"/dev/nvme0n1\")"
                     .into(),
             ),

@@ -38,6 +38,8 @@ fn flags_of_fio_and_of_toggles_are_understood() {
     );
     assert!(row["iops"].as_f64().unwrap() > 0.0 && row["lat_ns_p99"].as_u64().unwrap() > 0, "{row}");
     assert_eq!(row["outcome"], "completed");
+    let both = json(&["--rw", "read", "--filename", &format!("{path}:{path}"), "--allow-iowq"]);
+    assert_eq!((&both["outcome"], &both["target"]), (&"completed".into(), &format!("{path} + {path}").into()));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Labels are true: each toggle changes its own effective level and no other, and what the process does, seen from outside, agrees.
 
 use crate::support::skip;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use uring_ablate::engine::Options;
@@ -16,7 +17,7 @@ const ELSEWHERE: [Toggle; 3] = [Toggle::Iopoll, Toggle::HugePages, Toggle::NumaB
 const WORKLOAD: Workload = Workload { queue_depth: 16, ..Workload::example() };
 
 fn target() -> Target {
-    Target::resolve(&Wanted { kind: Kind::Auto, path: None, size_bytes: Some(16 << 20), stamped: false }).unwrap()
+    Target::resolve(&Wanted { kind: Kind::Auto, path: None, size_bytes: Some(16 << 20), stamps: None }).unwrap()
 }
 
 fn eager() -> Levels {
@@ -27,7 +28,7 @@ fn spec(target: &Target, workload: Workload, levels: &[Levels]) -> Spec {
     let arm =
         |(i, levels): (usize, &Levels)| Arm { treatment: format!("arm {i}"), levels: *levels, control: Control::None, copies: 1 };
     Spec {
-        path: target.path.clone(),
+        paths: target.paths().map(Path::to_path_buf).collect(),
         span_bytes: target.span_bytes,
         workload,
         options: Options::default(),

@@ -28,7 +28,7 @@ fn tether() -> Tether {
 
 /// A loop device, or the reason for skipping, said aloud.
 fn loop_target() -> Option<Target> {
-    match Target::resolve(&Wanted { kind: Kind::Loop, path: None, size_bytes: Some(64 << 20), stamped: false }) {
+    match Target::resolve(&Wanted { kind: Kind::Loop, path: None, size_bytes: Some(64 << 20), stamps: None }) {
         Ok(target) => Some(target),
         Err(error) => {
             crate::support::skip("process arms", &error.to_string());
@@ -55,14 +55,14 @@ fn full() -> Levels {
 }
 
 fn fio_job(config: FioConfig, target: &Target, time: Duration) -> String {
-    let (path, span_bytes) = (&target.path, target.span_bytes);
-    job(config, &Work { workload: &WORKLOAD, path, span_bytes, full: &full(), time }).unwrap()
+    let (paths, span_bytes) = (target.paths().collect(), target.span_bytes);
+    job(config, &Work { workload: &WORKLOAD, paths, span_bytes, full: &full(), time }).unwrap()
 }
 
 fn ours(target: &Target) -> Contestant {
     let arm = Arm { treatment: "full".into(), levels: full(), control: Control::None, copies: 3 };
     let spec = Spec {
-        path: target.path.clone(),
+        paths: target.paths().map(Path::to_path_buf).collect(),
         span_bytes: target.span_bytes,
         workload: WORKLOAD,
         options: Options::default(),
@@ -238,7 +238,7 @@ fn an_interrupt_ends_a_round_quickly_and_cleans_up() {
 fn the_counter_is_proved_before_it_is_believed() {
     let Some(target) = loop_target() else { return };
     counter::preflight(&target).unwrap();
-    let device = target.own_device.clone().unwrap();
+    let device = target.members[0].own_device.clone().unwrap();
     let switch = PathBuf::from(format!("/sys/block/{device}/queue/iostats"));
     if std::fs::write(&switch, "0").is_err() {
         crate::support::skip("the_counter_is_proved_before_it_is_believed", "the iostats switch cannot be written");

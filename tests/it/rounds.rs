@@ -2,6 +2,7 @@
 
 use crate::support::{root, skip};
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 use uring_ablate::engine::Options;
 use uring_ablate::plan::{Arm, Control};
@@ -13,7 +14,7 @@ use uring_ablate::workload::{Rw, Workload};
 const COMPLETIONS: u64 = 640;
 
 fn file_target() -> Target {
-    Target::resolve(&Wanted { kind: Kind::File, path: None, size_bytes: Some(16 << 20), stamped: false }).unwrap()
+    Target::resolve(&Wanted { kind: Kind::File, path: None, size_bytes: Some(16 << 20), stamps: None }).unwrap()
 }
 
 fn arm(treatment: &str, levels: Levels) -> Arm {
@@ -26,7 +27,7 @@ fn eager() -> Levels {
 
 fn spec(target: &Target, rw: Rw, jobs: u32, arms: Vec<Arm>, blocks: u32) -> Spec {
     Spec {
-        path: target.path.clone(),
+        paths: target.paths().map(Path::to_path_buf).collect(),
         span_bytes: target.span_bytes,
         workload: Workload { rw, read_percent: 70, queue_depth: 16, jobs, ..Workload::example() },
         options: Options::default(),
@@ -159,8 +160,8 @@ fn bytes_agree_with_what_the_loop_device_counts() {
     if !root() {
         return skip("bytes_agree_with_what_the_loop_device_counts", "making a loop device needs root");
     }
-    let target = Target::resolve(&Wanted { kind: Kind::Loop, path: None, size_bytes: Some(64 << 20), stamped: false }).unwrap();
-    let stat = format!("/sys/block/{}/stat", target.own_device.clone().unwrap());
+    let target = Target::resolve(&Wanted { kind: Kind::Loop, path: None, size_bytes: Some(64 << 20), stamps: None }).unwrap();
+    let stat = format!("/sys/block/{}/stat", target.members[0].own_device.clone().unwrap());
     let sectors = || std::fs::read_to_string(&stat).unwrap().split_whitespace().nth(2).unwrap().parse::<u64>().unwrap();
     let before = sectors();
     let spec = Spec { completions: 50_000, ..spec(&target, Rw::Randread, 1, vec![arm("baseline", eager())], 1) };

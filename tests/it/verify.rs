@@ -1,5 +1,6 @@
 //! The right bytes land in the right buffer, whatever the toggles.
 
+use std::path::Path;
 use std::time::Duration;
 use uring_ablate::engine::{Options, stamp};
 use uring_ablate::plan::{Arm, Control};
@@ -10,8 +11,12 @@ use uring_ablate::workload::{Rw, Workload};
 
 const SPAN_BYTES: u64 = 8 << 20;
 
+fn wanted(stamps: Option<u64>) -> Wanted {
+    Wanted { kind: Kind::Auto, path: None, size_bytes: Some(SPAN_BYTES), stamps }
+}
+
 fn target(stamped: bool) -> Target {
-    Target::resolve(&Wanted { kind: Kind::Auto, path: None, size_bytes: Some(SPAN_BYTES), stamped }).unwrap()
+    Target::resolve(&wanted(stamped.then_some(stamp::SEED))).unwrap()
 }
 
 fn workload(rw: Rw) -> Workload {
@@ -20,7 +25,7 @@ fn workload(rw: Rw) -> Workload {
 
 fn spec(target: &Target, workload: Workload, arms: Vec<Arm>) -> Spec {
     Spec {
-        path: target.path.clone(),
+        paths: target.paths().map(Path::to_path_buf).collect(),
         span_bytes: target.span_bytes,
         workload,
         options: Options::default(),
@@ -95,7 +100,7 @@ fn what_was_written_is_on_the_target() {
     };
     let report = round::run(&spec).unwrap();
     assert!(report.slices.iter().all(|s| s.errors == 0));
-    let bytes = std::fs::read(&target.path).unwrap();
+    let bytes = std::fs::read(&target.members[0].path).unwrap();
     for (block, offset) in bytes.chunks(4096).take(SPAN_BYTES as usize / 4096).zip((0..).step_by(4096)) {
         assert!(stamp::holds(block, offset, stamp::SEED), "block at {offset}");
     }
@@ -107,4 +112,45 @@ fn wrong_bytes_are_an_error() {
     let spec = spec(&target, workload(Rw::Randread), vec![arm(Levels::all_off())]);
     let report = round::run(&spec).unwrap();
     assert!(report.slices[0].errors >= 200, "nothing on this target is stamped: {:?}", report.slices[0]);
+}
+
+/// Reads that a block device has completed.
+fn reads(target: &Target) -> Vec<Option<u64>> {
+    let count = |device: &String| {
+        let stat = std::fs::read_to_string(format!("/sys/block/{device}/stat")).unwrap();
+        stat.split_ascii_whitespace().nth(2).unwrap().parse::<u64>().unwrap() / 8
+    };
+    target.members.iter().map(|m| m.own_device.as_ref().map(count)).collect()
+}
+
+#[test]
+fn several_targets_serve_a_job_in_turn_and_are_told_apart() {
+    let all = |seeds: [u64; 3]| Target::resolve_all(&seeds.map(|seed| wanted(Some(seed)))).unwrap();
+    let target = all([stamp::SEED, stamp::SEED + 1, stamp::SEED + 2]);
+    let full = Toggle::all()
+        .filter(|t| !matches!(t.key(), "fast_path" | "sqpoll" | "iopoll" | "passthrough" | "huge_pages" | "numa_bind"))
+        .fold(Levels::all_off(), |levels, t| levels.with(t, t.spec().on));
+    for (rw, fast_path) in [(Rw::Read, 1), (Rw::Read, 0), (Rw::Randread, 0), (Rw::Randrw, 0)] {
+        let arms = vec![arm(Levels::all_off()), arm(full.with(Toggle::FastPath, fast_path))];
+        let spec = Spec { completions: 3000, blocks: 2, ..spec(&target, workload(rw), arms) };
+        let before = reads(&target);
+        let report = round::run(&spec).unwrap();
+        for slice in &report.slices {
+            assert_eq!(
+                (slice.errors, slice.first_error, slice.overran),
+                (0, 0, false),
+                "{rw:?} {}",
+                spec.arms[slice.arm].treatment
+            );
+            assert!(slice.slots_intact && slice.touched.count_ones() > 8, "{rw:?} {slice:?}");
+        }
+        for (before, after) in before.into_iter().zip(reads(&target)).filter_map(|(b, a)| b.zip(a)) {
+            let share = (after - before) as f64 / 12_000.0;
+            let due = if rw == Rw::Randrw { 1.0 / 6.0 } else { 1.0 / 3.0 };
+            assert!((due * 0.5..due * 1.8).contains(&share), "{rw:?}: {share} of the reads on one of three");
+        }
+    }
+    let swapped = all([stamp::SEED + 1, stamp::SEED, stamp::SEED + 2]);
+    let report = round::run(&spec(&swapped, workload(Rw::Randread), vec![arm(Levels::all_off())])).unwrap();
+    assert!(report.slices[0].errors > 50, "blocks of another target do not pass: {:?}", report.slices[0]);
 }
