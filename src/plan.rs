@@ -3,7 +3,7 @@
 use crate::experiment::{Design, Experiment, FioConfig, Mode, Time};
 use crate::random::Decisions;
 use crate::toggle::{self, Levels, Setting, Toggle};
-use crate::workload::Workload;
+use crate::workload::{Rw, Workload};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub enum Control {
     Placebo,
     /// Burns this fraction of the elapsed time before each reading of the clock.
     Stall(f64),
+    /// Does NOPs on the same ring in place of the work: what no target could exceed.
+    Ceiling,
 }
 
 /// One treatment of our engine.
@@ -195,11 +197,11 @@ fn cell(experiment: &Experiment, workload: &Workload, place: &Place<'_>) -> Resu
         let reasons = dropped.iter().map(|d| d.reason.as_str()).collect::<Vec<_>>().join("; ");
         return Err(Error::NothingLeft { cell: name, reasons });
     }
-    let arms = arms(experiment, &kept);
+    let arms = arms(experiment, workload, &kept);
     Ok(Cell { name, workload: *workload, arms, dropped })
 }
 
-fn arms(experiment: &Experiment, toggles: &[(Toggle, u32)]) -> Vec<Arm> {
+fn arms(experiment: &Experiment, workload: &Workload, toggles: &[(Toggle, u32)]) -> Vec<Arm> {
     let baseline = toggles.iter().fold(experiment.fixed, |l, (t, _)| l.with(*t, t.spec().off));
     let full = toggles.iter().fold(baseline, |l, (t, on)| l.with(*t, *on));
     let arm = |treatment: String, levels, control, copies| Arm { treatment, levels, control, copies };
@@ -210,6 +212,11 @@ fn arms(experiment: &Experiment, toggles: &[(Toggle, u32)]) -> Vec<Arm> {
         arm("placebo".into(), full, Control::Placebo, 1),
         arm("stall".into(), full, Control::Stall(experiment.stall), 1),
     ];
+    if ceiling_has_meaning(workload) {
+        // NOPs have no device that could be polled or commanded.
+        let levels = [Toggle::Iopoll, Toggle::Passthrough].iter().fold(full, |l, t| l.with(*t, t.spec().off));
+        arms.push(arm("ceiling".into(), levels, Control::Ceiling, 1));
+    }
     for design in &experiment.designs {
         let mut climbed = baseline;
         for (step, &(toggle, on)) in toggles.iter().enumerate() {
@@ -225,6 +232,11 @@ fn arms(experiment: &Experiment, toggles: &[(Toggle, u32)]) -> Vec<Arm> {
         }
     }
     arms
+}
+
+/// Not where the work is NOPs already, comes at a fixed rate, or is verified.
+fn ceiling_has_meaning(workload: &Workload) -> bool {
+    workload.rw != Rw::Nop && workload.rate.is_none() && !workload.verify
 }
 
 /// Rounds of all cells take turns, in a fresh random order each time; the whole runs of the peers come last.

@@ -103,6 +103,9 @@ pub struct JournalRow {
     pub slices_s: f64,
     /// Slices whose edges broke a rule of the process arms (something still in flight, the counter still moving).
     pub violations: u32,
+    /// Share of all CPUs' time during the round in which they were not idle, and which the hypervisor took of it.
+    pub machine_busy_share: Option<f64>,
+    pub machine_steal_share: Option<f64>,
     /// The order in which the arms were set up.
     pub setup_order: String,
     pub trials_bytes: u64,
@@ -120,6 +123,8 @@ impl JournalRow {
         "wall_s",
         "slices_s",
         "violations",
+        "machine_busy_share",
+        "machine_steal_share",
         "setup_order",
         "trials_bytes",
         "arms_bytes",
@@ -137,6 +142,8 @@ impl JournalRow {
             wall_s: 1.0,
             slices_s: 0.9,
             violations: 0,
+            machine_busy_share: Some(0.5),
+            machine_steal_share: Some(0.0),
             setup_order: "full baseline".into(),
             trials_bytes: 0,
             arms_bytes: 0,

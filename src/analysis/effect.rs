@@ -54,18 +54,51 @@ pub struct CellEffects {
     pub cell: String,
     /// Median over rounds of the CPU share of `full`'s thread, in slices.
     pub thread_cpu_share: Option<f64>,
+    /// Median over rounds of slices of the share of all CPUs' time in which they were not idle.
+    pub machine_busy_share: Option<f64>,
     /// The metric that verdicts are drawn from.
     pub primary: Metric,
     pub effects: Vec<Effect>,
 }
 
-/// Below this share of CPU time the device, not the loop, sets the throughput.
-const BOUND_BY_TARGET: f64 = 0.95;
+/// The side that sets the throughput.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saturated {
+    /// The submitting threads: more throughput needs a cheaper loop or more jobs.
+    Loop,
+    /// All CPUs, shared by the loop and the kernel workers that serve the target.
+    Cpus,
+    /// The device, or the kernel workers that serve it.
+    Target,
+}
+
+impl Saturated {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Saturated::Loop => "the loop's threads",
+            Saturated::Cpus => "the CPUs, shared by the loop and the kernel workers of the target",
+            Saturated::Target => "the target",
+        }
+    }
+}
+
+/// At this share of its time a CPU is as busy as it gets: slices begin and end with waiting.
+const SATURATED: f64 = 0.95;
 
 impl CellEffects {
     /// True when throughput says little about the loop.
     pub fn bound_by_target(&self) -> bool {
         self.primary == Metric::CpuPerOp
+    }
+
+    /// What could do no more while `full` ran.
+    pub fn saturated(&self) -> Option<Saturated> {
+        match (self.thread_cpu_share?, self.machine_busy_share) {
+            (own, _) if own >= SATURATED => Some(Saturated::Loop),
+            (_, Some(machine)) if machine >= SATURATED => Some(Saturated::Cpus),
+            _ => Some(Saturated::Target),
+        }
     }
 
     /// The effect of a contrast.
@@ -115,7 +148,7 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, cell: &str
     let share = |a: &&super::load::Arm| a.cell == cell && a.treatment == "full" && a.outcome == "completed" && a.kind != "peers";
     let shares: Vec<f64> = data.arms.iter().filter(share).filter_map(|a| a.figures.get("thread_cpu_share").copied()).collect();
     let thread_cpu_share = median(&shares);
-    let primary = if thread_cpu_share.is_some_and(|s| s < BOUND_BY_TARGET) { Metric::CpuPerOp } else { Metric::Iops };
+    let primary = if thread_cpu_share.is_some_and(|s| s < SATURATED) { Metric::CpuPerOp } else { Metric::Iops };
     let mut effects = Vec::new();
     for contrast in contrasts(&treatments) {
         for metric in Metric::ALL {
@@ -130,7 +163,9 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, cell: &str
         }
     }
     adjust(&mut effects, primary, settings);
-    CellEffects { cell: cell.into(), thread_cpu_share, primary, effects }
+    let of_slices = |r: &&super::load::Round| r.cell == cell && r.kind == "slices";
+    let busy: Vec<f64> = data.rounds.iter().flatten().filter(of_slices).filter_map(|r| r.machine_busy_share).collect();
+    CellEffects { cell: cell.into(), thread_cpu_share, machine_busy_share: median(&busy), primary, effects }
 }
 
 fn effect(contrast: Contrast, metric: Metric, ratios: &[RoundRatio], settings: &Settings) -> Option<Effect> {
@@ -188,5 +223,30 @@ pub fn placebo_failure(effect: &Effect, settings: &Settings) -> Option<String> {
             Some(format!("the 90 % interval of identical code, {:.4} to {:.4}, leaves +-{percent} %", bounds.lo90, bounds.hi90))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_side_that_is_as_busy_as_it_gets_is_the_bound() {
+        let side = |own, machine| {
+            let cell = CellEffects {
+                cell: "read".into(),
+                thread_cpu_share: own,
+                machine_busy_share: machine,
+                primary: Metric::Iops,
+                effects: Vec::new(),
+            };
+            cell.saturated()
+        };
+        assert_eq!(side(Some(0.97), Some(0.5)), Some(Saturated::Loop));
+        assert_eq!(side(Some(0.97), Some(0.99)), Some(Saturated::Loop));
+        assert_eq!(side(Some(0.6), Some(0.99)), Some(Saturated::Cpus));
+        assert_eq!(side(Some(0.6), Some(0.8)), Some(Saturated::Target));
+        assert_eq!(side(Some(0.6), None), Some(Saturated::Target));
+        assert_eq!(side(None, Some(0.8)), None);
     }
 }

@@ -51,10 +51,13 @@ pub struct Arm {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Round {
     pub round: u32,
+    pub cell: String,
     pub kind: String,
     pub wall_s: f64,
     pub slices_s: f64,
     pub violations: f64,
+    pub machine_busy_share: Option<f64>,
+    pub machine_steal_share: Option<f64>,
 }
 
 /// Everything a report is made of.
@@ -227,12 +230,17 @@ impl Table {
     fn rounds(&self) -> Result<Vec<Round>, Error> {
         let (rounds, kinds, wall) = (self.required("round")?, self.texts("kind")?, self.required("wall_s")?);
         let (slices, violations) = (self.required("slices_s")?, self.maybe_numbers("violations")?);
+        let cells = self.maybe_texts("cell")?;
+        let (busy, steal) = (self.maybe_numbers("machine_busy_share")?, self.maybe_numbers("machine_steal_share")?);
         let round = |i: usize| Round {
             round: rounds[i] as u32,
             kind: kinds[i].clone(),
             wall_s: wall[i],
             slices_s: slices[i],
             violations: violations[i].unwrap_or(0.0),
+            cell: cells[i].clone(),
+            machine_busy_share: busy[i],
+            machine_steal_share: steal[i],
         };
         Ok((0..rounds.len()).map(round).collect())
     }

@@ -32,7 +32,7 @@ impl<'a> Ablation<'a> {
                 toggles.push(&effect.contrast.toggle);
             }
         }
-        let bound = if cell.bound_by_target() { "; bound by the target: CPU per operation is what counts" } else { "" };
+        let bound = if cell.bound_by_target() { "; not bound by the loop: CPU per operation is what counts" } else { "" };
         let rounds = cell.effects.first().map_or(0, |e| e.n_rounds);
         let subtitle = format!("{}, {rounds} rounds; dots are rounds, bars 95 % intervals{bound}", model.target());
         Ablation { cell, toggles, delta: model.settings.delta, subtitle, foot: model.provenance() }

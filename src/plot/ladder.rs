@@ -18,6 +18,9 @@ const BOTTOM: i32 = 130;
 /// Labels of lines keep this distance.
 const LINE_PITCH: i32 = 17;
 
+/// A line this many times higher than every bar is written above the panel instead of drawn: it would flatten the rest.
+const OFF_SCALE: f64 = 3.0;
+
 /// A level with its interval over rounds.
 struct Level {
     name: String,
@@ -53,7 +56,7 @@ impl Ladder {
         Ladder {
             title: format!("From baseline to full: {}", cell.cell),
             subtitle: format!(
-                "{}; points with 95 % intervals over rounds: our arms in slices; lines: fio as a process, counted by the kernel",
+                "{}; points with 95 % intervals over rounds: our arms in slices; lines: peers as processes, counted by the kernel, and the ring alone (NOP)",
                 model.target()
             ),
             foot: model.provenance(),
@@ -86,15 +89,27 @@ fn steps(arms: &[&Arm], figure: &str, unit: f64) -> Vec<Level> {
 
 fn lines(arms: &[&Arm], figure: &str, unit: f64) -> Vec<Level> {
     let names = ["fio:default", "fio:registered", "fio:matched", "fio:tuned", "t_io_uring"];
-    names.iter().filter_map(|n| level(arms, n, &["peers"], figure, unit)).collect()
+    names.iter().filter_map(|n| level(arms, n, &["peers"], figure, unit)).chain(ceiling(arms, figure, unit)).collect()
+}
+
+/// What the ring alone does; as bandwidth, as if each NOP moved a block.
+fn ceiling(arms: &[&Arm], figure: &str, unit: f64) -> Option<Level> {
+    let kinds = ["slices", "isolated"];
+    let level = match arms.first()?.block_size_bytes {
+        Some(block) if figure == "bandwidth_bytes_per_s" => level(arms, "ceiling", &kinds, "iops", unit / block),
+        _ => level(arms, "ceiling", &kinds, figure, unit),
+    };
+    level.map(|level| Level { name: "NOP".into(), ..level })
 }
 
 impl Panel {
     fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, top: i32) -> Drawn<DB> {
         let bottom = top + PANEL;
         let right = WIDTH as i32 - RIGHT;
-        let all = self.steps.iter().chain(&self.lines);
-        let most = all.map(|l| l.bounds.map_or(l.value, |b| b.hi)).fold(0.0, f64::max) * 1.08;
+        let top_of = |levels: &[Level]| levels.iter().map(|l| l.bounds.map_or(l.value, |b| b.hi)).fold(0.0, f64::max);
+        let (beyond, lines): (Vec<&Level>, Vec<&Level>) =
+            self.lines.iter().partition(|line| line.value > top_of(&self.steps) * OFF_SCALE);
+        let most = lines.iter().map(|l| l.value).fold(top_of(&self.steps), f64::max) * 1.08;
         let y = |value: f64| bottom - (value / most * f64::from(PANEL)) as i32;
         let pitch = (right - LEFT) / self.steps.len().max(1) as i32;
         area.draw(&Text::new(self.title.clone(), (20, top - 22), bold(14)))?;
@@ -102,12 +117,14 @@ impl Panel {
             area.draw(&PathElement::new(vec![(LEFT, y(tick)), (right, y(tick))], LIGHT))?;
             area.draw(&Text::new(tick_text(tick), (LEFT - 8, y(tick)), at(text(12, &INK), HPos::Right)))?;
         }
-        for (place, line) in
-            spread(&self.lines.iter().map(|l| y(l.value)).collect::<Vec<_>>(), bottom).into_iter().zip(&self.lines)
-        {
+        for (place, line) in spread(&lines.iter().map(|l| y(l.value)).collect::<Vec<_>>(), bottom).into_iter().zip(&lines) {
             area.draw(&PathElement::new(vec![(LEFT, y(line.value)), (right, y(line.value))], GREY.stroke_width(1)))?;
             area.draw(&PathElement::new(vec![(right, y(line.value)), (right + 12, place)], GREY))?;
             area.draw(&Text::new(format!("{} {}", line.name, value_text(line.value)), (right + 16, place), text(12, &GREY)))?;
+        }
+        for (i, line) in beyond.iter().enumerate() {
+            let place = (right + 16, top - 8 - LINE_PITCH * i as i32);
+            area.draw(&Text::new(format!("\u{2191} {} {}", line.name, value_text(line.value)), place, text(12, &GREY)))?;
         }
         for (i, step) in self.steps.iter().enumerate() {
             let x = LEFT + pitch * i as i32 + pitch / 2;
@@ -126,10 +143,10 @@ impl Panel {
                 area.draw(&PathElement::new(vec![(x, y(bounds.lo)), (x, y(bounds.hi))], colour.stroke_width(3)))?;
             }
             area.draw(&Circle::new((x, y(step.value)), 4, colour.filled()))?;
-            // At the foot of the bar, where no line of fio's crosses it.
-            area.draw(&Text::new(value_text(step.value), (x, bottom - 12), at(text(12, &INK), HPos::Center)))?;
-            for (line, part) in label(&step.name).into_iter().enumerate() {
-                area.draw(&Text::new(part, (x, bottom + 16 + 15 * line as i32), at(text(12, &INK), HPos::Center)))?;
+            // Below the axis, where no line crosses it.
+            area.draw(&Text::new(value_text(step.value), (x, bottom + 16), at(bold(12), HPos::Center)))?;
+            for (line, part) in (1..).zip(label(&step.name)) {
+                area.draw(&Text::new(part, (x, bottom + 16 + 15 * line), at(text(12, &INK), HPos::Center)))?;
             }
         }
         area.draw(&PathElement::new(vec![(LEFT, bottom), (right, bottom)], INK))

@@ -37,9 +37,7 @@ fn answer(cell: &CellEffects) -> String {
     let primary = |kind: &'static str| cell.effects.iter().filter(move |e| e.contrast.kind == kind && e.metric == cell.primary);
     let unit = if cell.primary == Metric::Iops { "IOPS" } else { "CPU per operation" };
     let mut text = format!("**{}**", cell.cell);
-    if cell.bound_by_target() {
-        text += " is bound by the target, so verdicts come from CPU per operation";
-    }
+    text += &saturated(cell);
     if let Some(total) = primary("total").next() {
         let _ = write!(text, ": all toggles together change {unit} by a factor of {}", ratio(total));
     }
@@ -63,6 +61,18 @@ fn answer(cell: &CellEffects) -> String {
         }
     }
     text + "."
+}
+
+/// The side that could do no more, with the figures that say so.
+fn saturated(cell: &CellEffects) -> String {
+    let Some(side) = cell.saturated() else { return String::new() };
+    let percent = |share: Option<f64>| share.map_or("unknown".into(), |s| format!("{:.0} %", s * 100.0));
+    let (own, all) = (percent(cell.thread_cpu_share), percent(cell.machine_busy_share));
+    let verdicts = if cell.bound_by_target() { ", so verdicts come from CPU per operation" } else { "" };
+    format!(
+        " is bound by {} (a loop's thread was on a CPU {own} of the time, the machine's CPUs were {all} busy){verdicts}",
+        side.name()
+    )
 }
 
 fn pictures(cell: &CellEffects, charts: &[PathBuf]) -> String {

@@ -12,8 +12,9 @@ pub fn tables(model: &Model) -> String {
 
 fn heading(cell: &CellEffects) -> String {
     let share = cell.thread_cpu_share.map_or_else(String::new, |s| format!(", loop on the CPU {:.0} % of the time", s * 100.0));
-    let bound = if cell.bound_by_target() { "; bound by the target: verdicts come from CPU per operation" } else { "" };
-    format!("{}{share}{bound}\nratios are with the toggle / without it, or ours / fio", cell.cell)
+    let side = cell.saturated().map_or_else(String::new, |s| format!("; bound by {}", s.name()));
+    let verdicts = if cell.bound_by_target() { ": verdicts come from CPU per operation" } else { "" };
+    format!("{}{share}{side}{verdicts}\nratios are with the toggle / without it, or ours / fio", cell.cell)
 }
 
 fn table(cell: &CellEffects) -> Table {

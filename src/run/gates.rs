@@ -3,6 +3,7 @@
 use super::round::{ArmReport, Slice};
 use crate::engine::drive::WRONG_BYTES;
 use crate::engine::slice::least_coverage;
+use crate::plan::Control;
 use crate::row::Outcome;
 use crate::toggle::{Levels, Toggle};
 use crate::workload::{Distribution, Rw, Workload};
@@ -18,6 +19,8 @@ pub struct Context<'a> {
     pub span_bytes: u64,
     pub requested: &'a Levels,
     pub allow_iowq: bool,
+    /// What the arm does besides the work, or in its place.
+    pub control: Control,
     /// A debug build may plan and test, not record.
     pub debug_build: bool,
 }
@@ -61,7 +64,8 @@ fn no_errors(_: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String
 
 fn all_bytes(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
     let (ops, bytes) = slices.iter().fold((0, 0), |(o, b), s| (o + s.ops, b + s.bytes));
-    let each = if context.workload.rw == Rw::Nop { 0 } else { context.workload.block_size_bytes };
+    let each =
+        if context.workload.rw == Rw::Nop || context.control == Control::Ceiling { 0 } else { context.workload.block_size_bytes };
     let due = ops * u64::from(each);
     if ops == 0 {
         return Some("no request completed".into());
@@ -140,6 +144,7 @@ mod tests {
             span_bytes: 1 << 30,
             requested: &requested,
             allow_iowq: false,
+            control: Control::None,
             debug_build,
         };
         judge(&context, &report, &slices.iter().collect::<Vec<_>>())

@@ -1,6 +1,7 @@
 //! Runs a plan: a process per round, its rows on disk before the next begins, resumable after a kill at any moment.
 
 pub mod child;
+pub mod cpus;
 pub mod environment;
 pub mod gates;
 pub mod manifest;
@@ -19,6 +20,7 @@ use crate::spawn::{Interrupts, Tether};
 use crate::target::Target;
 use crate::toggle::{self, Toggle};
 use crate::workload::{Rw, Workload};
+use cpus::{Cpus, Shares};
 use manifest::Manifest;
 use peers::{Outcomes, Peers};
 use round::Spec;
@@ -269,7 +271,7 @@ impl Walk<'_> {
         let Some(cell) = self.job.plan.cells.iter().find(|c| c.name == round.cell) else {
             return Err(Error::Changed { dir: self.job.dir.display().to_string(), what: "the plan" });
         };
-        let (started, clock) = (jiff::Timestamp::now(), Instant::now());
+        let (started, clock, cpus) = (jiff::Timestamp::now(), Instant::now(), Cpus::read());
         // A clock that was set back meanwhile must not end the run.
         self.facts.since_start = started.duration_since(self.began).try_into().unwrap_or_default();
         let told = spec(self.job.experiment, self.job.target, cell, round.part, round.seed);
@@ -284,6 +286,7 @@ impl Walk<'_> {
         }) else {
             return Ok(false);
         };
+        let shares = cpus.map_or_else(Shares::default, Cpus::since);
         let journal = JournalRow {
             round: round.round,
             cell: round.cell,
@@ -292,6 +295,8 @@ impl Walk<'_> {
             wall_s: clock.elapsed().as_secs_f64(),
             slices_s: rows.trials.iter().map(|t| t.duration_s).sum(),
             violations,
+            machine_busy_share: shares.busy,
+            machine_steal_share: shares.steal,
             setup_order,
             trials_bytes: 0,
             arms_bytes: 0,

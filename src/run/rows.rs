@@ -67,6 +67,7 @@ pub fn from_report(facts: &RunFacts, round: &Round, spec: &Spec, report: &Report
             span_bytes: facts.span_bytes,
             requested: &arm.levels,
             allow_iowq: facts.allow_iowq,
+            control: arm.control,
             debug_build: cfg!(debug_assertions),
         };
         let latency = histogram(&report.arms[index].latency);

@@ -111,12 +111,23 @@ macro_rules! with_lane {
     };
 }
 
+/// What arms that share a ring have in common.
+type RingKind = (Levels, Does);
+
+/// What a ring is used for.
+#[derive(Clone, Copy, PartialEq)]
+enum Does {
+    Work,
+    Nops,
+    Commands,
+}
+
 /// The rings of a job. Arms that ask for the same ring share its kind; within a block they all run on the same one.
 pub struct Tracks<'a> {
     ground: &'a Ground,
     context: JobContext<'a>,
     job: usize,
-    kinds: Vec<(Levels, Vec<AnyLane>)>,
+    kinds: Vec<(RingKind, Vec<AnyLane>)>,
     /// For each arm admitted, its place among the kinds.
     arms: BTreeMap<usize, (usize, Tuning)>,
 }
@@ -130,12 +141,19 @@ impl<'a> Tracks<'a> {
     /// Creates what the arm needs and is not there, and tries it on: what it does not get it is refused for.
     pub fn admit(&mut self, number: usize, arm: &Arm) -> Result<(), SetupError> {
         let tuning = Tuning::new(&arm.levels, arm.control == Control::Placebo);
-        let found = self.kinds.iter().position(|(key, _)| *key == tuning.ring_levels());
+        let does = match arm.control {
+            _ if self.context.workload.rw == Rw::Nop => Does::Nops,
+            Control::Ceiling => Does::Nops,
+            _ if arm.levels.is_on(Toggle::Passthrough) => Does::Commands,
+            _ => Does::Work,
+        };
+        let wanted = (tuning.ring_levels(), does);
+        let found = self.kinds.iter().position(|(kind, _)| *kind == wanted);
         let kind = match found {
             Some(kind) => kind,
             None => {
-                let lanes = (0..TURNS).map(|_| self.lane(&tuning)).collect::<Result<_, _>>()?;
-                self.kinds.push((tuning.ring_levels(), lanes));
+                let lanes = (0..TURNS).map(|_| self.lane(&tuning, does)).collect::<Result<_, _>>()?;
+                self.kinds.push((wanted, lanes));
                 self.kinds.len() - 1
             }
         };
@@ -161,12 +179,12 @@ impl<'a> Tracks<'a> {
         }
     }
 
-    fn lane(&self, tuning: &Tuning) -> Result<AnyLane, SetupError> {
+    fn lane(&self, tuning: &Tuning, does: Does) -> Result<AnyLane, SetupError> {
         let Ground { devices, generic, .. } = self.ground;
-        match self.context.workload.rw {
-            Rw::Nop => Lane::new(tuning, &self.context, devices).map(AnyLane::Nop),
-            _ if tuning.levels.is_on(Toggle::Passthrough) => Lane::new(tuning, &self.context, generic).map(AnyLane::Nvme),
-            _ => Lane::new(tuning, &self.context, devices).map(AnyLane::Io),
+        match does {
+            Does::Nops => Lane::new(tuning, &self.context, devices).map(AnyLane::Nop),
+            Does::Commands => Lane::new(tuning, &self.context, generic).map(AnyLane::Nvme),
+            Does::Work => Lane::new(tuning, &self.context, devices).map(AnyLane::Io),
         }
     }
 

@@ -142,7 +142,12 @@ fn our_engine_and_every_fio_take_turns() {
         let mut arms: Vec<usize> = block.iter().map(|s| s.arm).collect();
         arms.sort_unstable();
         assert_eq!(arms, [0, 1, 2, 3, 4], "every arm once in every block");
-        assert!(block.iter().zip(0..).all(|(s, at)| s.position == at && s.ops > 0 && s.cpu_total_ns > 0), "{block:?}");
+        assert!(block.iter().zip(0..).all(|(s, at)| s.position == at), "{block:?}");
+    }
+    // A single slice may get no CPU on a busy machine.
+    for arm in 0..5 {
+        let progress = report.slices.iter().filter(|s| s.arm == arm).fold((0, 0), |(o, c), s| (o + s.ops, c + s.cpu_total_ns));
+        assert!(progress.0 > 0 && progress.1 > 0, "arm {arm}: {progress:?}");
     }
 }
 

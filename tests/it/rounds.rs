@@ -144,6 +144,19 @@ fn assert_sound_ops(report: &Report) {
 }
 
 #[test]
+fn the_ceiling_moves_nothing_on_a_ring_of_the_same_kind() {
+    let target = file_target();
+    let ceiling = Arm { control: Control::Ceiling, ..arm("ceiling", eager()) };
+    let report = round::run(&spec(&target, Rw::Randread, 1, vec![arm("full", eager()), ceiling], 3)).unwrap();
+    for slice in &report.slices {
+        let each = if slice.arm == 0 { 4096 } else { 0 };
+        assert_eq!((slice.bytes, slice.errors), (slice.ops * each, 0));
+        assert!(slice.ops >= COMPLETIONS);
+    }
+    assert_eq!(report.arms[0].effective, report.arms[1].effective);
+}
+
+#[test]
 fn latency_is_recorded_for_the_requests_that_were_sampled() {
     let target = file_target();
     let level = |n| eager().with(Toggle::LatencySampling, n);
