@@ -20,11 +20,11 @@ instructions() {
     sed -n 's/.*Collected : //p'
 }
 
-# look NAME FLAGS...: the loop of which `simulate FLAGS` runs a copy named simulate_NAME.
+# look NAME FLAGS...: the loop that `simulate FLAGS` runs: engine::simulated::NAME.
 look() {
   local name=$1 symbol few many
   shift
-  symbol=$(nm "$program" | awk -v name="simulate_$name" 'index($3, name) && !seen++ { print $3 }')
+  symbol=$(nm "$program" | awk -v name="simulated${#name}$name" 'index($3, name) && !seen++ { print $3 }')
   objdump --disassemble="$symbol" --no-show-raw-insn "$program" | c++filt >"$dir/$name.s"
   few=$(instructions 100000 "$@")
   many=$(instructions 200000 "$@")

@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
 need_rust
-need cc build-essential fio fio shellcheck shellcheck strace strace mkfs.ext4 e2fsprogs mount mount losetup mount setpriv util-linux
+need cc build-essential fio fio shellcheck shellcheck strace strace mkfs.ext4 e2fsprogs mount mount losetup mount setpriv util-linux \
+  valgrind valgrind
 if ! command -v cargo-nextest >/dev/null; then
   echo "installing with cargo: cargo-nextest"
   cargo install --locked cargo-nextest

@@ -2,7 +2,6 @@
 
 use super::drive::{Goal, Tally, Worker, drive};
 use super::hooks::Plain;
-use super::queue::Simulated;
 use super::ring::Ring;
 use super::switches::{Compiled, Mode, bit};
 use super::work::{Io, Nop, Nvme, Work};
@@ -25,21 +24,6 @@ fn on_ring<const T: u32, W: Work>(
 ) -> Tally {
     drive::<_, W, _, _>(Compiled::<T>, &mut ring.open(), worker, &mut Plain, goal, latency)
 }
-
-/// The loop compiled for all toggles off, on a simulated ring: its own cost, without a kernel.
-#[inline(never)]
-pub fn simulate_all_off(queue: &mut Simulated, worker: &mut Worker, goal: &Goal<'_>, latency: &mut Histogram<u64>) -> Tally {
-    drive::<_, Io, _, _>(Compiled::<0>, queue, worker, &mut Plain, goal, latency)
-}
-
-/// The same for all toggles on.
-#[inline(never)]
-pub fn simulate_all_on(queue: &mut Simulated, worker: &mut Worker, goal: &Goal<'_>, latency: &mut Histogram<u64>) -> Tally {
-    drive::<_, Io, _, _>(Compiled::<ALL_ON>, queue, worker, &mut Plain, goal, latency)
-}
-
-/// Every bit but the placebo's, and the eager mode.
-const ALL_ON: u32 = (Mode::Eager as u32) << bit::COUNT | (bit::PLACEBO - 1);
 
 /// Doubles a list of bit-sets once per bit, then repeats it once per mode; after that the list is the table, in order.
 macro_rules! table {

@@ -3,6 +3,7 @@
 mod bad_input;
 mod bench;
 mod labels;
+mod loop_cost;
 mod peers;
 mod process_arms;
 mod refusals;
