@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The engine with everything on against fio, against t/io_uring where T_IO_URING names it, and on NOPs; then 128 KiB blocks on a loop device and
-# on a file of the disk below DIR (default: the temporary directory). Prints ratios (ours / theirs) with 95 % intervals. Installs fio if missing.
+# on a file of the disk below DIR (default: the temporary directory); then sixteen jobs. Prints ratios (ours / theirs) with 95 % intervals.
+# Installs fio if missing.
 # Usage: [T_IO_URING=/path/to/t/io_uring] scripts/bench-engine.sh [DIR]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,5 +26,13 @@ measure() {
 DIR=${1:-}
 echo "machine: $(uname -sr), $(nproc) CPUs, $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2-)"
 measure small-blocks experiments/engine.toml "${peak[@]}"
+measure two-targets experiments/engine.toml "${peak[@]}" --set 'target=[{kind="loop",size="1GiB"},{kind="loop",size="1GiB"}]' --set 'workload.rw=["read","randread"]'
 measure large-blocks-loop experiments/large-blocks.toml
 measure large-blocks-file experiments/large-blocks.toml --set target.kind=file --set target.allow_iowq=true
+
+echo "== sixteen jobs: completions of the slowest job / of the fastest, three runs of 5 s"
+for rw in read randread nop; do
+  for _ in 1 2 3; do
+    ./target/release/uring-ablate bench --rw "$rw" --bs 4k --iodepth 128 --numjobs 16 --batch-submit 32 --batch-complete 32 --runtime 5 --allow-iowq
+  done | awk -v rw="$rw" '$1 == "job_fairness" { printf " %s", $2 } END { print " " rw }'
+done

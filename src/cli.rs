@@ -115,11 +115,11 @@ pub struct BenchArgs {
     /// Bytes that are used, or made where there is no --filename.
     #[arg(long, value_parser = units::size_bytes)]
     pub size: Option<u64>,
-    /// Length of the measured run.
-    #[arg(long, default_value = "5s", value_parser = units::duration)]
+    /// Length of the measured run; a plain number is of seconds, as in fio.
+    #[arg(long, default_value = "5s", value_parser = units::seconds)]
     pub runtime: Duration,
     /// Run this long before, unmeasured.
-    #[arg(long, default_value = "0s", value_parser = units::duration)]
+    #[arg(long, default_value = "0s", value_parser = units::seconds)]
     pub ramp_time: Duration,
     /// uniform or zipf:THETA.
     #[arg(long, default_value = "uniform", value_parser = Distribution::parse)]

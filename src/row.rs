@@ -188,6 +188,8 @@ pub struct ArmRow {
     pub cpu_sys_ns: Option<u64>,
     pub cpu_total_ns: Option<u64>,
     pub thread_cpu_share: Option<f64>,
+    /// Completions of the job that had fewest, over those of the job that had most.
+    pub job_fairness: Option<f64>,
     pub enters: Option<u64>,
     pub latency: Latency,
 }
@@ -250,6 +252,7 @@ const MEASURES: &[Column] = &[
     ("cpu_sys_ns_per_op", |r| cell(r.per_op(r.cpu_sys_ns))),
     ("cpu_total_ns_per_op", |r| cell(r.per_op(r.cpu_total_ns))),
     ("thread_cpu_share", |r| cell(r.thread_cpu_share)),
+    ("job_fairness", |r| cell(r.job_fairness)),
     ("enters_per_op", |r| cell(r.per_op(r.enters))),
     ("lat_ns_mean", |r| cell(r.latency.mean)),
     ("lat_ns_p50", |r| cell(r.latency.p50)),

@@ -51,6 +51,14 @@ pub fn duration(text: &str) -> Result<Duration, Error> {
     Duration::try_from_secs_f64(value).map_err(|_| fail())
 }
 
+/// A duration, of which a plain number is so many seconds.
+pub fn seconds(text: &str) -> Result<Duration, Error> {
+    match text.trim().parse::<u32>() {
+        Ok(number) => Ok(Duration::from_secs(number.into())),
+        Err(_) => duration(text),
+    }
+}
+
 /// The fraction of `"2%"`: 0.02.
 pub fn percent(text: &str) -> Result<f64, Error> {
     let number = text.trim().strip_suffix('%').and_then(|n| n.trim().parse::<f64>().ok());
@@ -84,6 +92,7 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("3m"), Ok(Duration::from_secs(180)));
         assert!(duration("5").is_err() && duration("x s").is_err());
+        assert_eq!((seconds("5"), seconds("5ms")), (Ok(Duration::from_secs(5)), Ok(Duration::from_millis(5))));
         assert_eq!(percent("2%"), Ok(0.02));
         assert!(percent("2").is_err() && percent("-1%").is_err());
     }

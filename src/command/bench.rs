@@ -154,7 +154,7 @@ fn text(row: &ArmRow, target: &Target) -> String {
         lines.push(format!("in effect: {}", pairs.join(", ")));
     }
     let fields = ArmRow::header().into_iter().zip(row.record());
-    let wanted = ["iops", "bandwidth_bytes_per_s", "cpu_total_ns_per_op", "thread_cpu_share", "enters_per_op"];
+    let wanted = ["iops", "bandwidth_bytes_per_s", "cpu_total_ns_per_op", "thread_cpu_share", "job_fairness", "enters_per_op"];
     let shown = |key: &str| wanted.contains(&key) || key.starts_with("lat_");
     let measured = fields.filter(|(key, value)| shown(key) && !value.is_empty());
     lines.extend(measured.map(|(key, value)| match value.parse::<f64>() {

@@ -137,7 +137,7 @@ impl Tally {
     /// Publishes what is queued, has the kernel take it, and waits for `least` completions. Returns how many are left to take. Interrupted
     /// and momentarily refused calls took none and are made again a turn later; any other failure ends the slice.
     #[inline(never)]
-    fn enter<W: Work, Q: Queue<W>>(
+    pub fn enter<W: Work, Q: Queue<W>>(
         &mut self,
         queue: &mut Q,
         sqpoll: bool,
@@ -285,13 +285,13 @@ fn waits<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
 
 /// Out of line: a histogram's index computation is long, and the call is the same for every request that is timed.
 #[inline(never)]
-fn record(latency: &mut Histogram<u64>, started_ns: u64) {
+pub fn record(latency: &mut Histogram<u64>, started_ns: u64) {
     latency.saturating_record(monotonic_ns().saturating_sub(started_ns));
 }
 
 /// Level *off* of `fast_path`: two calls behind the Mutex for each request, as the seed made them.
 #[inline(never)]
-fn shared(pattern: &Mutex<Pattern>) -> (bool, u64) {
+pub fn shared(pattern: &Mutex<Pattern>) -> (bool, u64) {
     let read = pattern.lock().unwrap().is_read();
     (read, pattern.lock().unwrap().next_offset())
 }

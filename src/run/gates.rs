@@ -137,7 +137,7 @@ mod tests {
     fn verdict(change: impl Fn(&mut Slice), effective: Levels, debug_build: bool) -> (Outcome, String) {
         let mut slices: Vec<Slice> = (0..64).map(slice).collect();
         slices.iter_mut().for_each(change);
-        let report = ArmReport { unsupported: None, effective, latency: vec![] };
+        let report = ArmReport { unsupported: None, effective, latency: vec![], job_ops: vec![] };
         let requested = Levels::all_off();
         let context = Context {
             workload: &Workload::example(),
@@ -177,9 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_label_or_a_debug_build_is_invalid() {
-        let (outcome, reason) = verdict(|_| {}, Levels::all_off().with(Toggle::FixedFiles, 1), false);
-        assert_eq!((outcome, reason.as_str()), (Outcome::Invalid, "fixed_files = off was asked for, on was in effect"));
+    fn a_wrong_label_of_any_toggle_or_a_debug_build_is_invalid() {
+        for toggle in Toggle::all() {
+            let spec = toggle.spec();
+            let (outcome, reason) = verdict(|_| {}, Levels::all_off().with(toggle, spec.on), false);
+            let [off, on] = [spec.off, spec.on].map(|level| spec.level_text(level));
+            let due = format!("{} = {off} was asked for, {on} was in effect", toggle.key());
+            assert_eq!((outcome, reason), (Outcome::Invalid, due));
+        }
         assert_eq!(verdict(|_| {}, Levels::all_off(), true).0, Outcome::Invalid);
     }
 }

@@ -126,6 +126,9 @@ fn empty_cells() -> Vec<Unavailable> {
             "cpu_user_ns_per_op, cpu_sys_ns_per_op of slices",
             "the kernel samples the split of CPU time by the tick, too coarse for a slice; mode = \"isolated\" and whole fio runs have it",
         ),
-        because("enters_per_op, thread_cpu_share, latency of process arms", "they are counted from outside by the kernel"),
+        because(
+            "enters_per_op, thread_cpu_share, job_fairness, latency of process arms",
+            "they are counted from outside by the kernel",
+        ),
     ]
 }

@@ -83,6 +83,8 @@ pub struct ArmReport {
     pub effective: Levels,
     /// Recorded latencies in nanoseconds with their counts.
     pub latency: Vec<(u64, u64)>,
+    /// Completions of each job in all slices.
+    pub job_ops: Vec<u64>,
 }
 
 /// Bounds of recorded latencies; longer ones count as the bound.
@@ -138,8 +140,9 @@ pub fn run(spec: &Spec) -> Result<Report, SetupError> {
     let before = usage();
     let results = work(&shared, &seeds)?;
     let after = usage();
-    let arms = (0..spec.arms.len()).map(|arm| merge_arm(&results, arm)).collect();
-    let slices = merge_slices(&shared, &results);
+    let ran = ran(&shared);
+    let arms = (0..spec.arms.len()).map(|arm| merge_arm(&results, &ran, arm)).collect();
+    let slices = ran.iter().zip(0..).map(|(place, i)| merge_slice(*place, results.iter().map(|r| &r.samples[i]))).collect();
     Ok(Report { setup_order, slices, arms, user_ns: after.0 - before.0, system_ns: after.1 - before.1 })
 }
 
@@ -211,30 +214,31 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
     Ok(JobResult { samples, latency, refusals, effective })
 }
 
-fn merge_arm(results: &[JobResult], arm: usize) -> ArmReport {
+/// Arm, copy, block and position in it of each slice that was measured, in order.
+type Ran = (usize, u32, u32, u32);
+
+fn ran(shared: &Shared<'_>) -> Vec<Ran> {
+    let blocks = shared.schedule.iter().zip(0..);
+    let places =
+        blocks.flat_map(|(order, block)| order.iter().zip(0..).map(move |(&(arm, copy), position)| (arm, copy, block, position)));
+    places.filter(|(arm, ..)| !shared.refused[*arm].load(Relaxed)).collect()
+}
+
+fn merge_arm(results: &[JobResult], ran: &[Ran], arm: usize) -> ArmReport {
     let mut latency = histogram();
     results.iter().for_each(|r| latency.add(&r.latency[arm]).expect("all histograms have the same bounds"));
     ArmReport {
         unsupported: results.iter().find_map(|r| r.refusals[arm].clone()),
         effective: results[0].effective[arm],
         latency: latency.iter_recorded().map(|v| (v.value_iterated_to(), v.count_at_value())).collect(),
+        job_ops: results
+            .iter()
+            .map(|r| r.samples.iter().zip(ran).filter(|(_, ran)| ran.0 == arm).map(|(s, _)| s.ops).sum())
+            .collect(),
     }
 }
 
-fn merge_slices(shared: &Shared<'_>, results: &[JobResult]) -> Vec<Slice> {
-    let places = shared
-        .schedule
-        .iter()
-        .zip(0..)
-        .flat_map(|(order, block)| order.iter().zip(0..).map(move |(&(arm, copy), position)| (arm, copy, block, position)));
-    let ran = places.filter(|(arm, ..)| !shared.refused[*arm].load(Relaxed));
-    ran.enumerate().map(|(i, place)| merge_slice(place, results.iter().map(|r| &r.samples[i]))).collect()
-}
-
-fn merge_slice<'a>(
-    (arm, copy, block, position): (usize, u32, u32, u32),
-    jobs: impl Iterator<Item = &'a Sample> + Clone,
-) -> Slice {
+fn merge_slice<'a>((arm, copy, block, position): Ran, jobs: impl Iterator<Item = &'a Sample> + Clone) -> Slice {
     let sum = |f: fn(&Sample) -> u64| jobs.clone().map(f).sum::<u64>();
     let cpu_start = jobs.clone().map(|s| s.process_cpu_start_ns).min().unwrap_or(0);
     let cpu_end = jobs.clone().map(|s| s.process_cpu_end_ns).max().unwrap_or(0);

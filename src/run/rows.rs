@@ -52,6 +52,7 @@ pub fn blank(
         cpu_sys_ns: None,
         cpu_total_ns: None,
         thread_cpu_share: None,
+        job_fairness: None,
         enters: None,
         latency: Latency::default(),
     }
@@ -81,6 +82,7 @@ pub fn from_report(facts: &RunFacts, round: &Round, spec: &Spec, report: &Report
         if !slices.is_empty() {
             measured(&mut row, &slices, report, &latency);
             row.effective = Some(report.arms[index].effective);
+            row.job_fairness = fairness(&report.arms[index].job_ops);
             rows.latency += &log_line(facts, round, &arm.treatment, &row, &latency);
         }
         rows.arms.push(row);
@@ -114,6 +116,12 @@ fn trial(round: &Round, spec: &Spec, slice: &Slice) -> TrialRow {
         cpu_total_ns: Some(slice.cpu_total_ns),
         enters: Some(slice.enters),
     }
+}
+
+/// What the slowest job did of what the fastest did.
+fn fairness(job_ops: &[u64]) -> Option<f64> {
+    let most = job_ops.iter().max().filter(|most| **most > 0)?;
+    Some(*job_ops.iter().min()? as f64 / *most as f64)
 }
 
 fn measured(row: &mut ArmRow, slices: &[&Slice], report: &Report, latency: &Histogram<u64>) {
@@ -167,4 +175,16 @@ fn log_line(facts: &RunFacts, round: &Round, treatment: &str, row: &ArmRow, late
     );
     written.expect("memory takes every histogram");
     String::from_utf8(text).expect("the log format is text")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fairness_is_of_the_job_that_starved() {
+        assert_eq!(fairness(&[10, 8, 9]), Some(0.8));
+        assert_eq!(fairness(&[10, 0]), Some(0.0));
+        assert_eq!(fairness(&[0, 0]), None);
+    }
 }

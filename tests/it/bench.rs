@@ -48,6 +48,7 @@ fn a_fixed_rate_is_kept_and_a_nop_moves_nothing() {
     let rate = paced["iops"].as_f64().unwrap();
     assert!((1800.0..2200.0).contains(&rate), "2000 a second were asked for, {rate} came");
     let nop = json(&["--rw", "nop"]);
+    assert_eq!(nop["job_fairness"].as_f64(), Some(1.0));
     assert!(nop["bytes"] == 0 && nop["ops"].as_u64().unwrap() > 0, "{nop}");
 }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use uring_ablate::engine::Options;
 use uring_ablate::plan::{Arm, Control};
-use uring_ablate::run::round::{self, ArmReport, Spec};
+use uring_ablate::run::round::{self, ArmReport, Report, Spec};
 use uring_ablate::target::{Kind, Target, Wanted};
 use uring_ablate::toggle::{Levels, Setting, Toggle, refusal};
 use uring_ablate::workload::{Rw, Workload};
@@ -168,10 +168,10 @@ fn strace_sees_what_the_labels_say() {
 }
 
 #[test]
-fn tracepoints_see_opcodes_and_fixed_files() {
+fn tracepoints_see_every_request_with_its_opcode_and_file() {
     let Some(tracing) = Tracing::arm() else {
         return skip(
-            "tracepoints_see_opcodes_and_fixed_files",
+            "tracepoints_see_every_request_with_its_opcode_and_file",
             "the tracepoint io_uring_submit_req cannot be read (root and tracefs are needed)",
         );
     };
@@ -183,24 +183,21 @@ fn tracepoints_see_opcodes_and_fixed_files() {
         (eager().with(Toggle::FixedFiles, 1), "READ", true),
     ];
     for (levels, opcode, fixed) in cases {
-        let lines = tracing.of(|| {
-            let mut child = Command::new(env!("CARGO_BIN_EXE_uring-ablate"))
-                .arg("round")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap();
-            serde_json::to_writer(child.stdin.take().unwrap(), &Spec { blocks: 1, ..spec(&target, WORKLOAD, &[levels]) })
-                .unwrap();
-            let pid = child.id();
-            assert!(child.wait().unwrap().success());
-            pid
-        });
+        let (lines, _) = tracing.of(&Spec { blocks: 1, ..spec(&target, WORKLOAD, &[levels]) });
         assert!(lines.len() > 400, "{} requests were seen", lines.len());
         let wrong =
             lines.iter().find(|l| !l.contains(&format!("opcode {opcode},")) || flags(l).is_none_or(|f| (f & 1 == 1) != fixed));
         assert_eq!(wrong, None, "{levels:?}");
     }
+    // The kernel also sees what sets the rings up, fills their queues and drains them: as much in a short run as in a long one.
+    let count = |completions| {
+        let nops = spec(&target, Workload { rw: Rw::Nop, ..WORKLOAD }, &[eager()]);
+        let (lines, report) = tracing.of(&Spec { blocks: 1, completions, ..nops });
+        (report.slices[0].ops, lines.iter().filter(|l| l.contains("opcode NOP,")).count() as u64)
+    };
+    let (short, long) = (count(400), count(4000));
+    let (counted, submitted) = (long.0 - short.0, long.1 - short.1);
+    assert!(counted.abs_diff(submitted) <= u64::from(WORKLOAD.queue_depth), "{counted} counted, {submitted} submitted");
 }
 
 /// The number behind `flags` of a line of `io_uring_submit_req`.
@@ -225,13 +222,18 @@ impl Tracing {
         Some(tracing)
     }
 
-    /// The lines that the process whose number `run` returns left.
-    fn of(&self, run: impl Fn() -> u32) -> Vec<String> {
+    /// The lines that a round process left, and its report.
+    fn of(&self, spec: &Spec) -> (Vec<String>, Report) {
         std::fs::write(self.0.join("trace"), "").unwrap();
-        let pid = run();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_uring-ablate"));
+        let mut child = command.arg("round").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        serde_json::to_writer(child.stdin.take().unwrap(), spec).unwrap();
+        let pid = child.id();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
         let text = std::fs::read_to_string(self.0.join("trace")).unwrap();
         let mine = |l: &&str| l.contains(&format!("-{pid} ")) && l.contains("io_uring_submit_req:");
-        text.lines().filter(mine).map(String::from).collect()
+        (text.lines().filter(mine).map(String::from).collect(), serde_json::from_slice(&output.stdout).unwrap())
     }
 }
 
