@@ -33,7 +33,7 @@ pub struct Spec {
     pub arms: Vec<Arm>,
     pub seed: u64,
     pub blocks: u32,
-    /// Completions of each job in each slice: the same for every arm.
+    /// Completions of each job in each slice: the same for every arm that does the work.
     pub completions: u64,
     /// Longest time a slice may take.
     pub hang_guard: Duration,
@@ -94,6 +94,9 @@ const LATENCY_MAX_NS: u64 = 60_000_000_000;
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3).expect("constant bounds are valid")
 }
+
+/// A slice of NOPs has so many times the completions of the others: it would be over before a ring is at its pace.
+const CEILING_TIMES: u64 = 16;
 
 /// Longer than any run.
 const ENDLESS: Duration = Duration::from_secs(365 * 86_400);
@@ -199,8 +202,12 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
     let refused = |arm: usize| shared.refused[arm].load(Relaxed);
     for (block, order) in shared.schedule.iter().enumerate() {
         for &(arm, _) in order.iter().filter(|(arm, _)| !refused(*arm)) {
-            let stall = if let Control::Stall(fraction) = spec.arms[arm].control { fraction } else { 0.0 };
-            let order = Order { completions: spec.completions, stall, hang_guard: spec.hang_guard };
+            let (stall, times) = match spec.arms[arm].control {
+                Control::Stall(fraction) => (fraction, 1),
+                Control::Ceiling => (0.0, CEILING_TIMES),
+                _ => (0.0, 1),
+            };
+            let order = Order { completions: spec.completions.saturating_mul(times), stall, hang_guard: spec.hang_guard };
             let sample = tracks.slice(arm, block, &order, shared.gang, &mut latency[arm], &mut discard)?;
             ran[arm] = Some(sample.variant);
             samples.push(sample);
