@@ -50,6 +50,7 @@ pub struct Experiment {
     /// The size of the stall control, as a fraction.
     pub stall: f64,
     pub peers: Peers,
+    pub profile: Profiling,
     /// `[engine]`: how toggles that need more than a level are set up.
     pub options: Options,
     /// The text the plan is made of, after `--set`.
@@ -101,6 +102,14 @@ impl Peers {
     pub fn count(&self) -> usize {
         self.fio.len() + usize::from(self.t_io_uring.is_some())
     }
+}
+
+/// `[profile]`: rounds in which a clock writes down what runs, for the causes of the time. None where `rounds` is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profiling {
+    pub rounds: u32,
+    /// Ticks a second of CPU time.
+    pub frequency: u32,
 }
 
 /// How fio is configured; see `peer::fio`.
@@ -222,6 +231,10 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
             round_time: source.duration("[peers] round_time", wire.peers.round_time.as_ref(), 2 * second)?,
             whole_time: source.duration("[peers] whole_time", wire.peers.whole_time.as_ref(), 2 * second)?,
         },
+        profile: Profiling {
+            rounds: wire.profile.rounds,
+            frequency: wire.profile.frequency.as_ref().map_or(Ok(FREQUENCY), |f| source.read("frequency", f, |n| ticks(*n)))?,
+        },
         options: options(&source, &wire.engine)?,
         text: text.to_string(),
     })
@@ -263,6 +276,18 @@ fn repeats<T: PartialEq>(list: &[T]) -> bool {
 
 fn at_least_one(n: u32) -> Result<u32, &'static str> {
     if n > 0 { Ok(n) } else { Err("must be at least 1") }
+}
+
+/// No multiple of the kernel's own tick, so that the two do not walk in step.
+const FREQUENCY: u32 = 1997;
+
+/// What the kernel takes by default (`kernel.perf_event_max_sample_rate`).
+fn ticks(frequency: u32) -> Result<u32, String> {
+    if (1..=100_000).contains(&frequency) {
+        Ok(frequency)
+    } else {
+        Err(format!("{frequency} must be from 1 to 100000 ticks a second"))
+    }
 }
 
 fn check_alpha(alpha: f64) -> Result<f64, String> {

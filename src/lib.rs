@@ -8,6 +8,7 @@ pub mod engine;
 pub mod exit;
 pub mod experiment;
 pub mod peer;
+pub mod perf;
 pub mod plan;
 pub mod plot;
 pub mod process;

@@ -83,6 +83,8 @@ pub enum RoundKind {
     Isolated,
     /// Our `full` and the peers as processes, stopped and continued in turn.
     Peers,
+    /// As `Slices`, with a clock that writes down what runs; its throughput is not used.
+    Profile,
     /// Each peer once without interruption, for what it says of itself.
     Whole,
 }
@@ -120,6 +122,8 @@ pub struct Plan {
     /// Time for the slices of one round of one cell.
     pub round_time: Duration,
     pub fio: Vec<FioConfig>,
+    /// Why the rounds of profiles that were asked for are left out.
+    pub no_profile: Option<String>,
 }
 
 /// Why no plan can be made.
@@ -144,6 +148,8 @@ pub struct Place<'a> {
     pub setting: &'a Setting,
     /// A reason, beyond the table's constraints, why a toggle cannot run on a workload here: locked memory, a device without poll queues.
     pub obstacle: &'a dyn Fn(Toggle, u32, &Workload) -> Option<String>,
+    /// Why nothing can be profiled here.
+    pub no_profile: Option<String>,
 }
 
 /// Makes the plan of an experiment.
@@ -161,11 +167,12 @@ pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
         Time::Budget(time) => time / rounds / cells.len() as u32,
     };
     Ok(Plan {
-        rounds: schedule(experiment, &cells, rounds),
+        rounds: schedule(experiment, &cells, rounds, if place.no_profile.is_some() { 0 } else { experiment.profile.rounds }),
         cells,
         repetitions: rounds,
         round_time,
         fio: experiment.peers.fio.clone(),
+        no_profile: place.no_profile.clone(),
     })
 }
 
@@ -240,7 +247,7 @@ fn ceiling_has_meaning(workload: &Workload) -> bool {
 }
 
 /// Rounds of all cells take turns, in a fresh random order each time; the whole runs of the peers come last.
-fn schedule(experiment: &Experiment, cells: &[Cell], repetitions: u32) -> Vec<Round> {
+fn schedule(experiment: &Experiment, cells: &[Cell], repetitions: u32, profiles: u32) -> Vec<Round> {
     let mut decisions = Decisions::new(experiment.seed);
     let kind = if experiment.mode == Mode::Sliced { RoundKind::Slices } else { RoundKind::Isolated };
     let peers = experiment.peers.count() > 0;
@@ -248,13 +255,18 @@ fn schedule(experiment: &Experiment, cells: &[Cell], repetitions: u32) -> Vec<Ro
     let mut push = |cell: &Cell, kind, part, seed| {
         rounds.push(Round { round: rounds.len() as u32 + 1, cell: cell.name.clone(), kind, part, seed });
     };
-    for _ in 0..repetitions {
+    for repetition in 0..repetitions.max(profiles) {
         let mut order: Vec<&Cell> = cells.iter().collect();
         decisions.shuffle(&mut order);
         for cell in order {
             let parts = if kind == RoundKind::Slices { cell.parts() } else { &[Part::All] };
-            parts.iter().for_each(|part| push(cell, kind, *part, decisions.seed()));
-            if peers {
+            if repetition < repetitions {
+                parts.iter().for_each(|part| push(cell, kind, *part, decisions.seed()));
+            }
+            if repetition < profiles {
+                cell.parts().iter().for_each(|part| push(cell, RoundKind::Profile, *part, decisions.seed()));
+            }
+            if peers && repetition < repetitions {
                 push(cell, RoundKind::Peers, Part::All, decisions.seed());
             }
         }

@@ -111,6 +111,7 @@ pub struct JournalRow {
     pub trials_bytes: u64,
     pub arms_bytes: u64,
     pub latency_bytes: u64,
+    pub overhead_bytes: u64,
 }
 
 impl JournalRow {
@@ -129,6 +130,7 @@ impl JournalRow {
         "trials_bytes",
         "arms_bytes",
         "latency_bytes",
+        "overhead_bytes",
     ];
 
     /// A row for tests.
@@ -148,6 +150,49 @@ impl JournalRow {
             trials_bytes: 0,
             arms_bytes: 0,
             latency_bytes: 0,
+            overhead_bytes: 0,
+        }
+    }
+}
+
+/// What one cause took of one arm in a round with a profile: one line of `overhead.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OverheadRow {
+    pub round: u32,
+    pub cell: String,
+    pub treatment: String,
+    /// `own` for the process and the kernel threads made for it, `target` for what else the kernel ran for the target.
+    pub side: &'static str,
+    pub context: String,
+    pub category: String,
+    /// The function, where no rule knows its category.
+    pub symbol: String,
+    /// Ticks of the clock.
+    pub samples: u64,
+    /// Of the arm's own ticks; empty for the target's side.
+    pub share: Option<f64>,
+    pub ns_per_op: f64,
+}
+
+impl OverheadRow {
+    /// Column names.
+    pub const HEADER: &[&str] =
+        &["round", "cell", "treatment", "side", "context", "category", "symbol", "samples", "share", "ns_per_op"];
+
+    /// A row for tests.
+    #[cfg(test)]
+    pub fn example() -> OverheadRow {
+        OverheadRow {
+            round: 1,
+            cell: "c".into(),
+            treatment: "full".into(),
+            side: "own",
+            context: "submit".into(),
+            category: "block_layer".into(),
+            symbol: String::new(),
+            samples: 7,
+            share: Some(0.5),
+            ns_per_op: 12.5,
         }
     }
 }
@@ -272,6 +317,7 @@ pub fn kind_name(kind: RoundKind) -> &'static str {
     match kind {
         RoundKind::Slices => "slices",
         RoundKind::Isolated => "isolated",
+        RoundKind::Profile => "profile",
         RoundKind::Peers => "peers",
         RoundKind::Whole => "whole",
     }

@@ -145,7 +145,9 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, cell: &str
             numbers.push(arm.round);
         }
     }
-    let share = |a: &&super::load::Arm| a.cell == cell && a.treatment == "full" && a.outcome == "completed" && a.kind != "peers";
+    let share = |a: &&super::load::Arm| {
+        a.cell == cell && a.treatment == "full" && a.outcome == "completed" && !["peers", "profile"].contains(&a.kind.as_str())
+    };
     let shares: Vec<f64> = data.arms.iter().filter(share).filter_map(|a| a.figures.get("thread_cpu_share").copied()).collect();
     let thread_cpu_share = median(&shares);
     let primary = if thread_cpu_share.is_some_and(|s| s < SATURATED) { Metric::CpuPerOp } else { Metric::Iops };

@@ -60,6 +60,22 @@ pub struct Round {
     pub machine_steal_share: Option<f64>,
 }
 
+/// One line of `overhead.csv`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overhead {
+    pub round: u32,
+    pub cell: String,
+    pub treatment: String,
+    /// False for what the kernel did for the target outside the process.
+    pub own: bool,
+    pub category: String,
+    /// Named where no rule knows it.
+    pub symbol: String,
+    pub samples: f64,
+    pub share: Option<f64>,
+    pub ns_per_op: f64,
+}
+
 /// Everything a report is made of.
 #[derive(Clone, Debug, Default)]
 pub struct Data {
@@ -69,6 +85,8 @@ pub struct Data {
     pub arms: Vec<Arm>,
     /// `None` where the run has no rounds.csv.
     pub rounds: Option<Vec<Round>>,
+    /// Lines of `overhead.csv`.
+    pub overhead: Vec<Overhead>,
     /// Rounds that the plan has, where plan.csv says so.
     pub planned_rounds: Option<usize>,
     /// What was left out, in words.
@@ -107,6 +125,8 @@ pub fn load(dir: &Path) -> Result<Data, Error> {
     trials.retain(|t| completed.contains(&(t.round, treatments[t.treatment].as_str())));
     trials.sort_by_key(|t| (t.round, t.block, t.position));
     (data.trials, data.treatments) = (trials, treatments);
+    data.overhead = optional(dir, "overhead.csv", &mut data.warnings)?.map_or(Ok(Vec::new()), |table| table.overhead())?;
+    data.overhead.retain(|o| completed.contains(&(o.round, o.treatment.as_str())));
     Ok(data)
 }
 
@@ -121,7 +141,7 @@ struct Table {
 }
 
 /// Columns that are text; every other is read as a number.
-const TEXT: [&str; 12] = [
+const TEXT: [&str; 16] = [
     "cell",
     "treatment",
     "kind",
@@ -134,6 +154,10 @@ const TEXT: [&str; 12] = [
     "started_utc",
     "setup_order",
     "part",
+    "side",
+    "context",
+    "category",
+    "symbol",
 ];
 
 impl Table {
@@ -225,6 +249,26 @@ impl Table {
             figures: figures.iter().filter_map(|(name, column)| Some((*name, column[i]?))).collect(),
         };
         Ok((0..rounds.len()).map(arm).collect())
+    }
+
+    fn overhead(&self) -> Result<Vec<Overhead>, Error> {
+        let [cells, treatments, sides, categories, symbols] =
+            ["cell", "treatment", "side", "category", "symbol"].map(|c| self.texts(c));
+        let (cells, treatments, sides, categories, symbols) = (cells?, treatments?, sides?, categories?, symbols?);
+        let (rounds, samples, ns) = (self.required("round")?, self.required("samples")?, self.required("ns_per_op")?);
+        let shares = self.numbers("share")?;
+        let row = |i: usize| Overhead {
+            round: rounds[i] as u32,
+            cell: cells[i].clone(),
+            treatment: treatments[i].clone(),
+            own: sides[i] == "own",
+            category: categories[i].clone(),
+            symbol: symbols[i].clone(),
+            samples: samples[i],
+            share: shares[i],
+            ns_per_op: ns[i],
+        };
+        Ok((0..rounds.len()).map(row).collect())
     }
 
     fn rounds(&self) -> Result<Vec<Round>, Error> {

@@ -5,6 +5,7 @@ pub mod contrast;
 pub mod effect;
 pub mod load;
 pub mod model;
+pub mod overhead;
 pub mod signed_rank;
 pub mod verdict;
 

@@ -39,6 +39,7 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         blocks: 1,
         completions: 0,
         hang_guard: run::HANG_GUARD + args.runtime * 2,
+        profile: None,
     };
     let run = |time: Duration| -> Result<Report, run::Error> {
         let completions = pilot::completions(&tether, &spec, time, &interrupts)?;

@@ -9,7 +9,7 @@ use crate::plan::{self, Plan};
 use crate::run::{self, Job};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::{Target, guard};
-use crate::{engine, workload::Workload};
+use crate::{engine, perf, workload::Workload};
 use std::path::{Path, PathBuf};
 
 /// Runs an experiment.
@@ -47,7 +47,12 @@ pub fn plan_on(experiment: &Experiment, target: &Target, tether: &Tether, interr
         found.map(|o| o.reason.clone())
     };
     let setting = target.setting(experiment.options.numa_node);
-    Ok(plan::make(experiment, &plan::Place { setting: &setting, obstacle: &obstacle })?)
+    Ok(plan::make(experiment, &plan::Place { setting: &setting, obstacle: &obstacle, no_profile: no_profile(experiment) })?)
+}
+
+/// Why the profiles that an experiment asks for cannot be had here.
+pub fn no_profile(experiment: &Experiment) -> Option<String> {
+    if experiment.profile.rounds > 0 { perf::obstacle() } else { None }
 }
 
 /// Opens or makes the target and checks every workload against it, writes included.

@@ -27,6 +27,8 @@ pub struct Wire {
     pub analysis: WireAnalysis,
     #[serde(default)]
     pub peers: WirePeers,
+    #[serde(default)]
+    pub profile: WireProfile,
 }
 
 /// `[target]`, or several `[[target]]`.
@@ -115,6 +117,14 @@ pub struct WirePeers {
     pub t_io_uring: Option<PathBuf>,
     pub round_time: Option<Spanned<String>>,
     pub whole_time: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct WireProfile {
+    #[serde(default)]
+    pub rounds: u32,
+    pub frequency: Option<Spanned<u32>>,
 }
 
 /// A TOML string or integer, as text.

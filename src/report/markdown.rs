@@ -1,5 +1,6 @@
 //! `report.md`: the answer first, then the tables it rests on, then what speaks against it.
 
+use super::overhead;
 use super::terminal::ratio;
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
@@ -26,6 +27,7 @@ pub fn report(model: &Model, charts: &[PathBuf]) -> String {
         let _ = writeln!(text, "\n## {}\n", cell.cell);
         text += &pictures(cell, charts);
         text += &toggles(cell);
+        text += &overhead::section(model, cell);
         text += &peers(cell);
         text += &medians(model, cell);
     }

@@ -2,6 +2,7 @@
 
 mod effects;
 mod markdown;
+mod overhead;
 mod terminal;
 
 use crate::analysis::{Model, load};

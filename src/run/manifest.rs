@@ -108,10 +108,15 @@ impl Manifest {
             },
             plan_hash: plan_hash(&experiment.text),
             dropped: dropped.collect(),
-            unavailable: empty_cells(),
+            unavailable: empty_cells().into_iter().chain(no_profile(plan)).collect(),
             fio: None,
         }
     }
+}
+
+/// Why `overhead.csv` has no rows, where they were asked for.
+fn no_profile(plan: &Plan) -> Option<Unavailable> {
+    plan.no_profile.clone().map(|reason| Unavailable { what: "overhead.csv".into(), reason })
 }
 
 /// The columns that a sliced run leaves empty.

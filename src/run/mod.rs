@@ -158,6 +158,7 @@ fn spec(experiment: &Experiment, target: &Target, cell: &Cell, part: Part, seed:
         blocks: 0,
         completions: 0,
         hang_guard: HANG_GUARD + experiment.trial_time * 2,
+        profile: None,
     }
 }
 
@@ -240,7 +241,9 @@ impl Walk<'_> {
         for round in &plan.rounds {
             let fixed = fixed.iter().find(|(name, _)| *name == round.cell).map(|(_, fixed)| fixed);
             let (blocks, completions, slice) = match (round.kind, fixed) {
-                (RoundKind::Slices | RoundKind::Isolated, Some(fixed)) => (fixed.blocks, fixed.completions, Duration::ZERO),
+                (RoundKind::Slices | RoundKind::Isolated | RoundKind::Profile, Some(fixed)) => {
+                    (fixed.blocks, fixed.completions, Duration::ZERO)
+                }
                 (RoundKind::Peers, Some(fixed)) => {
                     let slice = (fixed.queue_time * peers::QUEUES_PER_SLICE).max(peers::LEAST_SLICE);
                     (self.peers.blocks(slice), 0, slice)
@@ -275,10 +278,11 @@ impl Walk<'_> {
         // A clock that was set back meanwhile must not end the run.
         self.facts.since_start = started.duration_since(self.began).try_into().unwrap_or_default();
         let told = spec(self.job.experiment, self.job.target, cell, round.part, round.seed);
-        let spec = Spec { blocks: planned.blocks, completions: planned.completions, ..told };
+        let profile = (round.kind == RoundKind::Profile).then_some(self.job.experiment.profile.frequency);
+        let spec = Spec { blocks: planned.blocks, completions: planned.completions, profile, ..told };
         let interrupts = self.job.interrupts;
         let Some((rows, setup_order, violations)) = (match round.kind {
-            RoundKind::Slices => self.sliced(&round, &spec)?,
+            RoundKind::Slices | RoundKind::Profile => self.sliced(&round, &spec)?,
             RoundKind::Isolated => self.isolated(&round, &spec)?,
             RoundKind::Peers if cell.workload.rw == Rw::Nop => self.peers.own_counts(&self.facts, planned, cell, interrupts),
             RoundKind::Peers => self.peers.duet(&self.facts, planned, cell, interrupts),
@@ -301,6 +305,7 @@ impl Walk<'_> {
             trials_bytes: 0,
             arms_bytes: 0,
             latency_bytes: 0,
+            overhead_bytes: 0,
         };
         self.store.commit(&rows, journal)?;
         Ok(true)

@@ -6,6 +6,7 @@ use crate::engine::numa;
 use crate::engine::pattern::Pattern;
 use crate::engine::slice::{Gang, Order, Sample};
 use crate::engine::{Options, SetupError};
+use crate::perf::profile::{Profile, Recorder, Stretch};
 use crate::plan::{self, Arm, Control};
 use crate::random::Decisions;
 use crate::toggle::{Levels, Setting, Toggle};
@@ -37,6 +38,8 @@ pub struct Spec {
     pub completions: u64,
     /// Longest time a slice may take.
     pub hang_guard: Duration,
+    /// Ticks a second of the clock that writes down what runs.
+    pub profile: Option<u32>,
 }
 
 /// What it answers on its standard output.
@@ -49,6 +52,8 @@ pub struct Report {
     /// CPU time of the process by mode over all slices, tick-sampled: of use where the round has one arm.
     pub user_ns: u64,
     pub system_ns: u64,
+    /// Where the time went, where that was asked for, or why it cannot be said.
+    pub profile: Option<Result<Profile, String>>,
 }
 
 /// One slice, over all jobs.
@@ -119,6 +124,7 @@ struct Shared<'a> {
     schedule: &'a [Vec<(usize, u32)>],
     gang: &'a Gang,
     refused: &'a [AtomicBool],
+    recorder: &'a Mutex<Option<Result<Recorder, String>>>,
 }
 
 /// What one job brings home.
@@ -131,6 +137,9 @@ struct JobResult {
 
 /// Runs the round. Single-threaded at one job.
 pub fn run(spec: &Spec) -> Result<Report, SetupError> {
+    // The clocks watch what is made after them.
+    let recorder = spec.profile.map(|frequency| Recorder::start(frequency).map_err(|e| e.to_string()));
+    let recorder = Mutex::new(recorder);
     let mut decisions = Decisions::new(spec.seed);
     let mut setup_order: Vec<usize> = (0..spec.arms.len()).collect();
     decisions.shuffle(&mut setup_order);
@@ -139,14 +148,24 @@ pub fn run(spec: &Spec) -> Result<Report, SetupError> {
     let ground = Ground::prepare(spec, &mut decisions)?;
     let gang = Gang { barrier: Barrier::new(seeds.len()), stop: AtomicBool::new(false), broken: AtomicBool::new(false) };
     let refused: Vec<AtomicBool> = spec.arms.iter().map(|_| AtomicBool::new(false)).collect();
-    let shared = Shared { spec, ground: &ground, setup_order: &setup_order, schedule: &schedule, gang: &gang, refused: &refused };
+    let shared = Shared {
+        spec,
+        ground: &ground,
+        setup_order: &setup_order,
+        schedule: &schedule,
+        gang: &gang,
+        refused: &refused,
+        recorder: &recorder,
+    };
     let before = usage();
     let results = work(&shared, &seeds)?;
     let after = usage();
     let ran = ran(&shared);
     let arms = (0..spec.arms.len()).map(|arm| merge_arm(&results, &ran, arm)).collect();
-    let slices = ran.iter().zip(0..).map(|(place, i)| merge_slice(*place, results.iter().map(|r| &r.samples[i]))).collect();
-    Ok(Report { setup_order, slices, arms, user_ns: after.0 - before.0, system_ns: after.1 - before.1 })
+    let slices: Vec<Slice> =
+        ran.iter().zip(0..).map(|(place, i)| merge_slice(*place, results.iter().map(|r| &r.samples[i]))).collect();
+    let profile = recorder.into_inner().unwrap().map(|r| r.map(|r| r.finish(&stretches(&slices))));
+    Ok(Report { setup_order, slices, arms, user_ns: after.0 - before.0, system_ns: after.1 - before.1, profile })
 }
 
 fn work(shared: &Shared<'_>, seeds: &[u64]) -> Result<Vec<JobResult>, SetupError> {
@@ -212,6 +231,9 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
             ran[arm] = Some(sample.variant);
             samples.push(sample);
         }
+        if let (0, Some(Ok(recorder))) = (number, &mut *shared.recorder.lock().unwrap()) {
+            recorder.collect();
+        }
     }
     let read_back = |(arm, ran): (usize, &Option<u32>)| match ran {
         Some(variant) => tracks.effective(arm, *variant),
@@ -267,6 +289,12 @@ fn merge_slice<'a>((arm, copy, block, position): Ran, jobs: impl Iterator<Item =
         overran: jobs.clone().any(|s| s.overran),
         touched: jobs.fold(0, |bits, s| bits | s.touched),
     }
+}
+
+/// When each arm ran, in order of time.
+fn stretches(slices: &[Slice]) -> Vec<Stretch> {
+    let stretch = |s: &Slice| Stretch { start_ns: s.start_ns, end_ns: s.start_ns + s.duration_ns, arm: s.arm };
+    slices.iter().map(stretch).collect()
 }
 
 /// User and system time of this process so far, in nanoseconds.

@@ -3,8 +3,9 @@
 use super::gates::{self, Context};
 use super::round::{self, Report, Slice, Spec};
 use super::store::RoundRows;
+use crate::perf::profile::Cause;
 use crate::plan::{Round, RoundKind};
-use crate::row::{ArmRow, Latency, Outcome, TrialRow};
+use crate::row::{ArmRow, Latency, Outcome, OverheadRow, TrialRow};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
@@ -60,7 +61,11 @@ pub fn blank(
 
 /// Rows of a round process that reported. Arms keep their order in the plan.
 pub fn from_report(facts: &RunFacts, round: &Round, spec: &Spec, report: &Report) -> RoundRows {
-    let mut rows = RoundRows { trials: report.slices.iter().map(|s| trial(round, spec, s)).collect(), ..RoundRows::default() };
+    let mut rows = RoundRows { overhead: overhead(round, spec, report), ..RoundRows::default() };
+    // What a clock interrupted is no measurement of throughput.
+    if round.kind != RoundKind::Profile {
+        rows.trials = report.slices.iter().map(|s| trial(round, spec, s)).collect();
+    }
     for (index, arm) in spec.arms.iter().enumerate() {
         let slices: Vec<&Slice> = report.slices.iter().filter(|s| s.arm == index).collect();
         let context = Context {
@@ -116,6 +121,31 @@ fn trial(round: &Round, spec: &Spec, slice: &Slice) -> TrialRow {
         cpu_total_ns: Some(slice.cpu_total_ns),
         enters: Some(slice.enters),
     }
+}
+
+/// The causes of each arm's time. An arm's own ticks stand for the CPU time that was charged to it; the target's for themselves.
+fn overhead(round: &Round, spec: &Spec, report: &Report) -> Vec<OverheadRow> {
+    let Some(Ok(profile)) = &report.profile else { return Vec::new() };
+    let row = |cause: &Cause| {
+        let of_arm = |s: &&Slice| s.arm == cause.arm;
+        let (ops, cpu_ns) = report.slices.iter().filter(of_arm).fold((0, 0), |(o, c), s| (o + s.ops, c + s.cpu_total_ns));
+        let own = profile.causes.iter().filter(|c| c.arm == cause.arm && c.own).map(|c| c.ticks).sum::<u64>();
+        let share = cause.own.then(|| cause.ticks as f64 / own as f64);
+        let ns = share.map_or(cause.ticks as f64 * 1e9 / f64::from(profile.frequency), |share| share * cpu_ns as f64);
+        OverheadRow {
+            round: round.round,
+            cell: round.cell.clone(),
+            treatment: spec.arms[cause.arm].treatment.clone(),
+            side: if cause.own { "own" } else { "target" },
+            context: cause.context.clone(),
+            category: cause.category.clone(),
+            symbol: cause.symbol.clone(),
+            samples: cause.ticks,
+            share,
+            ns_per_op: ns / ops.max(1) as f64,
+        }
+    };
+    profile.causes.iter().map(row).collect()
 }
 
 /// What the slowest job did of what the fastest did.

@@ -1,10 +1,10 @@
 //! A run's directory: append-only files, made durable round by round, cut back to whole rounds before a run is continued.
 //!
-//! A round's rows go to `trials.csv`, `arms.csv` and `latency.hlog` and are flushed to disk; then one line of `rounds.csv` says so, with the
+//! A round's rows go to `trials.csv`, `arms.csv`, `latency.hlog` and `overhead.csv` and are flushed to disk; then one line of `rounds.csv` says so, with the
 //! lengths of the other files. What lies beyond the last such line belongs to a round that was not finished and is cut off.
 
 use crate::plan::Round;
-use crate::row::{ArmRow, JournalRow, TrialRow};
+use crate::row::{ArmRow, JournalRow, OverheadRow, TrialRow};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 const TRIALS: &str = "trials.csv";
 const ARMS: &str = "arms.csv";
 const LATENCY: &str = "latency.hlog";
-const APPENDED: [&str; 3] = [TRIALS, ARMS, LATENCY];
+const OVERHEAD: &str = "overhead.csv";
+const APPENDED: [&str; 4] = [TRIALS, ARMS, LATENCY, OVERHEAD];
 const JOURNAL: &str = "rounds.csv";
 const PLAN: &str = "plan.csv";
 const MANIFEST: &str = "manifest.json";
@@ -67,6 +68,7 @@ pub struct RoundRows {
     pub arms: Vec<ArmRow>,
     /// Lines of the HdrHistogram log.
     pub latency: String,
+    pub overhead: Vec<OverheadRow>,
 }
 
 /// Takes the directory for this process.
@@ -80,7 +82,7 @@ fn lock(dir: &Path) -> Result<File, Error> {
 #[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
-    lengths: [u64; 3],
+    lengths: [u64; 4],
     /// Held for as long as the run goes on; the kernel lets go of it with the process.
     _lock: File,
 }
@@ -117,7 +119,7 @@ impl Store {
         let rows: Vec<JournalRow> = parse(&path, whole)?;
         cut(&path, whole.len() as u64)?;
         let empty = empty_files().map(|text| text.len() as u64);
-        let lengths = rows.last().map_or(empty, |r| [r.trials_bytes, r.arms_bytes, r.latency_bytes]);
+        let lengths = rows.last().map_or(empty, |r| [r.trials_bytes, r.arms_bytes, r.latency_bytes, r.overhead_bytes]);
         for (name, length) in APPENDED.into_iter().zip(lengths) {
             cut(&dir.join(name), length)?;
         }
@@ -127,11 +129,11 @@ impl Store {
     /// Makes a round durable. Until the last step has reached the disk the round does not count.
     pub fn commit(&mut self, rows: &RoundRows, mut journal: JournalRow) -> Result<(), Error> {
         let arms: String = rows.arms.iter().map(|row| line(&row.record())).collect();
-        for (i, text) in [lines(&rows.trials), arms, rows.latency.clone()].iter().enumerate() {
+        for (i, text) in [lines(&rows.trials), arms, rows.latency.clone(), lines(&rows.overhead)].iter().enumerate() {
             self.append(APPENDED[i], text.as_bytes())?;
             self.lengths[i] += text.len() as u64;
         }
-        [journal.trials_bytes, journal.arms_bytes, journal.latency_bytes] = self.lengths;
+        [journal.trials_bytes, journal.arms_bytes, journal.latency_bytes, journal.overhead_bytes] = self.lengths;
         self.append(JOURNAL, lines(&[journal]).as_bytes())
     }
 
@@ -189,11 +191,11 @@ impl Store {
     }
 }
 
-/// What `trials.csv`, `arms.csv` and `latency.hlog` hold before the first round.
-fn empty_files() -> [String; 3] {
+/// What the appended files hold before the first round.
+fn empty_files() -> [String; 4] {
     let latency = "#[Histogram log format version 1.3]\n\
                    \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n";
-    [line(TrialRow::HEADER), line(&ArmRow::header()), latency.into()]
+    [line(TrialRow::HEADER), line(&ArmRow::header()), latency.into(), line(OverheadRow::HEADER)]
 }
 
 /// One CSV line.
@@ -240,11 +242,16 @@ mod tests {
 
     fn rows(round: u32) -> RoundRows {
         let trial = TrialRow { round, ..TrialRow::example() };
-        RoundRows { trials: vec![trial.clone(), trial], arms: vec![], latency: format!("Tag={round},0,0,0,x\n") }
+        RoundRows {
+            trials: vec![trial.clone(), trial],
+            arms: vec![],
+            latency: format!("Tag={round},0,0,0,x\n"),
+            overhead: vec![OverheadRow::example(); 2],
+        }
     }
 
     fn contents(dir: &Path) -> Vec<String> {
-        [TRIALS, ARMS, LATENCY, JOURNAL].iter().map(|f| fs::read_to_string(dir.join(f)).unwrap()).collect()
+        [TRIALS, ARMS, LATENCY, OVERHEAD, JOURNAL].iter().map(|f| fs::read_to_string(dir.join(f)).unwrap()).collect()
     }
 
     #[test]
@@ -255,6 +262,7 @@ mod tests {
             text(writer)
         };
         assert!(with_header(&|w| w.serialize(TrialRow::example()).unwrap()).starts_with(&line(TrialRow::HEADER)));
+        assert!(with_header(&|w| w.serialize(OverheadRow::example()).unwrap()).starts_with(&line(OverheadRow::HEADER)));
         assert!(with_header(&|w| w.serialize(JournalRow::example()).unwrap()).starts_with(&line(JournalRow::HEADER)));
     }
 
@@ -269,13 +277,13 @@ mod tests {
         let after = contents(&dir);
         assert!(matches!(Store::resume(&dir), Err(Error::Busy(_))), "one run at a time");
         drop(store);
-        for (file, name) in [TRIALS, ARMS, LATENCY, JOURNAL].into_iter().enumerate() {
+        for (file, name) in [TRIALS, ARMS, LATENCY, OVERHEAD, JOURNAL].into_iter().enumerate() {
             for cut_at in whole[file].len()..after[file].len() {
                 // As a kill leaves them: files are appended in order, the journal last.
-                for (later, text) in [TRIALS, ARMS, LATENCY, JOURNAL].iter().zip(&after) {
+                for (later, text) in [TRIALS, ARMS, LATENCY, OVERHEAD, JOURNAL].iter().zip(&after) {
                     fs::write(dir.join(later), text).unwrap();
                 }
-                fs::write(dir.join(JOURNAL), if name == JOURNAL { &after[3][..cut_at] } else { &whole[3] }).unwrap();
+                fs::write(dir.join(JOURNAL), if name == JOURNAL { &after[4][..cut_at] } else { &whole[4] }).unwrap();
                 if name != JOURNAL {
                     fs::write(dir.join(name), &after[file][..cut_at]).unwrap();
                 }

@@ -38,6 +38,7 @@ fn spec(target: &Target, workload: Workload, levels: &[Levels]) -> Spec {
         blocks: 4,
         completions: 400,
         hang_guard: Duration::from_secs(20),
+        profile: None,
     }
 }
 

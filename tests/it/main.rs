@@ -6,6 +6,7 @@ mod labels;
 mod loop_cost;
 mod peers;
 mod process_arms;
+mod profile;
 mod refusals;
 mod reports;
 mod resume;

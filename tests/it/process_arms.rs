@@ -72,6 +72,7 @@ fn ours(target: &Target) -> Contestant {
         blocks: 0,
         completions: 0,
         hang_guard: Duration::from_secs(20),
+        profile: None,
     };
     Contestant { name: "full".into(), start: Start::Ours(Box::new(duet::worker(spec))) }
 }

@@ -1,16 +1,8 @@
 //! What the machine refuses: locked memory, io_uring itself, a device in use.
 
-use crate::support::{Bench, LoopDevice, ONE_TOGGLE, READS, SMALL_TARGET, ablate, experiment, root, skip};
+use crate::support::{Bench, LoopDevice, ONE_TOGGLE, READS, SMALL_TARGET, ablate, as_nobody, experiment, root, skip};
 use insta::assert_snapshot;
 use std::process::Command;
-
-/// Runs the binary as an ordinary user whose locked memory is limited to 8 MiB.
-fn as_nobody(args: &[&str]) -> std::process::Output {
-    let exe = env!("CARGO_BIN_EXE_uring-ablate");
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "prlimit", "--memlock=8388608:8388608", exe]);
-    command.args(args).output().unwrap()
-}
 
 #[test]
 fn locked_memory_too_small() {

@@ -37,6 +37,7 @@ fn spec(target: &Target, rw: Rw, jobs: u32, arms: Vec<Arm>, blocks: u32) -> Spec
         blocks,
         completions: COMPLETIONS,
         hang_guard: Duration::from_secs(20),
+        profile: None,
     }
 }
 

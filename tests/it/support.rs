@@ -10,6 +10,14 @@ pub fn ablate() -> Command {
     Command::new(env!("CARGO_BIN_EXE_uring-ablate"))
 }
 
+/// Runs the binary as an ordinary user whose locked memory is limited to 8 MiB.
+pub fn as_nobody(args: &[&str]) -> Output {
+    let exe = env!("CARGO_BIN_EXE_uring-ablate");
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "prlimit", "--memlock=8388608:8388608", exe]);
+    command.args(args).output().unwrap()
+}
+
 /// A small experiment: one toggle, six short rounds, no peers. `extra` is appended.
 pub fn experiment(target: &str, workload: &str, design: &str, extra: &str) -> String {
     format!(

@@ -73,6 +73,8 @@ fn each_crate_has_one_door() {
         ("clap::", "src/cli.rs"),
         ("toml::", "src/experiment"),
         ("indicatif::", "src/command/"),
+        ("perf_event::", "src/perf/"),
+        ("blazesym::", "src/perf/"),
     ];
     for (path, text) in sources() {
         let shown = path.display().to_string();
@@ -119,7 +121,7 @@ fn the_readme_lists_every_toggle_as_declared() {
 fn every_experiment_can_be_planned() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
     let setting = uring_ablate::toggle::Setting::default();
-    let place = uring_ablate::plan::Place { setting: &setting, obstacle: &|_, _, _| None };
+    let place = uring_ablate::plan::Place { setting: &setting, obstacle: &|_, _, _| None, no_profile: None };
     let mut seen = 0;
     for path in fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
         let experiment = uring_ablate::experiment::load(&path, &[]).unwrap_or_else(|e| panic!("{e}"));

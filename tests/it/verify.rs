@@ -35,6 +35,7 @@ fn spec(target: &Target, workload: Workload, arms: Vec<Arm>) -> Spec {
         blocks: 1,
         completions: 200,
         hang_guard: Duration::from_secs(20),
+        profile: None,
     }
 }
 

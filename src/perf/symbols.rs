@@ -1,0 +1,54 @@
+//! Names of addresses of the kernel and of this process.
+
+use super::category::Frame;
+use blazesym::Pid;
+use blazesym::symbolize::source::{Kernel, Process, Source};
+use blazesym::symbolize::{Input, Symbolizer};
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
+
+/// Looks names up, each address once.
+pub struct Symbols {
+    symbolizer: Symbolizer,
+    known: HashMap<u64, Rc<Frame>>,
+    memory: Option<File>,
+}
+
+/// Where the kernel's half of the address space begins, on every 64-bit architecture.
+const KERNEL: u64 = 1 << 63;
+
+impl Symbols {
+    pub fn new() -> Symbols {
+        let symbolizer = Symbolizer::builder().enable_code_info(false).enable_inlined_fns(true).enable_demangling(true).build();
+        Symbols { symbolizer, known: HashMap::new(), memory: File::open("/proc/self/mem").ok() }
+    }
+
+    /// The frame at an address.
+    pub fn frame(&mut self, address: u64) -> Rc<Frame> {
+        if let Some(frame) = self.known.get(&address) {
+            return frame.clone();
+        }
+        let kernel = address >= KERNEL;
+        let source = if kernel { Source::Kernel(Kernel::default()) } else { Source::Process(Process::new(Pid::Slf)) };
+        let found = self.symbolizer.symbolize_single(&source, Input::AbsAddr(address)).ok();
+        let names = found.and_then(|f| f.into_sym()).map_or_else(Vec::new, |symbol| {
+            let inlined = symbol.inlined.iter().rev().map(|f| f.name.to_string());
+            inlined.chain([symbol.name.to_string()]).collect()
+        });
+        let frame = Rc::new(Frame { names, kernel });
+        self.known.insert(address, frame.clone());
+        frame
+    }
+
+    /// True where the instruction before `address` enters the kernel.
+    pub fn follows_syscall(&self, address: u64) -> bool {
+        let instruction: &[u8] = if cfg!(target_arch = "x86_64") { &[0x0f, 0x05] } else { &[0x01, 0x00, 0x00, 0xd4] };
+        let mut before = vec![0; instruction.len()];
+        let place = address.wrapping_sub(instruction.len() as u64);
+        address < KERNEL
+            && self.memory.as_ref().is_some_and(|m| m.read_exact_at(&mut before, place).is_ok())
+            && before == instruction
+    }
+}
