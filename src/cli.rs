@@ -29,6 +29,8 @@ pub enum Verb {
     Report(ReportArgs),
     /// Measure one cell, with flags named as fio names them.
     Bench(BenchArgs),
+    /// Show what can and cannot be measured here, and what would help; changes nothing.
+    Doctor(DoctorArgs),
     /// List every toggle with its levels, constraints and source.
     Toggles,
     /// The hot loop on a simulated ring: what it costs without a kernel.
@@ -54,6 +56,15 @@ pub enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// File or block device to look at [default: a loop device over shared memory, or a temporary file].
+    pub target: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -279,7 +279,7 @@ fn at_least_one(n: u32) -> Result<u32, &'static str> {
 }
 
 /// No multiple of the kernel's own tick, so that the two do not walk in step.
-const FREQUENCY: u32 = 1997;
+const FREQUENCY: u32 = 997;
 
 /// What the kernel takes by default (`kernel.perf_event_max_sample_rate`).
 fn ticks(frequency: u32) -> Result<u32, String> {

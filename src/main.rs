@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Verb::Plan(args) => command::plan(args),
         Verb::Report(args) => command::report(args, cli.quiet),
         Verb::Bench(args) => command::bench(args),
+        Verb::Doctor(args) => command::doctor(args),
         Verb::Toggles => command::toggles(),
         Verb::Simulate { all_on, requests } => command::simulate(*all_on, *requests),
         hidden => return as_child(hidden),
@@ -48,7 +49,13 @@ fn serve(verb: &Verb) -> anyhow::Result<()> {
         }
         Verb::Worker => round::run_forever(&spec_from_stdin()?)?,
         Verb::Tether { parent, program, args } => return Err(spawn::become_tethered(*parent, program, args).into()),
-        Verb::Run(_) | Verb::Plan(_) | Verb::Report(_) | Verb::Bench(_) | Verb::Toggles | Verb::Simulate { .. } => {}
+        Verb::Run(_)
+        | Verb::Plan(_)
+        | Verb::Report(_)
+        | Verb::Bench(_)
+        | Verb::Doctor(_)
+        | Verb::Toggles
+        | Verb::Simulate { .. } => {}
     }
     Ok(())
 }

@@ -87,16 +87,23 @@ fn workload(args: &BenchArgs) -> Workload {
 
 /// The target by its names alone: a block device is one, everything else is a file.
 fn target(args: &BenchArgs) -> Result<Target, Failure> {
-    let wanted = |path: Option<PathBuf>| {
-        let kind = match &path {
-            None => Kind::Auto,
-            Some(path) if target::is_block_device(path) => Kind::Device,
-            Some(_) => Kind::File,
-        };
-        Wanted { kind, path, size_bytes: args.size, stamps: None }
-    };
+    let wanted = |path| wanted(path, args.size);
     let all = args.filename.as_ref().map_or(vec![wanted(None)], |names| file_names(names).map(Some).map(wanted).collect());
     Ok(Target::resolve_all(&all)?)
+}
+
+fn wanted(path: Option<PathBuf>, size_bytes: Option<u64>) -> Wanted {
+    let kind = match &path {
+        None => Kind::Auto,
+        Some(path) if target::is_block_device(path) => Kind::Device,
+        Some(_) => Kind::File,
+    };
+    Wanted { kind, path, size_bytes, stamps: None }
+}
+
+/// One target by its name, or `auto`.
+pub fn target_of(path: Option<PathBuf>, size_bytes: Option<u64>) -> Result<Target, Failure> {
+    Ok(Target::resolve_all(&[wanted(path, size_bytes)])?)
 }
 
 /// The names in fio's list: colons separate them, and `\\:` is a colon of a name.

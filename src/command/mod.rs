@@ -1,6 +1,7 @@
 //! What each verb does: wires the parts together, prints, and decides the exit code.
 
 mod bench;
+mod doctor;
 mod plan;
 mod progress;
 mod report;
@@ -9,6 +10,7 @@ mod simulate;
 mod toggles;
 
 pub use bench::bench;
+pub use doctor::doctor;
 pub use plan::plan;
 pub use report::report;
 pub use run::run;

@@ -5,6 +5,9 @@ use regex::{Regex, RegexSet};
 /// The side effect of sampling a thread by a timer: see [`Rules::classify`].
 const SYSCALL: &str = "syscall";
 
+/// All that is called in the vDSO.
+const CLOCK: &str = "clock_read";
+
 /// Time for which the tables have no rule.
 pub const UNKNOWN: &str = "unknown";
 
@@ -124,8 +127,8 @@ impl Rules {
             if after_syscall {
                 return SYSCALL;
             }
-            if leaf.names.is_empty() {
-                return UNKNOWN;
+            if leaf.names.iter().all(|n| n.starts_with('(')) {
+                return if leaf.names == ["([vdso])"] { CLOCK } else { UNKNOWN };
             }
             let names = chain.iter().take(USER_FRAMES).flat_map(|f| &f.names);
             return names.filter_map(|n| self.user.find(n)).next().unwrap_or(ENGINE);
@@ -257,6 +260,8 @@ mod tests {
         assert_eq!(of("uring_ablate::engine::pattern::Pattern::next_offset", false), "offset_pattern");
         assert_eq!(of(drive, false), "engine");
         assert_eq!(of(drive, true), "syscall");
+        assert_eq!(of("(libc.so.6)", false), UNKNOWN);
+        assert_eq!(of("([vdso])", false), "clock_read");
         assert_eq!(rules.classify(&[Frame { names: vec![], kernel: false }], false), UNKNOWN);
     }
 

@@ -37,9 +37,18 @@ impl Symbols {
             let inlined = symbol.inlined.iter().rev().map(|f| f.name.to_string());
             inlined.chain([symbol.name.to_string()]).collect()
         });
+        let names = if names.is_empty() { self.place(address).into_iter().collect() } else { names };
         let frame = Rc::new(Frame { names, kernel });
         self.known.insert(address, frame.clone());
         frame
+    }
+
+    /// What is mapped at an address without a symbol: `(libc.so.6)`.
+    fn place(&self, address: u64) -> Option<String> {
+        let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+        let line = maps.lines().find(|l| range(l).is_some_and(|r| r.contains(&address)))?;
+        let path = line.split_whitespace().nth(5)?;
+        Some(format!("({})", path.rsplit('/').next().unwrap_or(path)))
     }
 
     /// True where the instruction before `address` enters the kernel.
@@ -51,4 +60,10 @@ impl Symbols {
             && self.memory.as_ref().is_some_and(|m| m.read_exact_at(&mut before, place).is_ok())
             && before == instruction
     }
+}
+
+/// The addresses of a line of proc_pid_maps(5).
+fn range(line: &str) -> Option<std::ops::Range<u64>> {
+    let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+    Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
 }

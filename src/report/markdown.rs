@@ -7,6 +7,7 @@ use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect, placebo_failure};
 use crate::analysis::signed_rank::median;
 use crate::analysis::verdict::Verdict;
+use crate::run::manifest::Circumstances;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -238,6 +239,26 @@ fn time_lost(model: &Model) -> String {
     text
 }
 
+/// What the kernel said of machine and targets; what it did not say is left out.
+fn circumstances(found: &Circumstances) -> String {
+    if found.machine.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\nFingerprint {}: absolute figures of runs that share it may be compared.\n\n| fact | value |\n|---|---|\n",
+        found.fingerprint
+    );
+    let loads = [("before: ", &found.load_before), ("after: ", &found.load_after)];
+    let groups = [("", &found.machine)].into_iter().chain(found.targets.iter().map(|t| ("target: ", t))).chain(loads);
+    for (prefix, facts) in groups {
+        let told = facts.iter().filter_map(|(name, value)| Some((name, value.as_deref().filter(|v| !v.is_empty())?)));
+        for (name, value) in told {
+            let _ = writeln!(text, "| {prefix}{name} | {} |", value.replace('|', "\\|"));
+        }
+    }
+    text
+}
+
 fn reproduce(model: &Model) -> String {
     let Some(manifest) = &model.manifest else {
         return "\nHow to reproduce this is not known: there is no manifest.json.\n".into();
@@ -247,6 +268,7 @@ fn reproduce(model: &Model) -> String {
     let _ =
         writeln!(text, "{}, {} CPUs, {}, uring-ablate {}, plan {}.\n", e.cpu, e.cpus, e.kernel, e.version, manifest.plan_hash);
     let _ = writeln!(text, "```toml\n{}\n```", manifest.experiment.text.trim());
+    text += &circumstances(&manifest.circumstances);
     if let Some(fio) = &manifest.fio {
         let _ = writeln!(text, "\nfio is {}.", fio.version);
         for job in &fio.jobs {

@@ -1,6 +1,7 @@
 //! `manifest.json`: everything of a run that is not a measurement.
 
 use super::environment::Environment;
+pub use super::facts::Circumstances;
 use crate::experiment::Experiment;
 use crate::plan::Plan;
 use crate::target::Target;
@@ -22,6 +23,8 @@ pub struct Manifest {
     pub dropped: Vec<DroppedToggle>,
     pub unavailable: Vec<Unavailable>,
     pub fio: Option<Fio>,
+    #[serde(default)]
+    pub circumstances: Circumstances,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,6 +113,7 @@ impl Manifest {
             dropped: dropped.collect(),
             unavailable: empty_cells().into_iter().chain(no_profile(plan)).collect(),
             fio: None,
+            circumstances: Circumstances::read(target.paths()),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod child;
 pub mod cpus;
 pub mod environment;
+pub mod facts;
 pub mod gates;
 pub mod manifest;
 pub mod own_counts;
@@ -88,8 +89,8 @@ pub fn run(job: &Job<'_>) -> Result<(), Error> {
     } else {
         (Store::create(job.dir, &fresh)?, BTreeSet::new())
     };
-    let manifest: Manifest = store.read_manifest()?;
-    let mut walk = Walk { job, store, peers, facts: facts(job, &manifest), began: began(&manifest), failures: 0 };
+    let mut manifest: Manifest = store.read_manifest()?;
+    let mut walk = Walk { job, store, peers, facts: run_facts(job, &manifest), began: began(&manifest), failures: 0 };
     let rounds = walk.planned()?;
     for (i, round) in rounds.iter().enumerate() {
         if finished.contains(&round.round) {
@@ -102,6 +103,8 @@ pub fn run(job: &Job<'_>) -> Result<(), Error> {
         }
     }
     job.progress.round(rounds.len(), rounds.len(), "");
+    manifest.circumstances.load_after = facts::load();
+    walk.store.write_manifest(&manifest)?;
     Ok(())
 }
 
@@ -129,7 +132,7 @@ fn check_unchanged(job: &Job<'_>, then: &Manifest, now: &Manifest) -> Result<(),
     Ok(())
 }
 
-fn facts(job: &Job<'_>, manifest: &Manifest) -> RunFacts {
+fn run_facts(job: &Job<'_>, manifest: &Manifest) -> RunFacts {
     RunFacts {
         experiment: job.experiment.name.clone(),
         run_id: manifest.run_id.clone(),

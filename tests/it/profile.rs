@@ -4,10 +4,11 @@ use crate::support::{Bench, READS, SMALL_TARGET, as_nobody, experiment, root, ro
 use std::collections::BTreeMap;
 
 const TOGGLES: &str = "toggles = [\"fixed_buffers\", \"fixed_files\"]";
-const PROFILE: &str = "[fixed]\nqueue_refill = \"eager\"\ntaskrun = \"defer\"\n[profile]\nrounds = 6\nfrequency = 9973";
+const PROFILE: &str = "[fixed]\nqueue_refill = \"eager\"\ntaskrun = \"defer\"\nbatch_submit = 4\nregistered_ring = \"on\"\n[profile]\nrounds = 6\nfrequency = 9973";
 
 fn profiled() -> Bench {
-    Bench::new(&experiment(SMALL_TARGET, READS, TOGGLES, PROFILE).replace("rounds = 6\nround", "rounds = 7\nround"))
+    let text = experiment(SMALL_TARGET, READS, TOGGLES, PROFILE).replace("rounds = 6\nround", "rounds = 7\nround");
+    Bench::new(&text.replace("250ms", "500ms").replace("iodepth = 16", "iodepth = 64"))
 }
 
 fn unavailable(bench: &Bench) -> Option<String> {
@@ -41,10 +42,7 @@ fn causes_of_a_run_are_written_and_go_away_with_their_toggles() {
     }
     assert!(of("baseline", "syscall") > 0.0 && of("baseline", "engine") > 0.0 && of("baseline", "ring_submission") > 0.0);
     let report = std::fs::read_to_string(bench.out().join("report.md")).unwrap();
-    assert!(
-        report.contains("Where the time goes, from 6 rounds") && report.contains("| fixed_files | file_reference |"),
-        "{report}"
-    );
+    assert!(report.contains("Where the time goes, from 6 rounds") && report.contains("| page_pinning |"), "{report}");
     let profiled_rounds: Vec<_> = rows(&bench.out().join("rounds.csv")).into_iter().filter(|r| r["kind"] == "profile").collect();
     let trials = rows(&bench.out().join("trials.csv"));
     assert!(profiled_rounds.len() == 6 && trials.iter().all(|t| profiled_rounds.iter().all(|r| r["round"] != t["round"])));

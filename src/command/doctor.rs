@@ -1,0 +1,237 @@
+//! `uring-ablate doctor`: what can and cannot be measured here and on a target, worst first, with a remedy for each. Changes nothing.
+
+use super::Failure;
+use super::bench::target_of;
+use crate::cli::DoctorArgs;
+use crate::engine;
+use crate::exit::Exit;
+use crate::experiment;
+use crate::peer::fio::Fio;
+use crate::perf;
+use crate::run::cpus::{Cpus, Shares};
+use crate::run::facts::{self, Facts};
+use crate::run::{self, Obstacle};
+use crate::spawn::{Interrupts, Tether};
+use crate::target::Target;
+use crate::toggle::{self, Levels, Toggle};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How much a finding matters, worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Weight {
+    /// Nothing can be measured.
+    Prevents,
+    /// Figures will be worse than they could be.
+    Disturbs,
+    /// Something will be missing.
+    Lacks,
+    Fine,
+}
+
+/// One line of the table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Finding {
+    weight: Weight,
+    what: String,
+    found: String,
+    /// A command to run, or what else would help; empty where nothing needs to.
+    remedy: String,
+}
+
+fn finding(weight: Weight, what: &str, found: impl Into<String>, remedy: &str) -> Finding {
+    Finding { weight, what: what.into(), found: found.into(), remedy: remedy.into() }
+}
+
+/// How long the machine is watched for what else it does.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Looks and prints.
+pub fn doctor(args: &DoctorArgs) -> Result<Exit, Failure> {
+    let mut findings = machine();
+    let works = findings.iter().all(|f| f.weight != Weight::Prevents);
+    if works {
+        let target = target_of(args.target.clone(), None)?;
+        findings.extend(on_target(&target)?);
+    }
+    findings.sort_by_key(|f| f.weight);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&findings).expect("findings are text"));
+    } else {
+        print!("{}", text(&findings));
+    }
+    Ok(if works { Exit::Ok } else { Exit::Environment })
+}
+
+fn machine() -> Vec<Finding> {
+    let ring = match engine::probe() {
+        Ok(()) => finding(Weight::Fine, "io_uring", "works", ""),
+        Err(error) => finding(Weight::Prevents, "io_uring", error.to_string(), "see the message"),
+    };
+    let profile = match perf::obstacle() {
+        None => finding(Weight::Fine, "profiles", "can be taken", ""),
+        Some(reason) => finding(Weight::Lacks, "profiles", reason, "run as root, or sysctl -w kernel.perf_event_paranoid=1"),
+    };
+    let fio = Fio::find(Tether::current(), Path::new("fio")).and_then(|fio| fio.version());
+    let fio = fio.map_or_else(
+        |error| finding(Weight::Lacks, "fio", error.to_string(), "apt-get install fio"),
+        |version| finding(Weight::Fine, "fio", version, ""),
+    );
+    let told = facts::machine();
+    [ring, profile, fio].into_iter().chain([others(), processors(&told)].into_iter().flatten()).collect()
+}
+
+/// What else uses the machine.
+fn others() -> Vec<Finding> {
+    let before = Cpus::read();
+    std::thread::sleep(WATCH);
+    let shares = before.map_or_else(Shares::default, Cpus::since);
+    let percent = |share: f64| format!("{:.1} % of the CPUs' time in the last second", share * 100.0);
+    let judged = |what, share: Option<f64>, limit: f64, remedy| {
+        let share = share?;
+        Some(finding(
+            if share > limit { Weight::Disturbs } else { Weight::Fine },
+            what,
+            percent(share),
+            if share > limit { remedy } else { "" },
+        ))
+    };
+    let busy = judged("other load", shares.busy, 0.05, "end what else runs (top shows it)");
+    let steal = judged("stolen time", shares.steal, 0.005, "use a quieter host, or more rounds");
+    busy.into_iter().chain(steal).collect()
+}
+
+fn processors(told: &Facts) -> Vec<Finding> {
+    let value = |name: &str| told.get(name).cloned().flatten();
+    let mut found = Vec::new();
+    let mut check = |what: &str, name: &str, sound: &dyn Fn(&str) -> bool, weight, remedy: &str| {
+        let Some(value) = value(name) else { return };
+        let good = sound(&value);
+        found.push(finding(if good { Weight::Fine } else { weight }, what, value, if good { "" } else { remedy }));
+    };
+    let disturbs = Weight::Disturbs;
+    check("frequency governor", "governor", &|v| v == "performance", disturbs, "cpupower frequency-set -g performance");
+    check("frequency boost", "boost", &|v| v == "0", disturbs, "echo 0 > /sys/devices/system/cpu/cpufreq/boost");
+    check(
+        "CPU quota of the control group",
+        "cgroup_cpu_max",
+        &|v| v.starts_with("max"),
+        disturbs,
+        "run outside of the limited group",
+    );
+    let unlimited = |v: &str| {
+        v.starts_with("unlimited") || v.split(' ').next().and_then(|n| n.parse().ok()).is_some_and(|n: u64| n >= LOCKED)
+    };
+    check("locked memory", "locked_memory_limit", &unlimited, Weight::Lacks, "ulimit -l unlimited, or lower iodepth and bs");
+    found
+}
+
+/// Buffers of the seed's larger size, twice, may be locked.
+const LOCKED: u64 = 2 * 128 * (128 << 10);
+
+fn on_target(target: &Target) -> Result<Vec<Finding>, Failure> {
+    let mut found = vec![finding(Weight::Fine, "target", target.description.clone(), "")];
+    for path in target.paths() {
+        let told = facts::target(path);
+        let value = |name: &str| told.get(name).cloned().flatten();
+        let queue = format!("/sys/block/{}/queue", value("device").unwrap_or_default());
+        if let Some(scheduler) = value("scheduler").filter(|s| s != "none" && !s.contains("[none]")) {
+            found.push(finding(Weight::Disturbs, "I/O scheduler", scheduler, &format!("echo none > {queue}/scheduler")));
+        }
+        if let Some(throttling) = value("write_throttling_us").filter(|us| us != "0") {
+            let remedy = format!("echo 0 > {queue}/wbt_lat_usec");
+            found.push(finding(
+                Weight::Disturbs,
+                "writeback throttling, of buffered writes",
+                format!("{throttling} us"),
+                &remedy,
+            ));
+        }
+        if value("statistics").as_deref() == Some("1") {
+            found.push(finding(
+                Weight::Fine,
+                "I/O statistics",
+                "on: two clock reads a request; comparisons with fio count by them",
+                "",
+            ));
+        }
+        found.extend(value("file_system").map(|kind| finding(Weight::Fine, "file system", kind, "")));
+    }
+    found.extend(toggles(target)?);
+    Ok(found)
+}
+
+/// Every level of every toggle, each for itself: what a run would find `unsupported`.
+fn toggles(target: &Target) -> Result<Vec<Finding>, Failure> {
+    let keys = Toggle::all().map(|t| format!("{:?}", t.key())).collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "name = \"doctor\"\nquestion = \"What runs here?\"\n[workload]\nrw = \"read\"\nbs = \"4k\"\niodepth = 64\n\
+         [design]\nkind = [\"add-one-in\"]\ntoggles = [{keys}]\n"
+    );
+    let all = experiment::parse(&PathBuf::from("doctor"), &text)?;
+    let process = |e: std::io::Error| run::Error::Process(e);
+    let interrupts = Interrupts::install().map_err(process)?;
+    let obstacles = run::obstacles(&all, target, &Tether::current(), &interrupts)?;
+    let setting = target.setting(None);
+    let judge = |(toggle, level): &(Toggle, u32)| {
+        let alone = Levels::all_off().with(*toggle, *level);
+        let refused = toggle::refusal(&alone, &all.cells[0], &setting).map(|(_, reason)| reason);
+        let of_toggle = |o: &&Obstacle| (o.toggle, o.level) == (*toggle, *level);
+        let reason = refused.or_else(|| obstacles.iter().find(of_toggle).map(|o| o.reason.clone()));
+        reason.map(|reason| finding(Weight::Lacks, &format!("toggle {}", toggle.key()), "unsupported here", &reason))
+    };
+    let lacking: Vec<Finding> = all.toggles.iter().filter_map(judge).collect();
+    let rest = all.toggles.len() - lacking.len();
+    Ok(lacking
+        .into_iter()
+        .chain([finding(Weight::Fine, "toggles", format!("{rest} of {} run here", all.toggles.len()), "")])
+        .collect())
+}
+
+fn text(findings: &[Finding]) -> String {
+    let heading = |weight| match weight {
+        Weight::Prevents => "prevents every measurement",
+        Weight::Disturbs => "disturbs the result",
+        Weight::Lacks => "leaves something out",
+        Weight::Fine => "fine",
+    };
+    let mut text = String::new();
+    let mut last = None;
+    for finding in findings {
+        if last != Some(finding.weight) {
+            text += &format!("{}:\n", heading(finding.weight));
+            last = Some(finding.weight);
+        }
+        text += &format!("  {}: {}\n", finding.what, finding.found);
+        if !finding.remedy.is_empty() {
+            text += &format!("      -> {}\n", finding.remedy);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_comes_first_and_names_its_remedy() {
+        let told: Facts =
+            [("governor", "powersave"), ("cgroup_cpu_max", "max 100000"), ("locked_memory_limit", "8388608 8388608 bytes")]
+                .map(|(name, value)| (name.to_string(), Some(value.to_string())))
+                .into();
+        let mut found = processors(&told);
+        found.sort_by_key(|f| f.weight);
+        let shown: Vec<(Weight, &str)> = found.iter().map(|f| (f.weight, f.what.as_str())).collect();
+        let due = [
+            (Weight::Disturbs, "frequency governor"),
+            (Weight::Lacks, "locked memory"),
+            (Weight::Fine, "CPU quota of the control group"),
+        ];
+        assert_eq!(shown, due);
+        let text = text(&found);
+        assert!(text.starts_with("disturbs the result:\n  frequency governor: powersave\n      -> cpupower"), "{text}");
+    }
+}
