@@ -157,6 +157,16 @@ fn on_target(target: &Target) -> Result<Vec<Finding>, Failure> {
                 "",
             ));
         }
+        let punts = value("file_system").is_some_and(|kind| kind.starts_with("tmpfs"))
+            || value("device").is_some_and(|device| device.starts_with("zram"));
+        if punts {
+            found.push(finding(
+                Weight::Disturbs,
+                "inline requests",
+                "tmpfs and zram cannot issue a request without waiting: io-wq workers do all of them, and such rows are invalid",
+                "use another target, or [target] allow_iowq = true to measure the workers",
+            ));
+        }
         found.extend(value("file_system").map(|kind| finding(Weight::Fine, "file system", kind, "")));
     }
     found.extend(toggles(target)?);

@@ -41,6 +41,16 @@ fn a_file_is_named_with_its_file_system_and_an_absent_one_refused() {
 }
 
 #[test]
+fn a_target_that_punts_is_told() {
+    let Ok(file) = tempfile::NamedTempFile::new_in("/dev/shm") else {
+        return skip("a_target_that_punts_is_told", "/dev/shm is not writable");
+    };
+    std::fs::write(file.path(), vec![1; 1 << 20]).unwrap();
+    let found = findings(&ablate().arg("doctor").arg(file.path()).arg("--json").output().unwrap());
+    assert!(found.iter().any(|f| f["what"] == "inline requests" && f["weight"] == "disturbs"), "{found:?}");
+}
+
+#[test]
 fn an_ordinary_user_is_told_what_is_missing() {
     if !root() {
         return skip("an_ordinary_user_is_told_what_is_missing", "changing the user needs root");
