@@ -3,6 +3,7 @@
 use super::round::{ArmReport, Slice};
 use crate::engine::drive::WRONG_BYTES;
 use crate::engine::slice::least_coverage;
+use crate::perf::profile::Profile;
 use crate::plan::Control;
 use crate::row::Outcome;
 use crate::toggle::{Levels, Toggle};
@@ -21,6 +22,8 @@ pub struct Context<'a> {
     pub allow_iowq: bool,
     /// What the arm does besides the work, or in its place.
     pub control: Control,
+    /// Where one was asked for.
+    pub profile: Option<&'a Result<Profile, String>>,
     /// A debug build may plan and test, not record.
     pub debug_build: bool,
 }
@@ -36,7 +39,7 @@ pub fn judge(context: &Context<'_>, report: &ArmReport, slices: &[&Slice]) -> (O
     if slices.iter().any(|s| s.overran) {
         return (Outcome::TimedOut, "a slice ran into the hang guard".into());
     }
-    let gates: [Gate; 7] = [release_build, no_errors, all_bytes, labels, buffers_unshared, coverage, no_workers];
+    let gates: [Gate; 8] = [release_build, no_errors, all_bytes, labels, buffers_unshared, coverage, no_workers, whole_profile];
     match gates.iter().find_map(|gate| gate(context, report, slices)) {
         Some(reason) => (Outcome::Invalid, reason),
         None => (Outcome::Completed, String::new()),
@@ -109,6 +112,14 @@ fn no_workers(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option
     })
 }
 
+fn whole_profile(context: &Context<'_>, _: &ArmReport, _: &[&Slice]) -> Option<String> {
+    match context.profile? {
+        Ok(profile) if profile.lost == 0 => None,
+        Ok(profile) => Some(format!("{} ticks of the profile were lost; lower [profile] frequency", profile.lost)),
+        Err(reason) => Some(format!("the clocks of the profile could not be started: {reason}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +156,7 @@ mod tests {
             requested: &requested,
             allow_iowq: false,
             control: Control::None,
+            profile: None,
             debug_build,
         };
         judge(&context, &report, &slices.iter().collect::<Vec<_>>())
@@ -174,6 +186,29 @@ mod tests {
             assert!(reason.contains(words), "{reason:?} says {words:?}");
         }
         assert_eq!(verdict(|s| s.overran = true, off, false).0, Outcome::TimedOut);
+    }
+
+    #[test]
+    fn a_profile_with_holes_is_invalid() {
+        let profile = |lost| Profile { event: "cpu-clock".into(), frequency: 997, machine: true, lost, causes: vec![] };
+        let (workload, requested) = (Workload::example(), Levels::all_off());
+        let report = ArmReport { unsupported: None, effective: requested, latency: vec![], job_ops: vec![] };
+        let judged = |profile: &Result<Profile, String>| {
+            let context = Context {
+                workload: &workload,
+                span_bytes: 1 << 30,
+                requested: &requested,
+                allow_iowq: false,
+                control: Control::None,
+                profile: Some(profile),
+                debug_build: false,
+            };
+            let slices: Vec<Slice> = (0..64).map(slice).collect();
+            judge(&context, &report, &slices.iter().collect::<Vec<_>>()).1
+        };
+        assert_eq!(judged(&Ok(profile(0))), "");
+        assert!(judged(&Ok(profile(3))).contains("3 ticks"));
+        assert!(judged(&Err("forbidden".into())).contains("forbidden"));
     }
 
     #[test]

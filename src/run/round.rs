@@ -230,9 +230,11 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
             let sample = tracks.slice(arm, block, &order, shared.gang, &mut latency[arm], &mut discard)?;
             ran[arm] = Some(sample.variant);
             samples.push(sample);
-        }
-        if let (0, Some(Ok(recorder))) = (number, &mut *shared.recorder.lock().unwrap()) {
-            recorder.collect();
+            if number == 0
+                && let Some(Ok(recorder)) = &mut *shared.recorder.lock().unwrap()
+            {
+                recorder.collect();
+            }
         }
     }
     let read_back = |(arm, ran): (usize, &Option<u32>)| match ran {

@@ -74,6 +74,7 @@ pub fn from_report(facts: &RunFacts, round: &Round, spec: &Spec, report: &Report
             requested: &arm.levels,
             allow_iowq: facts.allow_iowq,
             control: arm.control,
+            profile: report.profile.as_ref(),
             debug_build: cfg!(debug_assertions),
         };
         let latency = histogram(&report.arms[index].latency);
