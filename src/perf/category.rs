@@ -119,6 +119,10 @@ impl Rules {
         self.kernel.find(&name).filter(|category| *category != GENERIC)
     }
 
+    fn is_generic(&self, symbol: &str) -> bool {
+        self.kernel.find(&self.suffix.replace(symbol, "")) == Some(GENERIC)
+    }
+
     /// The category of a sample. `after_syscall` says that the interrupted instruction of the program follows a `syscall`: a timer cannot
     /// interrupt the kernel's entry and exit, where interrupts are off, and reports that place instead.
     pub fn classify(&self, chain: &[Frame], after_syscall: bool) -> &'static str {
@@ -133,8 +137,10 @@ impl Rules {
             let names = chain.iter().take(USER_FRAMES).flat_map(|f| &f.names);
             return names.filter_map(|n| self.user.find(n)).next().unwrap_or(ENGINE);
         }
-        let kernel = chain.iter().take_while(|f| f.kernel).flat_map(|f| &f.names);
-        kernel.filter_map(|n| self.of_kernel_symbol(n)).next().unwrap_or(UNKNOWN)
+        let kernel = || chain.iter().take_while(|f| f.kernel).flat_map(|f| &f.names);
+        let bare = || chain.iter().any(|f| !f.kernel) && kernel().all(|n| self.is_generic(n));
+        // Nothing but generic functions, called straight from the program: the kernel's entry and its mitigations.
+        kernel().find_map(|n| self.of_kernel_symbol(n)).unwrap_or_else(|| if bare() { SYSCALL } else { UNKNOWN })
     }
 }
 
@@ -246,7 +252,8 @@ mod tests {
         let of = |frames: &[(&str, bool)]| rules.classify(&chain(frames), false);
         assert_eq!(of(&[("_raw_spin_lock", true), ("blk_mq_submit_bio", true)]), "block_layer");
         assert_eq!(of(&[("kmem_cache_alloc_noprof", true), ("io_issue_sqe", true)]), "ring_submission");
-        assert_eq!(of(&[("memset", true), ("kfree", true), ("main", false)]), UNKNOWN);
+        assert_eq!(of(&[("__pi___x86_indirect_thunk_rax", true), ("main", false)]), "syscall");
+        assert_eq!(of(&[("memset", true), ("kfree", true)]), UNKNOWN);
         assert_eq!(of(&[("who_is_this", true), ("fget", true)]), "file_reference");
     }
 
