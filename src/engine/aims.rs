@@ -3,6 +3,7 @@
 use super::pattern::Pattern;
 use super::work::Device;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 /// A file or device of a job.
@@ -84,11 +85,10 @@ pub struct InlinePath {
 
 impl InlinePath {
     /// The cursor of a pattern.
-    #[inline(never)]
+    #[inline(always)]
     pub fn of(pattern: &Mutex<Pattern>) -> InlinePath {
-        let pattern = pattern.lock().unwrap();
-        let range = pattern.range_bytes();
-        InlinePath { offset: pattern.cursor_bytes(), step: pattern.block_bytes(), start: range.start, end: range.end }
+        let (offset, step, range) = cursor(pattern);
+        InlinePath { offset, step, start: range.start, end: range.end }
     }
 
     /// The byte offset of the next request.
@@ -104,11 +104,18 @@ impl InlinePath {
 
     /// Brings the cursor back, if it was `used`.
     #[inline(never)]
-    pub fn hand_back(&self, used: bool, pattern: &Mutex<Pattern>) {
+    pub fn hand_back(self, used: bool, pattern: &Mutex<Pattern>) {
         if used {
             pattern.lock().unwrap().set_cursor_bytes(self.offset);
         }
     }
+}
+
+/// Out of line, and not into the path itself, whose address would then be taken and its cursor kept in memory.
+#[inline(never)]
+fn cursor(pattern: &Mutex<Pattern>) -> (u64, u64, Range<u64>) {
+    let pattern = pattern.lock().unwrap();
+    (pattern.cursor_bytes(), pattern.block_bytes(), pattern.range_bytes())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::ring::{GETEVENTS, SQ_WAKEUP};
 use super::slots::Slots;
 use super::stats::Stats;
 use super::switches::{Mode, Switches, bit};
-use super::work::{Device, Place, TIMED, Work};
+use super::work::{Device, TIMED, Work};
 use crate::clock::monotonic_ns;
 use hdrhistogram::Histogram;
 use std::io;
@@ -49,14 +49,6 @@ impl Buffers {
     #[inline(always)]
     pub fn start(&self, slot: u32) -> *mut u8 {
         self.0[slot as usize].iov_base.cast()
-    }
-}
-
-impl Settings {
-    /// What the encoder needs for `slot`.
-    #[inline(always)]
-    pub fn place(&self, slot: u32) -> Place {
-        Place { device: self.device, buffer: self.buffers.start(slot), length: self.block_size, slot }
     }
 }
 
@@ -115,11 +107,25 @@ impl Failed {
     }
 
     #[cold]
+    #[inline(never)]
     fn add(&mut self, result: i32) {
         if self.errors == 0 {
             self.first_error = result;
         }
         self.errors += 1;
+    }
+
+    /// Accounts for a call that took no entry: interrupted and momentarily refused ones are made again a turn later; any other failure ends
+    /// the slice.
+    #[cold]
+    #[inline(never)]
+    fn refused(&mut self, error: &io::Error, goal: &Goal<'_>) -> usize {
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        if ![libc::EINTR, libc::EAGAIN, libc::EBUSY].contains(&errno) {
+            self.add(-errno);
+            goal.stop.store(true, Relaxed);
+        }
+        0
     }
 }
 
@@ -134,41 +140,31 @@ impl Tally {
         self.overran
     }
 
-    /// Publishes what is queued, has the kernel take it, and waits for `least` completions. Returns how many are left to take. Interrupted
-    /// and momentarily refused calls took none and are made again a turn later; any other failure ends the slice.
-    #[inline(never)]
+    /// Publishes what is queued, has the kernel take it, and with `wait` runs completion work until there are as many completions. Returns
+    /// how many entries are left to take.
+    #[inline(always)]
     pub fn enter<W: Work, Q: Queue<W>>(
         &mut self,
         queue: &mut Q,
         sqpoll: bool,
         queued: u32,
-        least: u32,
-        flags: u32,
+        wait: Option<u32>,
+        failed: &mut Failed,
         goal: &Goal<'_>,
     ) -> u32 {
         queue.sync_submissions();
-        if sqpoll {
-            let wake = if queue.needs_wakeup() { SQ_WAKEUP } else { 0 };
-            if flags | wake != 0 {
-                self.enters += 1;
-                queue.enter(queued, least, flags | wake).unwrap_or_else(|error| self.refused(&error, goal));
-            }
+        let wake = if sqpoll && queue.needs_wakeup() { SQ_WAKEUP } else { 0 };
+        let flags = wake | wait.map_or(0, |_| GETEVENTS);
+        if sqpoll && flags == 0 {
             return 0;
         }
         self.enters += 1;
-        let taken = queue.enter(queued, least, flags).unwrap_or_else(|error| self.refused(&error, goal));
+        let taken = queue.enter(queued, wait.unwrap_or(0), flags).unwrap_or_else(|error| failed.refused(&error, goal));
+        if sqpoll {
+            return 0;
+        }
         queue.sync_submissions();
         queued - taken as u32
-    }
-
-    #[cold]
-    fn refused(&mut self, error: &io::Error, goal: &Goal<'_>) -> usize {
-        let errno = error.raw_os_error().unwrap_or(libc::EIO);
-        if ![libc::EINTR, libc::EAGAIN, libc::EBUSY].contains(&errno) {
-            self.failed.add(-errno);
-            goal.stop.store(true, Relaxed);
-        }
-        0
     }
 }
 
@@ -183,8 +179,11 @@ pub fn drive<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
     goal: &Goal<'_>,
     latency: &mut Histogram<u64>,
 ) -> Tally {
-    let Worker { slots, stats, aims, settings, queued } = worker;
-    let mut tally = Tally { variant: on.bits(), ..Tally::default() };
+    // Slots and count are held by value while the loop runs: behind a reference they would be read again after every store.
+    let (mut slots, mut queued) = (std::mem::take(&mut worker.slots), worker.queued);
+    let Worker { stats, aims, settings, .. } = worker;
+    // The failures apart from the other counts, since their address is taken.
+    let (mut tally, mut failed) = (Tally { variant: on.bits(), ..Tally::default() }, Failed::default());
     let (mut clock, mut sampler) = (Countdown(settings.time_check_interval), Countdown(settings.latency_sampling));
     let mut path = InlinePath::of(aims.pattern());
     while tally.completions < goal.completions && !goal.stop.load(Relaxed) {
@@ -201,16 +200,13 @@ pub fn drive<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
             let sound = hooks.reaped(settings, slot);
             slots.give(on.has(bit::POW2_MASK), slot);
             tally.completions += 1;
-            if !tally.failed.count(result, W::success(settings.block_size), sound) {
-                continue;
-            }
-            if on.has(bit::STATS_BATCHING) {
-                good += 1;
-            } else {
-                stats.add(1, W::moved(settings.block_size));
+            match failed.count(result, W::success(settings.block_size), sound) {
+                true if on.has(bit::STATS_BATCHING) => good += 1,
+                true => stats.add(1, W::moved(settings.block_size)),
+                false => {}
             }
         }
-        if on.has(bit::STATS_BATCHING) && good > 0 {
+        if good > 0 {
             stats.add(good, good * W::moved(settings.block_size));
         }
         if aims.several() {
@@ -221,27 +217,27 @@ pub fn drive<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
             let Some(start_ns) = hooks.may_start() else { break };
             let Some(slot) = slots.take(on.has(bit::POW2_MASK)) else { break };
             let (read, offset) = if on.has(bit::FAST_PATH) { (true, path.next_offset()) } else { shared(aims.pattern()) };
-            let mut data = u64::from(slot);
+            let mut data = slot.into();
             if !on.has(bit::SAMPLED) || sampler.fires(settings.latency_sampling) {
                 slots.started_ns[slot as usize] = start_ns.unwrap_or_else(monotonic_ns);
                 data |= TIMED;
             }
             hooks.starting(settings, slot, read, offset);
-            let (buffers, files) = (on.has(bit::FIXED_BUFFERS), on.has(bit::FIXED_FILES));
-            let entry = W::request(buffers, files, settings.place(slot), read, offset, data);
+            let entry = W::request(on.has(bit::FIXED_BUFFERS), on.has(bit::FIXED_FILES), settings, slot, read, offset, data);
             // SAFETY: the buffer belongs to this slot alone until its completion is reaped, and outlives the ring (see `Lane`).
             unsafe { queue.push(&entry) };
-            *queued += 1;
-            if *queued >= settings.batch_submit && !(on.mode() == Mode::Eager && slots.exhausted()) {
-                *queued = tally.enter(queue, on.sqpoll(), *queued, 0, 0, goal);
+            queued += 1;
+            if queued >= settings.batch_submit && !(on.mode() == Mode::Eager && slots.exhausted()) {
+                queued = tally.enter(queue, on.sqpoll(), queued, None, &mut failed, goal);
             }
         }
-        if let Some(least) = waits::<S, W, Q, H>(on, queue, settings, slots.taken(), *queued) {
-            *queued = tally.enter(queue, on.sqpoll(), *queued, least, GETEVENTS, goal);
+        if let wait @ Some(_) = waits::<S, W, Q, H>(on, queue, settings, slots.taken(), queued) {
+            queued = tally.enter(queue, on.sqpoll(), queued, wait, &mut failed, goal);
         }
     }
     path.hand_back(on.has(bit::FAST_PATH), aims.pattern());
-    tally
+    (worker.slots, worker.queued) = (slots, queued);
+    Tally { failed, ..tally }
 }
 
 /// Fires every so many times it is asked.

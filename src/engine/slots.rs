@@ -4,6 +4,7 @@
 //! slots wait in a circular queue; `pow2_mask` decides whether its ends advance by a mask or by a modulo.
 
 /// The slots of one ring, one per request that can be in flight.
+#[derive(Default)]
 pub struct Slots {
     free: Box<[u32]>,
     head: u32,

@@ -1,19 +1,11 @@
 //! The kinds of work a ring does, and how one request of each is encoded.
 
+use super::drive::Settings;
 use super::ring::{self, Sqpoll};
 use crate::toggle::Levels;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use std::io;
 use std::os::fd::RawFd;
-
-/// What the encoder needs to know of the file and of one slot's buffer.
-#[derive(Clone, Copy)]
-pub struct Place {
-    pub device: Device,
-    pub buffer: *mut u8,
-    pub length: u32,
-    pub slot: u32,
-}
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,7 +29,15 @@ pub trait Work: Sized + 'static {
 
     /// One block. `fixed_buffers` and `fixed_files` are constants at each call and choose opcode and descriptor at compile time; slot `i` uses
     /// registered buffer `i`.
-    fn request(fixed_buffers: bool, fixed_files: bool, at: Place, read: bool, offset: u64, user_data: u64) -> Self::Entry;
+    fn request(
+        fixed_buffers: bool,
+        fixed_files: bool,
+        settings: &Settings,
+        slot: u32,
+        read: bool,
+        offset: u64,
+        user_data: u64,
+    ) -> Self::Entry;
 
     /// `user_data` and result of a completion.
     fn answer(completion: &Self::Completion) -> (u64, i32);
@@ -77,13 +77,21 @@ impl Work for Io {
     type Completion = cqueue::Entry;
 
     #[inline(always)]
-    fn request(fixed_buffers: bool, fixed_files: bool, at: Place, read: bool, offset: u64, user_data: u64) -> squeue::Entry {
-        let slot = at.slot as u16;
+    fn request(
+        fixed_buffers: bool,
+        fixed_files: bool,
+        at: &Settings,
+        slot: u32,
+        read: bool,
+        offset: u64,
+        user_data: u64,
+    ) -> squeue::Entry {
+        let (buffer, length, slot) = (at.buffers.start(slot), at.block_size, slot as u16);
         with_descriptor!(fixed_files, at, |fd| match (fixed_buffers, read) {
-            (true, true) => opcode::ReadFixed::new(fd, at.buffer, at.length, slot).offset(offset).build(),
-            (true, false) => opcode::WriteFixed::new(fd, at.buffer, at.length, slot).offset(offset).build(),
-            (false, true) => opcode::Read::new(fd, at.buffer, at.length).offset(offset).build(),
-            (false, false) => opcode::Write::new(fd, at.buffer, at.length).offset(offset).build(),
+            (true, true) => opcode::ReadFixed::new(fd, buffer, length, slot).offset(offset).build(),
+            (true, false) => opcode::WriteFixed::new(fd, buffer, length, slot).offset(offset).build(),
+            (false, true) => opcode::Read::new(fd, buffer, length).offset(offset).build(),
+            (false, false) => opcode::Write::new(fd, buffer, length).offset(offset).build(),
         })
         .user_data(user_data)
     }
@@ -111,7 +119,7 @@ impl Work for Nop {
     type Completion = cqueue::Entry;
 
     #[inline(always)]
-    fn request(_: bool, _: bool, _: Place, _: bool, _: u64, user_data: u64) -> squeue::Entry {
+    fn request(_: bool, _: bool, _: &Settings, _: u32, _: bool, _: u64, user_data: u64) -> squeue::Entry {
         opcode::Nop::new().build().user_data(user_data)
     }
 
@@ -148,17 +156,25 @@ impl Work for Nvme {
     type Completion = cqueue::Entry32;
 
     #[inline(always)]
-    fn request(fixed_buffers: bool, fixed_files: bool, at: Place, read: bool, offset: u64, user_data: u64) -> squeue::Entry128 {
+    fn request(
+        fixed_buffers: bool,
+        fixed_files: bool,
+        at: &Settings,
+        slot: u32,
+        read: bool,
+        offset: u64,
+        user_data: u64,
+    ) -> squeue::Entry128 {
         let block = offset >> at.device.block_shift;
-        let blocks = (at.length >> at.device.block_shift) - 1;
+        let blocks = (at.block_size >> at.device.block_shift) - 1;
         let mut command = [0_u8; 80];
         command[0] = if read { NVME_READ } else { NVME_WRITE };
         command[4..8].copy_from_slice(&at.device.namespace.to_le_bytes());
-        command[24..32].copy_from_slice(&(at.buffer as u64).to_le_bytes());
-        command[36..40].copy_from_slice(&at.length.to_le_bytes());
+        command[24..32].copy_from_slice(&(at.buffers.start(slot) as u64).to_le_bytes());
+        command[36..40].copy_from_slice(&at.block_size.to_le_bytes());
         command[40..48].copy_from_slice(&block.to_le_bytes());
         command[48..52].copy_from_slice(&blocks.to_le_bytes());
-        let buffer = fixed_buffers.then_some(at.slot as u16);
+        let buffer = fixed_buffers.then_some(slot as u16);
         with_descriptor!(fixed_files, at, |fd| opcode::UringCmd80::new(fd, NVME_URING_CMD_IO)
             .cmd(command)
             .buf_index(buffer)

@@ -7,7 +7,7 @@ use io_uring::{opcode, types};
 use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
 use uring_ablate::clock::monotonic_ns;
-use uring_ablate::engine::drive::{Goal, Tally, Worker, drive, record, shared};
+use uring_ablate::engine::drive::{Failed, Goal, Tally, Worker, drive, record, shared};
 use uring_ablate::engine::hooks::Plain;
 use uring_ablate::engine::queue::Queue;
 use uring_ablate::engine::simulated::{self, Loop, Simulated};
@@ -18,7 +18,9 @@ use uring_ablate::engine::work::Io;
 /// loop keeps out of line is called by both.
 #[inline(never)]
 fn reference(queue: &mut Simulated, worker: &mut Worker, goal: &Goal<'_>, latency: &mut Histogram<u64>) -> Tally {
-    let Worker { slots, stats, aims, settings, queued } = worker;
+    let (mut slots, mut queued) = (std::mem::take(&mut worker.slots), worker.queued);
+    let Worker { stats, aims, settings, .. } = worker;
+    let mut failed = Failed::default();
     let mut free = Free { slots: (0..slots.depth()).collect(), head: 0, tail: 0, available: slots.depth() };
     let mut tally = Tally::default();
     while tally.completions < goal.completions && !goal.stop.load(Relaxed) {
@@ -31,7 +33,7 @@ fn reference(queue: &mut Simulated, worker: &mut Worker, goal: &Goal<'_>, latenc
             record(latency, slots.started_ns[slot as usize]);
             free.give(slot);
             tally.completions += 1;
-            if !tally.failed.count(result, settings.block_size as i32, true) {
+            if !failed.count(result, settings.block_size as i32, true) {
                 continue;
             }
             stats.add(1, settings.block_size.into());
@@ -50,17 +52,17 @@ fn reference(queue: &mut Simulated, worker: &mut Worker, goal: &Goal<'_>, latenc
             let entry = entry.user_data(u64::from(slot) | 1 << 32);
             // SAFETY: a simulated ring does not touch the buffer.
             unsafe { Queue::<Io>::push(queue, &entry) };
-            *queued += 1;
-            if *queued >= settings.batch_submit {
-                *queued = tally.enter::<Io, _>(queue, false, *queued, 0, 0, goal);
+            queued += 1;
+            if queued >= settings.batch_submit {
+                queued = tally.enter::<Io, _>(queue, false, queued, None, &mut failed, goal);
             }
         }
         let taken = slots.depth() - free.available;
-        if taken - *queued < 8 {
-            *queued = tally.enter::<Io, _>(queue, false, *queued, settings.batch_complete.min(taken), 1, goal);
+        if taken - queued < 8 {
+            queued = tally.enter::<Io, _>(queue, false, queued, Some(settings.batch_complete.min(taken)), &mut failed, goal);
         }
     }
-    tally
+    Tally { failed, ..tally }
 }
 
 /// The seed's circular queue of free slots, with its modulo.
@@ -111,8 +113,8 @@ const LOOPS: [(&str, Loop, bool); 4] = [
 ];
 
 /// Instructions a request with all toggles off and on, as recorded with the pinned compiler; a simulated ring's own are among them.
-const ALL_OFF: f64 = 407.5;
-const ALL_ON: f64 = 115.1;
+const ALL_OFF: f64 = 390.6;
+const ALL_ON: f64 = 86.9;
 
 /// Names the loop that this test, run again under valgrind, is to run.
 const SUBJECT: &str = "URING_ABLATE_LOOP";
@@ -153,8 +155,8 @@ fn toggles_that_are_off_leave_no_instruction() {
         return skip("toggles_that_are_off_leave_no_instruction", "valgrind is not installed");
     };
     let [reference, at_run_time, all_off, all_on] = counts[..] else { unreachable!() };
-    // Registers are dealt out differently from copy to copy, so equal to within a hundredth; a switch that is asked at run time is far outside.
-    assert!((all_off / reference - 1.0).abs() < 0.01, "all off executes {all_off} instructions, without switches {reference}");
+    // A switch that is asked at run time takes two instructions a request or more.
+    assert!(all_off < reference + 2.0, "all off executes {all_off} instructions, without switches {reference}");
     assert!(at_run_time / reference > 1.05, "asking at run time executes {at_run_time}, without switches {reference}");
     for (name, counted, recorded) in [("all_off", all_off, ALL_OFF), ("all_on", all_on, ALL_ON)] {
         let apart = counted / recorded - 1.0;
