@@ -150,6 +150,9 @@ pub struct BenchArgs {
     /// Allow writing to this target; repeat its exact path.
     #[arg(long, value_name = "PATH")]
     pub allow_destructive: Vec<PathBuf>,
+    /// Count events: context switches, system calls, punts, block requests, cycles. Costs throughput where many are counted.
+    #[arg(long)]
+    pub counters: bool,
     /// Accept that io-wq workers do the target's I/O.
     #[arg(long)]
     pub allow_iowq: bool,

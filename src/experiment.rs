@@ -51,6 +51,8 @@ pub struct Experiment {
     pub stall: f64,
     pub peers: Peers,
     pub profile: Profiling,
+    /// `[counters] rounds`: rounds in which events are counted.
+    pub counted_rounds: u32,
     /// `[engine]`: how toggles that need more than a level are set up.
     pub options: Options,
     /// The text the plan is made of, after `--set`.
@@ -235,6 +237,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
             rounds: wire.profile.rounds,
             frequency: wire.profile.frequency.as_ref().map_or(Ok(FREQUENCY), |f| source.read("frequency", f, |n| ticks(*n)))?,
         },
+        counted_rounds: wire.counters.rounds,
         options: options(&source, &wire.engine)?,
         text: text.to_string(),
     })
@@ -279,7 +282,7 @@ fn at_least_one(n: u32) -> Result<u32, &'static str> {
 }
 
 /// No multiple of the kernel's own tick, so that the two do not walk in step.
-const FREQUENCY: u32 = 997;
+pub const FREQUENCY: u32 = 997;
 
 /// What the kernel takes by default (`kernel.perf_event_max_sample_rate`).
 fn ticks(frequency: u32) -> Result<u32, String> {

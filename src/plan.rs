@@ -1,6 +1,7 @@
 //! The plan: which arms each cell has, and the rounds that measure them, in an order drawn from the experiment's seed. Pure.
 
 use crate::experiment::{Design, Experiment, FioConfig, Mode, Time};
+use crate::perf::Limits;
 use crate::random::Decisions;
 use crate::toggle::{self, Levels, Setting, Toggle};
 use crate::workload::{Rw, Workload};
@@ -26,6 +27,21 @@ pub enum Control {
     Stall(f64),
     /// Does NOPs on the same ring in place of the work: what no target could exceed.
     Ceiling,
+}
+
+/// A slice of NOPs has so many times the completions of the others: it would be over before a ring is at its pace.
+const CEILING_TIMES: u64 = 16;
+
+impl Control {
+    /// How many times the completions of the other arms a slice has.
+    pub fn times(self) -> u64 {
+        if self == Control::Ceiling { CEILING_TIMES } else { 1 }
+    }
+
+    /// The fraction of the elapsed time that is burnt.
+    pub fn stall(self) -> f64 {
+        if let Control::Stall(fraction) = self { fraction } else { 0.0 }
+    }
 }
 
 /// One treatment of our engine.
@@ -85,8 +101,17 @@ pub enum RoundKind {
     Peers,
     /// As `Slices`, with a clock that writes down what runs; its throughput is not used.
     Profile,
+    /// As `Slices`, with counters that are read at the edges; its throughput is not used.
+    Counts,
     /// Each peer once without interruption, for what it says of itself.
     Whole,
+}
+
+impl RoundKind {
+    /// True where all arms are watched in one process while they take turns, and their throughput is not used.
+    pub fn is_watched(self) -> bool {
+        matches!(self, RoundKind::Profile | RoundKind::Counts)
+    }
 }
 
 /// Which arms of a cell a round of slices holds.
@@ -122,8 +147,8 @@ pub struct Plan {
     /// Time for the slices of one round of one cell.
     pub round_time: Duration,
     pub fio: Vec<FioConfig>,
-    /// Why the rounds of profiles that were asked for are left out.
-    pub no_profile: Option<String>,
+    /// What of the profiles and counts that were asked for cannot be had.
+    pub limits: Limits,
 }
 
 /// Why no plan can be made.
@@ -134,6 +159,8 @@ pub enum Error {
          (ceil(log2(2 x contrasts / alpha)), or no signed-rank test can reach the level)"
     )]
     TooFewRounds { rounds: u32, contrasts: usize, alpha: String, least: u32 },
+    #[error("[profile] rounds = {rounds} gives no interval at alpha = {alpha}: {least} are needed, or 0 for no profiles")]
+    TooFewProfiles { rounds: u32, alpha: String, least: u32 },
     #[error("cell {cell}: {reason}; strict = true refuses it")]
     Strict { cell: String, reason: String },
     #[error("cell {cell}: none of the listed toggles can run: {reasons}")]
@@ -148,8 +175,8 @@ pub struct Place<'a> {
     pub setting: &'a Setting,
     /// A reason, beyond the table's constraints, why a toggle cannot run on a workload here: locked memory, a device without poll queues.
     pub obstacle: &'a dyn Fn(Toggle, u32, &Workload) -> Option<String>,
-    /// Why nothing can be profiled here.
-    pub no_profile: Option<String>,
+    /// What of the profiles and counts that are asked for cannot be had here.
+    pub limits: Limits,
 }
 
 /// Makes the plan of an experiment.
@@ -162,17 +189,22 @@ pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
     if rounds < least {
         return Err(Error::TooFewRounds { rounds, contrasts, alpha: experiment.alpha.to_string(), least });
     }
+    let profiles = experiment.profile.rounds;
+    let least = (2.0 / experiment.alpha).log2().ceil() as u32;
+    if (1..least).contains(&profiles) {
+        return Err(Error::TooFewProfiles { rounds: profiles, alpha: experiment.alpha.to_string(), least });
+    }
     let round_time = match experiment.time {
         Time::Round(time) => time,
         Time::Budget(time) => time / rounds / cells.len() as u32,
     };
     Ok(Plan {
-        rounds: schedule(experiment, &cells, rounds, if place.no_profile.is_some() { 0 } else { experiment.profile.rounds }),
+        rounds: schedule(experiment, &cells, rounds, if place.limits.no_profile.is_some() { 0 } else { profiles }),
         cells,
         repetitions: rounds,
         round_time,
         fio: experiment.peers.fio.clone(),
-        no_profile: place.no_profile.clone(),
+        limits: place.limits.clone(),
     })
 }
 
@@ -255,7 +287,8 @@ fn schedule(experiment: &Experiment, cells: &[Cell], repetitions: u32, profiles:
     let mut push = |cell: &Cell, kind, part, seed| {
         rounds.push(Round { round: rounds.len() as u32 + 1, cell: cell.name.clone(), kind, part, seed });
     };
-    for repetition in 0..repetitions.max(profiles) {
+    let counts = experiment.counted_rounds;
+    for repetition in 0..repetitions.max(profiles).max(counts) {
         let mut order: Vec<&Cell> = cells.iter().collect();
         decisions.shuffle(&mut order);
         for cell in order {
@@ -263,8 +296,10 @@ fn schedule(experiment: &Experiment, cells: &[Cell], repetitions: u32, profiles:
             if repetition < repetitions {
                 parts.iter().for_each(|part| push(cell, kind, *part, decisions.seed()));
             }
-            if repetition < profiles {
-                cell.parts().iter().for_each(|part| push(cell, RoundKind::Profile, *part, decisions.seed()));
+            for (kind, rounds) in [(RoundKind::Profile, profiles), (RoundKind::Counts, counts)] {
+                if repetition < rounds {
+                    cell.parts().iter().for_each(|part| push(cell, kind, *part, decisions.seed()));
+                }
             }
             if peers && repetition < repetitions {
                 push(cell, RoundKind::Peers, Part::All, decisions.seed());

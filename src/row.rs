@@ -1,5 +1,6 @@
 //! The rows of the result files: their columns, in the order in which they are written. What was not measured is an empty cell.
 
+use crate::perf::counters::{self, Counts};
 use crate::plan::RoundKind;
 use crate::toggle::{Levels, Toggle};
 use crate::workload::Workload;
@@ -161,6 +162,8 @@ pub struct OverheadRow {
     pub round: u32,
     pub cell: String,
     pub treatment: String,
+    /// The event that ticked: `cycles` or `cpu-clock`.
+    pub clock: String,
     /// `own` for the process and the kernel threads made for it, `target` for what else the kernel ran for the target.
     pub side: &'static str,
     pub context: String,
@@ -177,7 +180,7 @@ pub struct OverheadRow {
 impl OverheadRow {
     /// Column names.
     pub const HEADER: &[&str] =
-        &["round", "cell", "treatment", "side", "context", "category", "symbol", "samples", "share", "ns_per_op"];
+        &["round", "cell", "treatment", "clock", "side", "context", "category", "symbol", "samples", "share", "ns_per_op"];
 
     /// A row for tests.
     #[cfg(test)]
@@ -186,6 +189,7 @@ impl OverheadRow {
             round: 1,
             cell: "c".into(),
             treatment: "full".into(),
+            clock: "cpu-clock".into(),
             side: "own",
             context: "submit".into(),
             category: "block_layer".into(),
@@ -237,6 +241,8 @@ pub struct ArmRow {
     pub job_fairness: Option<f64>,
     pub enters: Option<u64>,
     pub latency: Latency,
+    /// Of rounds with counters.
+    pub counts: Option<Counts>,
 }
 
 impl ArmRow {
@@ -252,7 +258,8 @@ impl ArmRow {
     pub fn header() -> Vec<String> {
         let toggles = ["req", "eff"].into_iter().flat_map(|p| Toggle::all().map(move |t| format!("{p}_{}", t.key())));
         let fixed = |columns: &[Column]| columns.iter().map(|c| c.0.to_string()).collect::<Vec<_>>();
-        fixed(KEYS).into_iter().chain(toggles).chain(fixed(MEASURES)).collect()
+        let counts = counters::columns().map(String::from);
+        fixed(KEYS).into_iter().chain(toggles).chain(fixed(MEASURES)).chain(counts).chain([PROCESSOR_SHARE.into()]).collect()
     }
 
     /// The cells of this row.
@@ -261,9 +268,16 @@ impl ArmRow {
             .into_iter()
             .flat_map(|levels| Toggle::all().map(move |t| levels.map_or_else(String::new, |l| t.spec().level_text(l.get(t)))));
         let fixed = |columns: &[Column]| columns.iter().map(|c| c.1(self)).collect::<Vec<_>>();
-        fixed(KEYS).into_iter().chain(levels).chain(fixed(MEASURES)).collect()
+        let sums = self.counts.as_ref().map_or([None; counters::COUNT], |c| c.sums);
+        let ops = self.ops.filter(|ops| *ops > 0);
+        let counts = sums.into_iter().map(|sum| cell(sum.zip(ops).map(|(sum, ops)| sum / ops as f64)));
+        let share = cell(self.counts.as_ref().and_then(Counts::processor_share));
+        fixed(KEYS).into_iter().chain(levels).chain(fixed(MEASURES)).chain(counts).chain([share]).collect()
     }
 }
+
+/// Share of the time in which the processor's counters counted what they were to count.
+const PROCESSOR_SHARE: &str = "pmu_running_share";
 
 /// A column: its name and its cell.
 type Column = (&'static str, fn(&ArmRow) -> String);
@@ -318,6 +332,7 @@ pub fn kind_name(kind: RoundKind) -> &'static str {
         RoundKind::Slices => "slices",
         RoundKind::Isolated => "isolated",
         RoundKind::Profile => "profile",
+        RoundKind::Counts => "counts",
         RoundKind::Peers => "peers",
         RoundKind::Whole => "whole",
     }

@@ -1,7 +1,7 @@
 //! Effects: contrasts over the rounds of a cell, with interval, p and verdict.
 
 use super::contrast::{Contrast, Metric, RoundRatio, contrasts, in_round};
-use super::load::{Data, Trial};
+use super::load::{Data, Trial, WATCHED};
 use super::signed_rank::{detectable, hodges_lehmann, holm, interval, median, p_value};
 use super::verdict::{Evidence, Verdict, decide};
 use std::collections::{BTreeMap, HashMap};
@@ -96,8 +96,7 @@ impl CellEffects {
     pub fn saturated(&self) -> Option<Saturated> {
         match (self.thread_cpu_share?, self.machine_busy_share) {
             (own, _) if own >= SATURATED => Some(Saturated::Loop),
-            (_, Some(machine)) if machine >= SATURATED => Some(Saturated::Cpus),
-            _ => Some(Saturated::Target),
+            (_, machine) => machine.map(|busy| if busy >= SATURATED { Saturated::Cpus } else { Saturated::Target }),
         }
     }
 
@@ -146,7 +145,11 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, cell: &str
         }
     }
     let share = |a: &&super::load::Arm| {
-        a.cell == cell && a.treatment == "full" && a.outcome == "completed" && !["peers", "profile"].contains(&a.kind.as_str())
+        a.cell == cell
+            && a.treatment == "full"
+            && a.outcome == "completed"
+            && a.kind != "peers"
+            && !WATCHED.contains(&a.kind.as_str())
     };
     let shares: Vec<f64> = data.arms.iter().filter(share).filter_map(|a| a.figures.get("thread_cpu_share").copied()).collect();
     let thread_cpu_share = median(&shares);
@@ -165,7 +168,7 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, cell: &str
         }
     }
     adjust(&mut effects, primary, settings);
-    let of_slices = |r: &&super::load::Round| r.cell == cell && r.kind == "slices";
+    let of_slices = |r: &&super::load::Round| r.cell == cell && ["slices", "isolated"].contains(&r.kind.as_str());
     let busy: Vec<f64> = data.rounds.iter().flatten().filter(of_slices).filter_map(|r| r.machine_busy_share).collect();
     CellEffects { cell: cell.into(), thread_cpu_share, machine_busy_share: median(&busy), primary, effects }
 }
@@ -248,7 +251,7 @@ mod tests {
         assert_eq!(side(Some(0.97), Some(0.99)), Some(Saturated::Loop));
         assert_eq!(side(Some(0.6), Some(0.99)), Some(Saturated::Cpus));
         assert_eq!(side(Some(0.6), Some(0.8)), Some(Saturated::Target));
-        assert_eq!(side(Some(0.6), None), Some(Saturated::Target));
+        assert_eq!(side(Some(0.6), None), None);
         assert_eq!(side(None, Some(0.8)), None);
     }
 }

@@ -1,5 +1,6 @@
 //! Reads a run's files into typed rows. Uses only the columns that exist and only the rounds that were finished.
 
+use crate::perf::counters;
 use polars::prelude::{Column, CsvReadOptions, DataFrame, DataType, PlSmallStr, PolarsError, Schema, SerReader};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -93,7 +94,10 @@ pub struct Data {
     pub warnings: Vec<String>,
 }
 
-/// The numeric columns of `arms.csv` that reports show.
+/// Kinds of rounds whose throughput is not used: what watches them costs some.
+pub const WATCHED: [&str; 2] = ["profile", "counts"];
+
+/// The numeric columns of `arms.csv` that reports show, beside the counts.
 const FIGURES: [&str; 12] = [
     "duration_s",
     "ops",
@@ -141,7 +145,7 @@ struct Table {
 }
 
 /// Columns that are text; every other is read as a number.
-const TEXT: [&str; 16] = [
+const TEXT: [&str; 17] = [
     "cell",
     "treatment",
     "kind",
@@ -154,6 +158,7 @@ const TEXT: [&str; 16] = [
     "started_utc",
     "setup_order",
     "part",
+    "clock",
     "side",
     "context",
     "category",
@@ -234,8 +239,11 @@ impl Table {
         let (cells, treatments, outcomes, kinds, engines, reasons, targets) =
             (cells?, treatments?, outcomes?, kinds?, engines?, reasons?, targets?);
         let sizes = self.maybe_numbers("block_size_bytes")?;
-        let figures: Vec<(&'static str, Vec<Option<f64>>)> =
-            FIGURES.into_iter().map(|name| Ok((name, self.maybe_numbers(name)?))).collect::<Result<_, Error>>()?;
+        let figures: Vec<(&'static str, Vec<Option<f64>>)> = FIGURES
+            .into_iter()
+            .chain(counters::columns())
+            .map(|name| Ok((name, self.maybe_numbers(name)?)))
+            .collect::<Result<_, Error>>()?;
         let arm = |i: usize| Arm {
             round: rounds[i] as u32,
             kind: kinds[i].clone(),

@@ -112,14 +112,13 @@ pub fn unknown(data: &Data, cell: &str, limit: f64) -> Vec<(String, f64, Vec<Str
     flagged.collect()
 }
 
-/// Nanoseconds of a request that the kernel spent for the target outside the process: the mean over rounds; `None` where only the process
-/// was watched.
+/// Nanoseconds of a request that the kernel spent for the target outside the process: the mean over rounds; `None` where none was seen,
+/// as where only the process was watched.
 pub fn for_target(data: &Data, cell: &str, treatment: &str) -> Option<f64> {
-    let mut rounds: BTreeMap<u32, f64> = BTreeMap::new();
-    for row in data.overhead.iter().filter(|o| o.cell == cell && !o.own && o.treatment == treatment) {
-        *rounds.entry(row.round).or_default() += row.ns_per_op;
-    }
-    (!rounds.is_empty()).then(|| rounds.values().sum::<f64>() / rounds.len() as f64)
+    let rows = || data.overhead.iter().filter(|o| o.cell == cell && o.treatment == treatment);
+    let rounds = rows().map(|o| o.round).collect::<BTreeSet<_>>().len();
+    let served: Vec<f64> = rows().filter(|o| !o.own).map(|o| o.ns_per_op).collect();
+    (!served.is_empty()).then(|| served.iter().sum::<f64>() / rounds as f64)
 }
 
 #[cfg(test)]
@@ -171,5 +170,9 @@ mod tests {
         assert_eq!(flagged, [("full".to_string(), 0.1, vec!["who_is_this".to_string()])]);
         assert!(unknown(&data, "c", 0.2).is_empty());
         assert_eq!(for_target(&data, "c", "full"), None);
+        let served = Overhead { own: false, round: 2, ..row(2, "full", "driver", 30.0) };
+        let data =
+            Data { overhead: vec![row(1, "full", "driver", 1.0), row(2, "full", "driver", 1.0), served], ..Data::default() };
+        assert_eq!(for_target(&data, "c", "full"), Some(15.0), "none was seen in one of two rounds");
     }
 }

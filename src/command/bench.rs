@@ -4,6 +4,7 @@ use super::Failure;
 use crate::cli::BenchArgs;
 use crate::engine::{self, Options};
 use crate::exit::Exit;
+use crate::perf::counters;
 use crate::plan::{Arm, Control, Part, Round, RoundKind};
 use crate::row::{ArmRow, Outcome};
 use crate::run::round::{Report, Spec};
@@ -40,6 +41,7 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         completions: 0,
         hang_guard: run::HANG_GUARD + args.runtime * 2,
         profile: None,
+        counted: args.counters.then(|| target.devices()),
     };
     let run = |time: Duration| -> Result<Report, run::Error> {
         let completions = pilot::completions(&tether, &spec, time, &interrupts)?;
@@ -164,7 +166,8 @@ fn text(row: &ArmRow, target: &Target) -> String {
     let fields = ArmRow::header().into_iter().zip(row.record());
     let wanted = ["iops", "bandwidth_bytes_per_s", "cpu_total_ns_per_op", "thread_cpu_share", "job_fairness", "enters_per_op"];
     let shown = |key: &str| wanted.contains(&key) || key.starts_with("lat_");
-    let measured = fields.filter(|(key, value)| shown(key) && !value.is_empty());
+    let counted = |key: &str| counters::columns().any(|column| column == key);
+    let measured = fields.filter(|(key, value)| (shown(key) || counted(key)) && !value.is_empty());
     lines.extend(measured.map(|(key, value)| match value.parse::<f64>() {
         Ok(number) if number >= 100.0 => format!("{key:>22} {number:.0}"),
         Ok(number) => format!("{key:>22} {number:.3}"),

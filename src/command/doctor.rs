@@ -48,12 +48,16 @@ fn finding(weight: Weight, what: &str, found: impl Into<String>, remedy: &str) -
 /// How long the machine is watched for what else it does.
 const WATCH: Duration = Duration::from_secs(1);
 
+/// Size of the target that is made where none is named: enough for a few requests.
+const LOOK_BYTES: u64 = 64 << 20;
+
 /// Looks and prints.
 pub fn doctor(args: &DoctorArgs) -> Result<Exit, Failure> {
     let mut findings = machine();
     let works = findings.iter().all(|f| f.weight != Weight::Prevents);
     if works {
-        let target = target_of(args.target.clone(), None)?;
+        let target = target_of(args.target.clone(), args.target.is_none().then_some(LOOK_BYTES))?;
+        findings.extend(watching(&target.devices()));
         findings.extend(on_target(&target)?);
     }
     findings.sort_by_key(|f| f.weight);
@@ -70,17 +74,34 @@ fn machine() -> Vec<Finding> {
         Ok(()) => finding(Weight::Fine, "io_uring", "works", ""),
         Err(error) => finding(Weight::Prevents, "io_uring", error.to_string(), "see the message"),
     };
-    let profile = match perf::obstacle() {
-        None => finding(Weight::Fine, "profiles", "can be taken", ""),
-        Some(reason) => finding(Weight::Lacks, "profiles", reason, "run as root, or sysctl -w kernel.perf_event_paranoid=1"),
-    };
     let fio = Fio::find(Tether::current(), Path::new("fio")).and_then(|fio| fio.version());
     let fio = fio.map_or_else(
         |error| finding(Weight::Lacks, "fio", error.to_string(), "apt-get install fio"),
         |version| finding(Weight::Fine, "fio", version, ""),
     );
     let told = facts::machine();
-    [ring, profile, fio].into_iter().chain([others(), processors(&told)].into_iter().flatten()).collect()
+    [ring, fio].into_iter().chain([others(), processors(&told)].into_iter().flatten()).collect()
+}
+
+/// What cannot be watched, on these devices.
+fn watching(devices: &[(u32, u32)]) -> Vec<Finding> {
+    let limits = perf::limits(Some(experiment::FREQUENCY), Some(devices));
+    let profile = match limits.no_profile {
+        None => finding(Weight::Fine, "profiles", "can be taken", ""),
+        Some(reason) => finding(Weight::Lacks, "profiles", reason, "run as root, or sysctl -w kernel.perf_event_paranoid=1"),
+    };
+    // One line for each reason.
+    let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
+    for (what, reason) in limits.missing {
+        match reasons.iter_mut().find(|(r, _)| *r == reason) {
+            Some((_, all)) => all.push(what),
+            None => reasons.push((reason, vec![what])),
+        }
+    }
+    let missing = |(reason, all): (String, Vec<String>)| {
+        finding(Weight::Lacks, "counters", format!("without {}: {reason}", all.join(", ")), "the rest is counted")
+    };
+    [profile].into_iter().chain(reasons.into_iter().map(missing)).collect()
 }
 
 /// What else uses the machine.

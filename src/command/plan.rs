@@ -1,7 +1,7 @@
 //! `uring-ablate plan`: what an experiment would do, without doing it.
 
 use super::Failure;
-use super::run::{no_profile, plan_on, prepare};
+use super::run::{limits, plan_on, prepare};
 use crate::cli::PlanArgs;
 use crate::engine::lane;
 use crate::exit::Exit;
@@ -24,7 +24,7 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     let experiment = experiment::load(&args.experiment, &args.overrides)?;
     let setting = target::setting(experiment.target.iter().flat_map(|t| t.path.as_deref()), experiment.options.numa_node);
     let plan =
-        plan::make(&experiment, &plan::Place { setting: &setting, obstacle: &unlockable, no_profile: no_profile(&experiment) })?;
+        plan::make(&experiment, &plan::Place { setting: &setting, obstacle: &unlockable, limits: limits(&experiment, &[]) })?;
     if let Some(name) = &args.fio_job {
         return fio_jobs(&experiment, &plan, name);
     }
@@ -57,7 +57,8 @@ fn pilot(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Exit, Failure> 
     let mut total = Duration::ZERO;
     for cell in &plan.cells {
         cell.dropped.iter().for_each(|d| println!("cell {}: without {}: {}", cell.name, d.toggle, d.reason));
-        let fixed = run::pilot_of(experiment, plan, &target, cell, &tether, &interrupts).map_err(run::Error::from)?;
+        let fixed =
+            run::pilot_of(experiment, experiment.mode, plan, &target, cell, (&tether, &interrupts)).map_err(run::Error::from)?;
         let round = fixed.block_time * fixed.blocks;
         total += round * plan.repetitions;
         println!(
@@ -89,7 +90,8 @@ fn fio_jobs(experiment: &Experiment, plan: &Plan, name: &str) -> Result<Exit, Fa
 
 fn rounds(plan: &Plan) -> String {
     let count = |kind: RoundKind| plan.rounds.iter().filter(|r| r.kind == kind).count();
-    let kinds = [RoundKind::Slices, RoundKind::Isolated, RoundKind::Profile, RoundKind::Peers, RoundKind::Whole];
+    let kinds =
+        [RoundKind::Slices, RoundKind::Isolated, RoundKind::Profile, RoundKind::Counts, RoundKind::Peers, RoundKind::Whole];
     let parts = kinds.into_iter().filter(|k| count(*k) > 0).map(|k| format!("{} of {}", count(k), kind_name(k)));
     format!(
         "{} rounds: {}; slices of one round take {:?}",

@@ -5,11 +5,12 @@ use super::progress::Bar;
 use crate::cli::RunArgs;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment};
+use crate::perf::{self, Limits};
 use crate::plan::{self, Plan};
 use crate::run::{self, Job};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::{Target, guard};
-use crate::{engine, perf, workload::Workload};
+use crate::{engine, workload::Workload};
 use std::path::{Path, PathBuf};
 
 /// Runs an experiment.
@@ -47,12 +48,16 @@ pub fn plan_on(experiment: &Experiment, target: &Target, tether: &Tether, interr
         found.map(|o| o.reason.clone())
     };
     let setting = target.setting(experiment.options.numa_node);
-    Ok(plan::make(experiment, &plan::Place { setting: &setting, obstacle: &obstacle, no_profile: no_profile(experiment) })?)
+    Ok(plan::make(
+        experiment,
+        &plan::Place { setting: &setting, obstacle: &obstacle, limits: limits(experiment, &target.devices()) },
+    )?)
 }
 
-/// Why the profiles that an experiment asks for cannot be had here.
-pub fn no_profile(experiment: &Experiment) -> Option<String> {
-    if experiment.profile.rounds > 0 { perf::obstacle() } else { None }
+/// What of the profiles and counts that an experiment asks for cannot be had here.
+pub fn limits(experiment: &Experiment, devices: &[(u32, u32)]) -> Limits {
+    let profile = (experiment.profile.rounds > 0).then_some(experiment.profile.frequency);
+    perf::limits(profile, (experiment.counted_rounds > 0).then_some(devices))
 }
 
 /// Opens or makes the target and checks every workload against it, writes included.

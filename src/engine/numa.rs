@@ -31,6 +31,12 @@ pub fn cpus_of(node: u32) -> Vec<u32> {
     cpu_list(text.trim())
 }
 
+/// The CPUs that are in use; the first where the kernel does not say.
+pub fn online() -> Vec<u32> {
+    let listed = cpu_list(std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default().trim());
+    if listed.is_empty() { vec![0] } else { listed }
+}
+
 /// The CPUs that this thread may run on.
 pub fn allowed() -> Vec<u32> {
     let set = sched_getaffinity(None).unwrap_or_default();

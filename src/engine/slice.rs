@@ -53,17 +53,34 @@ pub struct Sample {
     pub touched: u64,
 }
 
-/// Runs one slice of an arm on `lane`, unless its thread could not be made ready for it, which takes the place of its `buffers`. Prints nothing. `latency` gets the timed requests of the measured stretch, `discard` those of
-/// the fill.
+/// Where the measured stretch begins or ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    Begin,
+    End,
+}
+
+/// What a slice is observed with.
+pub struct Instruments<'a> {
+    /// Gets the timed requests of the measured stretch.
+    pub latency: &'a mut Histogram<u64>,
+    /// Those of the fill.
+    pub discard: &'a mut Histogram<u64>,
+    /// Told of the edges, inside of the clocks' readings.
+    pub edge: &'a mut dyn FnMut(Edge),
+}
+
+/// Runs one slice of an arm on `lane`, unless its thread could not be made ready for it, which takes the place of its `buffers`. Prints
+/// nothing.
 pub fn run<W: Tabled>(
     lane: &mut Lane<W>,
     tuning: &Tuning,
     buffers: Result<&Arc<Buffers>, SetupError>,
     order: &Order,
     gang: &Gang,
-    latency: &mut Histogram<u64>,
-    discard: &mut Histogram<u64>,
+    instruments: Instruments<'_>,
 ) -> Result<Sample, SetupError> {
+    let Instruments { latency, discard, edge } = instruments;
     // A job that cannot go on must not keep the others waiting at the barrier.
     let begun = buffers.and_then(|buffers| lane.begin(tuning, buffers));
     gang.broken.fetch_or(begun.is_err(), Relaxed);
@@ -84,7 +101,9 @@ pub fn run<W: Tabled>(
     }
     let goal = goal(order.completions);
     let opened = clock::open();
+    edge(Edge::Begin);
     let tally = lane.drive(tuning, &goal, latency);
+    edge(Edge::End);
     gang.stop.store(true, Relaxed);
     if order.stall > 0.0 {
         let elapsed = Duration::from_nanos(clock::monotonic_ns() - opened.monotonic_ns);

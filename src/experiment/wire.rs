@@ -29,6 +29,8 @@ pub struct Wire {
     pub peers: WirePeers,
     #[serde(default)]
     pub profile: WireProfile,
+    #[serde(default)]
+    pub counters: WireCounters,
 }
 
 /// `[target]`, or several `[[target]]`.
@@ -125,6 +127,13 @@ pub struct WireProfile {
     #[serde(default)]
     pub rounds: u32,
     pub frequency: Option<Spanned<u32>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct WireCounters {
+    #[serde(default)]
+    pub rounds: u32,
 }
 
 /// A TOML string or integer, as text.

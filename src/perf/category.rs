@@ -137,8 +137,10 @@ impl Rules {
             let names = chain.iter().take(USER_FRAMES).flat_map(|f| &f.names);
             return names.filter_map(|n| self.user.find(n)).next().unwrap_or(ENGINE);
         }
-        let kernel = || chain.iter().take_while(|f| f.kernel).flat_map(|f| &f.names);
-        let bare = || chain.iter().any(|f| !f.kernel) && kernel().all(|n| self.is_generic(n));
+        let frames = || chain.iter().take_while(|f| f.kernel);
+        let kernel = || frames().flat_map(|f| &f.names);
+        let named = || frames().all(|f| !f.names.is_empty());
+        let bare = || chain.iter().any(|f| !f.kernel) && named() && kernel().all(|n| self.is_generic(n));
         // Nothing but generic functions, called straight from the program: the kernel's entry and its mitigations.
         kernel().find_map(|n| self.of_kernel_symbol(n)).unwrap_or_else(|| if bare() { SYSCALL } else { UNKNOWN })
     }
@@ -255,16 +257,21 @@ mod tests {
         assert_eq!(of(&[("__pi___x86_indirect_thunk_rax", true), ("main", false)]), "syscall");
         assert_eq!(of(&[("memset", true), ("kfree", true)]), UNKNOWN);
         assert_eq!(of(&[("who_is_this", true), ("fget", true)]), "file_reference");
+        let nameless = [Frame { names: vec![], kernel: true }, Frame { names: vec!["main".into()], kernel: false }];
+        assert_eq!(rules.classify(&nameless, false), UNKNOWN, "what has no name is not the syscall's");
     }
 
     #[test]
     fn the_program_is_told_apart_from_its_clock_and_its_statistics() {
         let rules = Rules::default();
-        let drive = "uring_ablate::engine::drive::drive";
+        let drive = "/src/engine/drive.rs:drive";
         let of = |name: &str, after| rules.classify(&chain(&[(name, false), (drive, false)]), after);
         assert_eq!(of("__vdso_clock_gettime", false), "clock_read");
-        assert_eq!(of("hdrhistogram::Histogram<T>::record_n_inner", false), "statistics");
-        assert_eq!(of("uring_ablate::engine::pattern::Pattern::next_offset", false), "offset_pattern");
+        assert_eq!(of("/registry/hdrhistogram-7.5.4/src/lib.rs:record_n_inner", false), "statistics");
+        assert_eq!(of("/src/engine/pattern.rs:next_offset", false), "offset_pattern");
+        let inlined =
+            Frame { names: vec!["/core/src/sync/atomic.rs:fetch_add".into(), "/src/engine/stats.rs:add".into()], kernel: false };
+        assert_eq!(rules.classify(&[inlined], false), "statistics");
         assert_eq!(of(drive, false), "engine");
         assert_eq!(of(drive, true), "syscall");
         assert_eq!(of("(libc.so.6)", false), UNKNOWN);

@@ -1,23 +1,65 @@
-//! Where CPU time goes: samples of what runs, charged to the slice they fall in and named by cause.
+//! Where CPU time goes and what the kernel was made to do: samples of what runs, charged to the slice they fall in and named by cause; and
+//! counts of events.
 //!
 //! The only door to `perf_event_open(2)` and to symbols. Knows nothing of arms or rounds: it is given stretches of time with numbers and
 //! returns counts.
 
 pub mod category;
+#[expect(unsafe_code, reason = "a group is read without allocation, and its filter is set, by calls without a safe door")]
+pub mod counters;
 pub mod profile;
 mod sampler;
 mod symbols;
 
-/// Why nothing can be profiled here, with what would help; `None` where it can.
-pub fn obstacle() -> Option<String> {
-    let error = profile::Recorder::start(1).err()?;
+use std::io;
+
+/// What cannot be watched here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Why nothing can be profiled.
+    pub no_profile: Option<String>,
+    /// What else of the result files stays empty, each with its reason.
+    pub missing: Vec<(String, String)>,
+}
+
+/// Finds out what cannot be watched, of a profile with so many ticks a second and of the counters on devices, where they are asked for.
+pub fn limits(profile: Option<u32>, counted: Option<&[(u32, u32)]>) -> Limits {
+    let mut limits = Limits::default();
+    match profile.map(profile::Recorder::start) {
+        Some(Err(error)) => limits.no_profile = Some(refused(&error)),
+        Some(Ok(_)) if hidden_symbols() => {
+            limits.no_profile = Some("the kernel hides its symbols: run as root, or sysctl -w kernel.kptr_restrict=0".into());
+        }
+        Some(Ok(recorder)) if !recorder.machine() => limits.missing.push((
+            "overhead.csv, side = target".into(),
+            "only this process may be watched: run as root, or sysctl -w kernel.perf_event_paranoid=0".into(),
+        )),
+        _ => {}
+    }
+    if let Some(devices) = counted {
+        let column = |m: counters::Missing| (m.column.to_string(), m.reason);
+        limits.missing.extend(counters::Counters::open(devices).missing.into_iter().map(column));
+    }
+    limits
+}
+
+/// True where `/proc/kallsyms` shows this user no addresses.
+fn hidden_symbols() -> bool {
+    use std::io::BufRead;
+    let file = std::fs::File::open("/proc/kallsyms").map(io::BufReader::new);
+    let mut lines = file.into_iter().flat_map(|f| f.lines().map_while(Result::ok).take(100));
+    lines.all(|line| line.split(' ').next().is_none_or(|address| address.trim_start_matches('0').is_empty()))
+}
+
+/// Why `perf_event_open` refused, with what would help.
+fn refused(error: &io::Error) -> String {
     let level = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
     let level = level.trim();
-    Some(match error.raw_os_error() {
+    match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => format!(
             "perf_event_open is not permitted ({error}; kernel.perf_event_paranoid = {level}): run as root, or sysctl -w kernel.perf_event_paranoid=1"
         ),
         Some(libc::ENOSYS) => format!("this kernel or container has no perf_event_open ({error})"),
         _ => format!("perf_event_open failed: {error}"),
-    })
+    }
 }

@@ -26,6 +26,8 @@ pub struct Cause {
     /// The function that was interrupted, where no rule knows its category; else empty.
     pub symbol: String,
     pub ticks: u64,
+    /// What the ticks stand for: cycles or nanoseconds.
+    pub weight: u64,
 }
 
 /// What the clocks of one round saw.
@@ -33,10 +35,7 @@ pub struct Cause {
 pub struct Profile {
     /// The event that ticked.
     pub event: String,
-    /// Ticks a second of CPU time.
-    pub frequency: u32,
-    /// True where the whole machine was watched.
-    pub machine: bool,
+    /// Ticks that are missing, at least.
     pub lost: u64,
     pub causes: Vec<Cause>,
 }
@@ -44,7 +43,9 @@ pub struct Profile {
 /// A profile in the making.
 pub struct Recorder {
     clocks: Clocks,
-    frequency: u32,
+    /// Of the threads seen so far: many are gone in the end.
+    names: HashMap<u32, String>,
+    named: usize,
 }
 
 /// What tells causes apart.
@@ -53,41 +54,47 @@ type Key = (bool, Context, &'static str, String);
 impl Recorder {
     /// Starts the clocks; to be called before threads and rings are made.
     pub fn start(frequency: u32) -> io::Result<Recorder> {
-        Ok(Recorder { clocks: Clocks::start(frequency)?, frequency })
+        Ok(Recorder { clocks: Clocks::start(frequency)?, names: HashMap::new(), named: 0 })
     }
 
     /// Empties the clocks' buffers; to be called between slices.
     pub fn collect(&mut self) {
         self.clocks.collect();
+        for tick in &self.clocks.ticks()[self.named..] {
+            self.names.entry(tick.thread).or_insert_with(|| thread_name(tick.thread));
+        }
+        self.named = self.clocks.ticks().len();
+    }
+
+    /// True where the kernel threads and interrupts that serve the target are watched as well.
+    pub fn machine(&self) -> bool {
+        self.clocks.scope == Scope::Machine
     }
 
     /// Stops the clocks and names what they saw. `stretches` are in order of time and do not overlap.
-    pub fn finish(self, stretches: &[Stretch]) -> Profile {
-        let (scope, event) = (self.clocks.scope, self.clocks.event);
+    pub fn finish(mut self, stretches: &[Stretch]) -> Profile {
+        self.collect();
+        let event = self.clocks.event;
         let (ticks, lost) = self.clocks.stop();
-        let mut naming = Naming::new();
-        let mut causes: BTreeMap<(usize, Key), u64> = BTreeMap::new();
+        let mut naming = Naming { rules: Rules::default(), symbols: Symbols::new(), threads: self.names };
+        let mut causes: BTreeMap<(usize, Key), (u64, u64)> = BTreeMap::new();
         for tick in &ticks {
             let Some(arm) = arm_at(stretches, tick.time_ns) else { continue };
             if let Some(key) = naming.name(tick) {
-                *causes.entry((arm, key)).or_default() += 1;
+                let (ticks, weight) = causes.entry((arm, key)).or_default();
+                (*ticks, *weight) = (*ticks + 1, *weight + tick.period);
             }
         }
-        let cause = |((arm, (own, context, category, symbol)), ticks): ((usize, Key), u64)| Cause {
+        let cause = |((arm, (own, context, category, symbol)), (ticks, weight)): ((usize, Key), (u64, u64))| Cause {
             arm,
             own,
             context: context.name().into(),
             category: category.into(),
             symbol,
             ticks,
+            weight,
         };
-        Profile {
-            event: event.into(),
-            frequency: self.frequency,
-            machine: scope == Scope::Machine,
-            lost,
-            causes: causes.into_iter().map(cause).collect(),
-        }
+        Profile { event: event.into(), lost, causes: causes.into_iter().map(cause).collect() }
     }
 }
 
@@ -105,17 +112,13 @@ struct Naming {
 }
 
 impl Naming {
-    fn new() -> Naming {
-        Naming { rules: Rules::default(), symbols: Symbols::new(), threads: HashMap::new() }
-    }
-
     /// What the tick is a part of; `None` for what has nothing to do with the run.
     fn name(&mut self, tick: &Tick) -> Option<Key> {
         let own = tick.process == std::process::id();
-        let thread = self.threads.entry(tick.thread).or_insert_with(|| thread_name(tick.thread)).clone();
+        let thread = self.threads.get(&tick.thread).cloned().unwrap_or_default();
         let chain: Vec<Frame> = tick.chain.iter().map(|address| (*self.symbols.frame(*address)).clone()).collect();
         let context = Context::of(&thread, &chain);
-        if !own && !serves_targets(tick, &thread, context) {
+        if !own && !serves_targets(&chain, &thread, context) {
             return None;
         }
         let after_syscall = tick.chain.first().is_some_and(|address| self.symbols.follows_syscall(*address));
@@ -127,9 +130,10 @@ impl Naming {
 }
 
 /// Kernel threads that copy or complete for block devices, and interrupts, whoever they interrupt.
-fn serves_targets(tick: &Tick, thread: &str, context: Context) -> bool {
+fn serves_targets(chain: &[Frame], thread: &str, context: Context) -> bool {
     let workers = ["kworker", "loop", "ksoftirqd", "kblockd", "nvme"];
-    (tick.process != 0 && workers.iter().any(|w| thread.starts_with(w))) || (tick.process == 0 && context == Context::Interrupt)
+    let works = chain.iter().all(|f| f.kernel) && workers.iter().any(|w| thread.starts_with(w));
+    works || context == Context::Interrupt
 }
 
 /// The name of a thread that is still there.

@@ -1,5 +1,7 @@
 //! A clock on every CPU that writes down who runs what, and who called it.
 
+use crate::engine::numa;
+use perf_event::data::Record;
 use perf_event::events::{Hardware, Software};
 use perf_event::{Builder, Clock, Counter, SampleFlag, Sampler};
 use std::io;
@@ -11,6 +13,8 @@ pub struct Tick {
     pub time_ns: u64,
     pub process: u32,
     pub thread: u32,
+    /// What has happened since the tick before: cycles, or nanoseconds of a timer. The kernel adapts it to the load.
+    pub period: u64,
     /// Addresses, innermost first; kernel addresses are in the upper half.
     pub chain: Vec<u64>,
 }
@@ -55,7 +59,7 @@ impl Clocks {
         let mut last = io::Error::from(io::ErrorKind::Unsupported);
         for scope in [Scope::Machine, Scope::Process] {
             for (name, event) in EVENTS {
-                let each = (0..online_cpus()?).map(|cpu| sampler(event, scope, cpu, frequency));
+                let each = numa::online().into_iter().map(|cpu| sampler(event, scope, cpu as usize, frequency));
                 match each.collect::<io::Result<Vec<Sampler>>>() {
                     Ok(samplers) => return Ok(Clocks { samplers, scope, event: name, ticks: Vec::new(), lost: 0 }),
                     Err(error) => last = error,
@@ -65,19 +69,27 @@ impl Clocks {
         Err(last)
     }
 
+    /// What has been taken over so far.
+    pub fn ticks(&self) -> &[Tick] {
+        &self.ticks
+    }
+
     /// Takes over what the rings hold, so that they never fill.
     pub fn collect(&mut self) {
         for sampler in &mut self.samplers {
             while let Some(record) = sampler.next_record() {
                 match record.parse_record() {
-                    Ok(perf_event::data::Record::Sample(sample)) => self.ticks.push(Tick {
+                    Ok(Record::Sample(sample)) => self.ticks.push(Tick {
                         time_ns: sample.time().unwrap_or(0),
                         process: sample.pid().unwrap_or(0),
                         thread: sample.tid().unwrap_or(0),
+                        period: sample.period().unwrap_or(0),
                         chain: sample.callchain().unwrap_or(&[]).iter().copied().filter(|a| *a < MARKERS).collect(),
                     }),
-                    Ok(perf_event::data::Record::Lost(lost)) => self.lost += lost.lost,
-                    _ => {}
+                    Ok(Record::Lost(lost)) => self.lost += lost.lost,
+                    // The kernel stopped the clock for a while, or wrote what cannot be read.
+                    Ok(Record::Throttle(_)) | Err(_) => self.lost += 1,
+                    Ok(_) => {}
                 }
             }
         }
@@ -100,16 +112,10 @@ fn sampler(event: Event, scope: Scope, cpu: usize, frequency: u32) -> io::Result
         Scope::Machine => builder.any_pid(),
         Scope::Process => builder.observe_self().inherit(true),
     };
-    let wanted = [SampleFlag::IP, SampleFlag::TID, SampleFlag::TIME, SampleFlag::CALLCHAIN];
+    let wanted = [SampleFlag::IP, SampleFlag::TID, SampleFlag::TIME, SampleFlag::PERIOD, SampleFlag::CALLCHAIN];
     wanted.into_iter().for_each(|flag| _ = builder.sample(flag));
     builder.one_cpu(cpu).sample_frequency(frequency.into()).clockid(Clock::MONOTONIC);
-    let counter: Counter = builder.exclude_kernel(false).exclude_hv(true).exclude_idle(true).enabled(true).build()?;
+    // Idle CPUs too: most interrupts for a target find nothing else to interrupt.
+    let counter: Counter = builder.exclude_kernel(false).exclude_hv(true).exclude_idle(false).enabled(true).build()?;
     counter.sampled(RING_BYTES)
-}
-
-/// CPUs are numbered without gaps on the machines this was tried on; one that is off-line refuses its clock and so the profile.
-fn online_cpus() -> io::Result<usize> {
-    let text = std::fs::read_to_string("/sys/devices/system/cpu/online")?;
-    let last = text.trim().rsplit([',', '-']).next().and_then(|n| n.parse::<usize>().ok());
-    last.map(|n| n + 1).ok_or_else(|| io::Error::other(format!("/sys/devices/system/cpu/online holds {text:?}")))
 }

@@ -3,7 +3,7 @@
 use super::category::Frame;
 use blazesym::Pid;
 use blazesym::symbolize::source::{Kernel, Process, Source};
-use blazesym::symbolize::{Input, Symbolizer};
+use blazesym::symbolize::{CodeInfo, Input, Symbolizer};
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -21,7 +21,7 @@ const KERNEL: u64 = 1 << 63;
 
 impl Symbols {
     pub fn new() -> Symbols {
-        let symbolizer = Symbolizer::builder().enable_code_info(false).enable_inlined_fns(true).enable_demangling(true).build();
+        let symbolizer = Symbolizer::builder().enable_code_info(true).enable_inlined_fns(true).enable_demangling(true).build();
         Symbols { symbolizer, known: HashMap::new(), memory: File::open("/proc/self/mem").ok() }
     }
 
@@ -34,8 +34,8 @@ impl Symbols {
         let source = if kernel { Source::Kernel(Kernel::default()) } else { Source::Process(Process::new(Pid::Slf)) };
         let found = self.symbolizer.symbolize_single(&source, Input::AbsAddr(address)).ok();
         let names = found.and_then(|f| f.into_sym()).map_or_else(Vec::new, |symbol| {
-            let inlined = symbol.inlined.iter().rev().map(|f| f.name.to_string());
-            inlined.chain([symbol.name.to_string()]).collect()
+            let inlined = symbol.inlined.iter().rev().map(|f| located(&f.name, f.code_info.as_ref()));
+            inlined.chain([located(&symbol.name, symbol.code_info.as_deref())]).collect()
         });
         let names = if names.is_empty() { self.place(address).into_iter().collect() } else { names };
         let frame = Rc::new(Frame { names, kernel });
@@ -60,6 +60,11 @@ impl Symbols {
             && self.memory.as_ref().is_some_and(|m| m.read_exact_at(&mut before, place).is_ok())
             && before == instruction
     }
+}
+
+/// The name with the source file it lies in, where debug information tells: line tables know functions by their bare names.
+fn located(name: &str, at: Option<&CodeInfo<'_>>) -> String {
+    at.map_or_else(|| name.to_string(), |at| format!("{}:{name}", at.to_path().display()))
 }
 
 /// The addresses of a line of proc_pid_maps(5).

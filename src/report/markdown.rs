@@ -1,10 +1,11 @@
 //! `report.md`: the answer first, then the tables it rests on, then what speaks against it.
 
-use super::overhead;
 use super::terminal::ratio;
+use super::{counts, overhead};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect, placebo_failure};
+use crate::analysis::load::{Arm, WATCHED};
 use crate::analysis::signed_rank::median;
 use crate::analysis::verdict::Verdict;
 use crate::run::manifest::Circumstances;
@@ -29,6 +30,7 @@ pub fn report(model: &Model, charts: &[PathBuf]) -> String {
         text += &pictures(cell, charts);
         text += &toggles(cell);
         text += &overhead::section(model, cell);
+        text += &counts::section(model, cell);
         text += &peers(cell);
         text += &medians(model, cell);
     }
@@ -144,9 +146,10 @@ fn medians(model: &Model, cell: &CellEffects) -> String {
         titles.join(" | "),
         "---|".repeat(titles.len())
     );
-    let mut groups: BTreeMap<(usize, &str, &str), Vec<&crate::analysis::load::Arm>> = BTreeMap::new();
+    let mut groups: BTreeMap<(usize, &str, &str), Vec<&Arm>> = BTreeMap::new();
     let mut order: Vec<&str> = Vec::new();
-    for arm in model.data.arms.iter().filter(|a| a.cell == cell.cell && a.outcome == "completed") {
+    let measured = |a: &&Arm| a.cell == cell.cell && a.outcome == "completed" && !WATCHED.contains(&a.kind.as_str());
+    for arm in model.data.arms.iter().filter(measured) {
         if !order.contains(&arm.treatment.as_str()) {
             order.push(&arm.treatment);
         }

@@ -1,5 +1,6 @@
 //! From the files of a run to tables and charts: a pure function of those files. Measures nothing, knows no engine.
 
+mod counts;
 mod effects;
 mod markdown;
 mod overhead;

@@ -69,7 +69,8 @@ fn toggles(changes: &[Change]) -> String {
             let cause = if change.category.is_empty() { "**sum**" } else { change.category.as_str() };
             let _ = writeln!(text, "| {} | {cause} | {} |", change.toggle, figures(change));
         }
-        text += "\nCauses whose interval covers 0 are left out here; `overhead.csv` has them.\n\n";
+        text += "\nCauses whose interval covers 0 are left out here (`overhead.csv` has them); the intervals are not widened for their \
+                 number.\n\n";
     }
     text
 }
@@ -93,7 +94,9 @@ fn figures(change: &Change) -> String {
 /// What the profile itself costs.
 fn perturbation(model: &Model, cell: &CellEffects) -> String {
     let rate = |kind: &str| {
-        let of = |a: &&crate::analysis::load::Arm| a.cell == cell.cell && a.treatment == "full" && a.kind == kind;
+        let of = |a: &&crate::analysis::load::Arm| {
+            a.cell == cell.cell && a.treatment == "full" && a.kind == kind && a.outcome == "completed"
+        };
         median(&model.data.arms.iter().filter(of).filter_map(|a| a.figures.get("iops").copied()).collect::<Vec<_>>())
     };
     match (rate("profile"), rate("slices")) {

@@ -114,6 +114,7 @@ fn no_workers(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option
 
 fn whole_profile(context: &Context<'_>, _: &ArmReport, _: &[&Slice]) -> Option<String> {
     match context.profile? {
+        Ok(profile) if profile.causes.iter().all(|cause| !cause.own) => Some("no tick of the profile fell into a slice".into()),
         Ok(profile) if profile.lost == 0 => None,
         Ok(profile) => Some(format!("{} ticks of the profile were lost; lower [profile] frequency", profile.lost)),
         Err(reason) => Some(format!("the clocks of the profile could not be started: {reason}")),
@@ -123,6 +124,7 @@ fn whole_profile(context: &Context<'_>, _: &ArmReport, _: &[&Slice]) -> Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::perf::profile::Cause;
 
     fn slice(i: u32) -> Slice {
         Slice {
@@ -131,6 +133,7 @@ mod tests {
             block: i,
             position: 0,
             start_ns: 0,
+            end_ns: 1000,
             duration_ns: 1000,
             cpu_total_ns: 1000,
             thread_cpu_ns: 990,
@@ -148,7 +151,7 @@ mod tests {
     fn verdict(change: impl Fn(&mut Slice), effective: Levels, debug_build: bool) -> (Outcome, String) {
         let mut slices: Vec<Slice> = (0..64).map(slice).collect();
         slices.iter_mut().for_each(change);
-        let report = ArmReport { unsupported: None, effective, latency: vec![], job_ops: vec![] };
+        let report = ArmReport { unsupported: None, effective, latency: vec![], job_ops: vec![], counts: None };
         let requested = Levels::all_off();
         let context = Context {
             workload: &Workload::example(),
@@ -190,9 +193,18 @@ mod tests {
 
     #[test]
     fn a_profile_with_holes_is_invalid() {
-        let profile = |lost| Profile { event: "cpu-clock".into(), frequency: 997, machine: true, lost, causes: vec![] };
+        let cause = Cause {
+            arm: 0,
+            own: true,
+            context: "user".into(),
+            category: "engine".into(),
+            symbol: String::new(),
+            ticks: 1,
+            weight: 1,
+        };
+        let profile = |lost| Profile { event: "cpu-clock".into(), lost, causes: vec![cause.clone()] };
         let (workload, requested) = (Workload::example(), Levels::all_off());
-        let report = ArmReport { unsupported: None, effective: requested, latency: vec![], job_ops: vec![] };
+        let report = ArmReport { unsupported: None, effective: requested, latency: vec![], job_ops: vec![], counts: None };
         let judged = |profile: &Result<Profile, String>| {
             let context = Context {
                 workload: &workload,
@@ -208,6 +220,7 @@ mod tests {
         };
         assert_eq!(judged(&Ok(profile(0))), "");
         assert!(judged(&Ok(profile(3))).contains("3 ticks"));
+        assert!(judged(&Ok(Profile { causes: vec![], ..profile(0) })).contains("no tick"));
         assert!(judged(&Err("forbidden".into())).contains("forbidden"));
     }
 

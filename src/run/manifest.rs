@@ -111,16 +111,18 @@ impl Manifest {
             },
             plan_hash: plan_hash(&experiment.text),
             dropped: dropped.collect(),
-            unavailable: empty_cells().into_iter().chain(no_profile(plan)).collect(),
+            unavailable: empty_cells().into_iter().chain(limits(plan)).collect(),
             fio: None,
             circumstances: Circumstances::read(target.paths()),
         }
     }
 }
 
-/// Why `overhead.csv` has no rows, where they were asked for.
-fn no_profile(plan: &Plan) -> Option<Unavailable> {
-    plan.no_profile.clone().map(|reason| Unavailable { what: "overhead.csv".into(), reason })
+/// What of the profiles and counts that were asked for cannot be had.
+fn limits(plan: &Plan) -> impl Iterator<Item = Unavailable> {
+    let no_profile = plan.limits.no_profile.clone().map(|reason| ("overhead.csv".to_string(), reason));
+    let all = plan.limits.missing.iter().cloned().chain(no_profile);
+    all.map(|(what, reason)| Unavailable { what, reason })
 }
 
 /// The columns that a sliced run leaves empty.

@@ -162,6 +162,7 @@ fn spec(experiment: &Experiment, target: &Target, cell: &Cell, part: Part, seed:
         completions: 0,
         hang_guard: HANG_GUARD + experiment.trial_time * 2,
         profile: None,
+        counted: None,
     }
 }
 
@@ -207,13 +208,13 @@ pub struct Obstacle {
 /// Runs the pilot of a cell: slice length, blocks of a round, time of a block.
 pub fn pilot_of(
     experiment: &Experiment,
+    mode: Mode,
     plan: &Plan,
     target: &Target,
     cell: &Cell,
-    tether: &Tether,
-    interrupts: &Interrupts,
+    (tether, interrupts): (&Tether, &Interrupts),
 ) -> Result<pilot::Fixed, pilot::Error> {
-    let trial_time = (experiment.mode == Mode::Isolated).then_some(experiment.trial_time);
+    let trial_time = (mode == Mode::Isolated).then_some(experiment.trial_time);
     let spec = spec(experiment, target, cell, Part::All, experiment.seed);
     pilot::run(tether, cell, &spec, plan.round_time, trial_time, interrupts)
 }
@@ -239,12 +240,16 @@ impl Walk<'_> {
             return Ok(planned);
         }
         let mut planned = Vec::with_capacity(plan.rounds.len());
-        let fixed: Vec<_> =
-            plan.cells.iter().map(|cell| Ok((cell.name.as_str(), self.pilot(cell)?))).collect::<Result<_, Error>>()?;
+        let mode = self.job.experiment.mode;
+        let fixed = self.pilots(mode)?;
+        // Rounds that are watched hold all arms in one process, in slices, whatever the others do.
+        let apart = mode == Mode::Isolated && plan.rounds.iter().any(|r| r.kind.is_watched());
+        let watched = if apart { self.pilots(Mode::Sliced)? } else { fixed.clone() };
         for round in &plan.rounds {
-            let fixed = fixed.iter().find(|(name, _)| *name == round.cell).map(|(_, fixed)| fixed);
+            let pilots = if round.kind.is_watched() { &watched } else { &fixed };
+            let fixed = pilots.iter().find(|(name, _)| *name == round.cell).map(|(_, fixed)| fixed);
             let (blocks, completions, slice) = match (round.kind, fixed) {
-                (RoundKind::Slices | RoundKind::Isolated | RoundKind::Profile, Some(fixed)) => {
+                (RoundKind::Slices | RoundKind::Isolated | RoundKind::Profile | RoundKind::Counts, Some(fixed)) => {
                     (fixed.blocks, fixed.completions, Duration::ZERO)
                 }
                 (RoundKind::Peers, Some(fixed)) => {
@@ -260,10 +265,15 @@ impl Walk<'_> {
         Ok(planned)
     }
 
-    fn pilot(&self, cell: &Cell) -> Result<pilot::Fixed, Error> {
+    /// What the pilot fixes for each cell, by name.
+    fn pilots(&self, mode: Mode) -> Result<Vec<(String, pilot::Fixed)>, Error> {
+        self.job.plan.cells.iter().map(|cell| Ok((cell.name.clone(), self.pilot(cell, mode)?))).collect()
+    }
+
+    fn pilot(&self, cell: &Cell, mode: Mode) -> Result<pilot::Fixed, Error> {
         let Job { experiment, plan, target, tether, interrupts, progress, dir, .. } = self.job;
         progress.round(0, plan.rounds.len(), &format!("pilot of {}", cell.name));
-        pilot_of(experiment, plan, target, cell, tether, interrupts).map_err(|error| match error {
+        pilot_of(experiment, mode, plan, target, cell, (tether, interrupts)).map_err(|error| match error {
             pilot::Error::Round { source: child::Error::Interrupted, .. } => {
                 Error::Interrupted { done: 0, total: plan.rounds.len(), dir: dir.display().to_string() }
             }
@@ -282,10 +292,11 @@ impl Walk<'_> {
         self.facts.since_start = started.duration_since(self.began).try_into().unwrap_or_default();
         let told = spec(self.job.experiment, self.job.target, cell, round.part, round.seed);
         let profile = (round.kind == RoundKind::Profile).then_some(self.job.experiment.profile.frequency);
-        let spec = Spec { blocks: planned.blocks, completions: planned.completions, profile, ..told };
+        let counted = (round.kind == RoundKind::Counts).then(|| self.job.target.devices());
+        let spec = Spec { blocks: planned.blocks, completions: planned.completions, profile, counted, ..told };
         let interrupts = self.job.interrupts;
         let Some((rows, setup_order, violations)) = (match round.kind {
-            RoundKind::Slices | RoundKind::Profile => self.sliced(&round, &spec)?,
+            RoundKind::Slices | RoundKind::Profile | RoundKind::Counts => self.sliced(&round, &spec)?,
             RoundKind::Isolated => self.isolated(&round, &spec)?,
             RoundKind::Peers if cell.workload.rw == Rw::Nop => self.peers.own_counts(&self.facts, planned, cell, interrupts),
             RoundKind::Peers => self.peers.duet(&self.facts, planned, cell, interrupts),
@@ -300,7 +311,7 @@ impl Walk<'_> {
             kind: round.kind,
             started_utc: started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             wall_s: clock.elapsed().as_secs_f64(),
-            slices_s: rows.trials.iter().map(|t| t.duration_s).sum(),
+            slices_s: rows.arms.iter().filter_map(|arm| arm.duration_s).sum(),
             violations,
             machine_busy_share: shares.busy,
             machine_steal_share: shares.steal,

@@ -2,7 +2,7 @@
 
 use super::child;
 use super::round::{Report, Spec};
-use crate::plan::Cell;
+use crate::plan::{Arm, Cell};
 use crate::spawn::{Interrupts, Tether};
 use crate::workload::Workload;
 use std::time::Duration;
@@ -79,7 +79,8 @@ fn derive(cell: &Cell, report: &Report, round_time: Duration, trial_time: TrialT
     let wanted = trial_time.unwrap_or(slice_time(cell.workload.jobs)).as_nanos() as f64;
     let least = u64::from(cell.workload.queue_depth) * COMPLETIONS_PER_DEPTH;
     let completions = ((wanted / slowest) as u64 / jobs).max(least);
-    let per_block = cell.arms.iter().zip(&times).filter_map(|(arm, time)| Some((*time)? * f64::from(arm.copies)));
+    let slices = |arm: &Arm| f64::from(arm.copies) * arm.control.times() as f64;
+    let per_block = cell.arms.iter().zip(&times).filter_map(|(arm, time)| Some((*time)? * slices(arm)));
     let block = Duration::from_nanos((per_block.sum::<f64>() * (completions * jobs) as f64) as u64);
     let blocks = if trial_time.is_some() { 1 } else { (round_time.as_secs_f64() / block.as_secs_f64()) as u32 };
     if blocks == 0 {
@@ -120,5 +121,5 @@ fn slice_time(jobs: u32) -> Duration {
 fn time_outside(report: &Report) -> Duration {
     let (Some(first), Some(last)) = (report.slices.first(), report.slices.last()) else { return Duration::ZERO };
     let inside: u64 = report.slices.iter().map(|s| s.duration_ns).sum();
-    Duration::from_nanos((last.start_ns + last.duration_ns - first.start_ns).saturating_sub(inside)) / (last.block + 1)
+    Duration::from_nanos((last.end_ns - first.start_ns).saturating_sub(inside)) / (last.block + 1)
 }

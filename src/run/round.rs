@@ -4,10 +4,11 @@ use super::tracks::{Ground, Tracks};
 use crate::engine::lane::{JobContext, Place};
 use crate::engine::numa;
 use crate::engine::pattern::Pattern;
-use crate::engine::slice::{Gang, Order, Sample};
+use crate::engine::slice::{Edge, Gang, Instruments, Order, Sample};
 use crate::engine::{Options, SetupError};
+use crate::perf::counters::{Counters, Counts};
 use crate::perf::profile::{Profile, Recorder, Stretch};
-use crate::plan::{self, Arm, Control};
+use crate::plan::{self, Arm};
 use crate::random::Decisions;
 use crate::toggle::{Levels, Setting, Toggle};
 use crate::workload::Workload;
@@ -40,6 +41,8 @@ pub struct Spec {
     pub hang_guard: Duration,
     /// Ticks a second of the clock that writes down what runs.
     pub profile: Option<u32>,
+    /// Counters are read at the edges of slices; the devices (major and minor) on which they watch.
+    pub counted: Option<Vec<(u32, u32)>>,
 }
 
 /// What it answers on its standard output.
@@ -65,6 +68,8 @@ pub struct Slice {
     pub position: u32,
     /// Monotonic time at which the first job's measured stretch began.
     pub start_ns: u64,
+    /// When the last job's ended.
+    pub end_ns: u64,
     /// Mean over the jobs of their measured stretch.
     pub duration_ns: u64,
     /// CPU time of the process, kernel workers included.
@@ -90,6 +95,8 @@ pub struct ArmReport {
     pub latency: Vec<(u64, u64)>,
     /// Completions of each job in all slices.
     pub job_ops: Vec<u64>,
+    /// What was counted in all slices.
+    pub counts: Option<Counts>,
 }
 
 /// Bounds of recorded latencies; longer ones count as the bound.
@@ -99,9 +106,6 @@ const LATENCY_MAX_NS: u64 = 60_000_000_000;
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3).expect("constant bounds are valid")
 }
-
-/// A slice of NOPs has so many times the completions of the others: it would be over before a ring is at its pace.
-const CEILING_TIMES: u64 = 16;
 
 /// Longer than any run.
 const ENDLESS: Duration = Duration::from_secs(365 * 86_400);
@@ -133,6 +137,7 @@ struct JobResult {
     latency: Vec<Histogram<u64>>,
     refusals: Vec<Option<String>>,
     effective: Vec<Levels>,
+    counts: Option<Vec<Counts>>,
 }
 
 /// Runs the round. Single-threaded at one job.
@@ -205,6 +210,9 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
             node_cpus: &node_cpus,
         },
     };
+    // What is made after the counters is counted with its maker; what devices do, by one job for all.
+    let devices = |devices: &Vec<_>| if number == 0 { devices.clone() } else { vec![] };
+    let mut watch = Watch::new(spec.counted.as_ref().map(devices), spec.arms.len());
     let mut tracks = Tracks::new(ground, context, number as usize);
     let mut refusals: Vec<Option<String>> = vec![None; spec.arms.len()];
     for &arm in shared.setup_order {
@@ -221,13 +229,12 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
     let refused = |arm: usize| shared.refused[arm].load(Relaxed);
     for (block, order) in shared.schedule.iter().enumerate() {
         for &(arm, _) in order.iter().filter(|(arm, _)| !refused(*arm)) {
-            let (stall, times) = match spec.arms[arm].control {
-                Control::Stall(fraction) => (fraction, 1),
-                Control::Ceiling => (0.0, CEILING_TIMES),
-                _ => (0.0, 1),
-            };
-            let order = Order { completions: spec.completions.saturating_mul(times), stall, hang_guard: spec.hang_guard };
-            let sample = tracks.slice(arm, block, &order, shared.gang, &mut latency[arm], &mut discard)?;
+            let control = spec.arms[arm].control;
+            let completions = spec.completions.saturating_mul(control.times());
+            let order = Order { completions, stall: control.stall(), hang_guard: spec.hang_guard };
+            let mut edge = |edge| watch.edge(edge, arm);
+            let instruments = Instruments { latency: &mut latency[arm], discard: &mut discard, edge: &mut edge };
+            let sample = tracks.slice(arm, block, &order, shared.gang, instruments)?;
             ran[arm] = Some(sample.variant);
             samples.push(sample);
             if number == 0
@@ -242,7 +249,27 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
         None => Ok(spec.arms[arm].levels),
     };
     let effective = ran.iter().enumerate().map(read_back).collect::<Result<_, _>>()?;
-    Ok(JobResult { samples, latency, refusals, effective })
+    Ok(JobResult { samples, latency, refusals, effective, counts: watch.counters.map(|_| watch.counts) })
+}
+
+/// Counters and their sums for each arm.
+struct Watch {
+    counters: Option<Counters>,
+    counts: Vec<Counts>,
+}
+
+impl Watch {
+    fn new(devices: Option<Vec<(u32, u32)>>, arms: usize) -> Watch {
+        Watch { counters: devices.map(|devices| Counters::open(&devices)), counts: vec![Counts::default(); arms] }
+    }
+
+    fn edge(&mut self, edge: Edge, arm: usize) {
+        match (&mut self.counters, edge) {
+            (Some(counters), Edge::Begin) => counters.begin(),
+            (Some(counters), Edge::End) => counters.end(&mut self.counts[arm]),
+            (None, _) => {}
+        }
+    }
 }
 
 /// Arm, copy, block and position in it of each slice that was measured, in order.
@@ -262,6 +289,10 @@ fn merge_arm(results: &[JobResult], ran: &[Ran], arm: usize) -> ArmReport {
         unsupported: results.iter().find_map(|r| r.refusals[arm].clone()),
         effective: results[0].effective[arm],
         latency: latency.iter_recorded().map(|v| (v.value_iterated_to(), v.count_at_value())).collect(),
+        counts: results.iter().filter_map(|r| r.counts.as_ref()).map(|c| c[arm].clone()).reduce(|mut sum, more| {
+            sum.add(&more);
+            sum
+        }),
         job_ops: results
             .iter()
             .map(|r| r.samples.iter().zip(ran).filter(|(_, ran)| ran.0 == arm).map(|(s, _)| s.ops).sum())
@@ -279,6 +310,7 @@ fn merge_slice<'a>((arm, copy, block, position): Ran, jobs: impl Iterator<Item =
         block,
         position,
         start_ns: jobs.clone().map(|s| s.start_ns).min().unwrap_or(0),
+        end_ns: jobs.clone().map(|s| s.end_ns).max().unwrap_or(0),
         duration_ns: sum(|s| s.end_ns - s.start_ns) / jobs.clone().count() as u64,
         cpu_total_ns: cpu_end - cpu_start,
         thread_cpu_ns: sum(|s| s.thread_cpu_ns),
@@ -295,7 +327,7 @@ fn merge_slice<'a>((arm, copy, block, position): Ran, jobs: impl Iterator<Item =
 
 /// When each arm ran, in order of time.
 fn stretches(slices: &[Slice]) -> Vec<Stretch> {
-    let stretch = |s: &Slice| Stretch { start_ns: s.start_ns, end_ns: s.start_ns + s.duration_ns, arm: s.arm };
+    let stretch = |s: &Slice| Stretch { start_ns: s.start_ns, end_ns: s.end_ns, arm: s.arm };
     slices.iter().map(stretch).collect()
 }
 

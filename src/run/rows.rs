@@ -56,6 +56,7 @@ pub fn blank(
         job_fairness: None,
         enters: None,
         latency: Latency::default(),
+        counts: None,
     }
 }
 
@@ -63,7 +64,7 @@ pub fn blank(
 pub fn from_report(facts: &RunFacts, round: &Round, spec: &Spec, report: &Report) -> RoundRows {
     let mut rows = RoundRows { overhead: overhead(round, spec, report), ..RoundRows::default() };
     // What a clock interrupted is no measurement of throughput.
-    if round.kind != RoundKind::Profile {
+    if !round.kind.is_watched() {
         rows.trials = report.slices.iter().map(|s| trial(round, spec, s)).collect();
     }
     for (index, arm) in spec.arms.iter().enumerate() {
@@ -88,6 +89,7 @@ pub fn from_report(facts: &RunFacts, round: &Round, spec: &Spec, report: &Report
         if !slices.is_empty() {
             measured(&mut row, &slices, report, &latency);
             row.effective = Some(report.arms[index].effective);
+            row.counts.clone_from(&report.arms[index].counts);
             row.job_fairness = fairness(&report.arms[index].job_ops);
             rows.latency += &log_line(facts, round, &arm.treatment, &row, &latency);
         }
@@ -124,26 +126,26 @@ fn trial(round: &Round, spec: &Spec, slice: &Slice) -> TrialRow {
     }
 }
 
-/// The causes of each arm's time. An arm's own ticks stand for the CPU time that was charged to it; the target's for themselves.
+/// The causes of each arm's time. An arm's own ticks stand for the CPU time that was charged to it, the target's for as much each.
 fn overhead(round: &Round, spec: &Spec, report: &Report) -> Vec<OverheadRow> {
     let Some(Ok(profile)) = &report.profile else { return Vec::new() };
     let row = |cause: &Cause| {
         let of_arm = |s: &&Slice| s.arm == cause.arm;
         let (ops, cpu_ns) = report.slices.iter().filter(of_arm).fold((0, 0), |(o, c), s| (o + s.ops, c + s.cpu_total_ns));
-        let own = profile.causes.iter().filter(|c| c.arm == cause.arm && c.own).map(|c| c.ticks).sum::<u64>();
-        let share = cause.own.then(|| cause.ticks as f64 / own as f64);
-        let ns = share.map_or(cause.ticks as f64 * 1e9 / f64::from(profile.frequency), |share| share * cpu_ns as f64);
+        let own = profile.causes.iter().filter(|c| c.arm == cause.arm && c.own).map(|c| c.weight).sum::<u64>();
+        let part = cause.weight as f64 / own.max(1) as f64;
         OverheadRow {
             round: round.round,
             cell: round.cell.clone(),
             treatment: spec.arms[cause.arm].treatment.clone(),
+            clock: profile.event.clone(),
             side: if cause.own { "own" } else { "target" },
             context: cause.context.clone(),
             category: cause.category.clone(),
             symbol: cause.symbol.clone(),
             samples: cause.ticks,
-            share,
-            ns_per_op: ns / ops.max(1) as f64,
+            share: cause.own.then_some(part),
+            ns_per_op: part * cpu_ns as f64 / ops.max(1) as f64,
         }
     };
     profile.causes.iter().map(row).collect()

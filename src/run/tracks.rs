@@ -6,14 +6,13 @@ use crate::engine::buffers::{Kind, Pool};
 use crate::engine::drive::Buffers;
 use crate::engine::lane::{JobContext, Lane, Tuning};
 use crate::engine::numa;
-use crate::engine::slice::{self, Gang, Order, Sample};
+use crate::engine::slice::{self, Gang, Instruments, Order, Sample};
 use crate::engine::variants::Tabled;
 use crate::engine::work::{Device, Io, Nop, Nvme};
 use crate::plan::{Arm, Control};
 use crate::random::Decisions;
 use crate::toggle::{Levels, Toggle};
 use crate::workload::{Rw, Workload};
-use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -211,14 +210,13 @@ impl<'a> Tracks<'a> {
         block: usize,
         order: &Order,
         gang: &Gang,
-        latency: &mut Histogram<u64>,
-        discard: &mut Histogram<u64>,
+        instruments: Instruments<'_>,
     ) -> Result<Sample, SetupError> {
         let (kind, tuning) = self.arms[&arm];
         let (_, buffers) = self.ground.buffers(self.memory(&tuning), self.job, block).expect("an admitted arm has buffers");
         let seat = self.confine(&tuning).map(|()| buffers);
         let any = &mut self.kinds[kind].1[block % TURNS];
-        let sample = with_lane!(any, |lane| slice::run(lane, &tuning, seat, order, gang, latency, discard));
+        let sample = with_lane!(any, |lane| slice::run(lane, &tuning, seat, order, gang, instruments));
         self.release()?;
         sample
     }

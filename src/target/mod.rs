@@ -58,6 +58,8 @@ const DEFAULT_SIZE_BYTES: u64 = 1 << 30;
 pub enum Error {
     #[error("{path}: {source}; [target] path names what is read: create it or name another", path = path.display())]
     Open { path: PathBuf, source: io::Error },
+    #[error("{path} and {twin} are the same target; name it once", path = path.display(), twin = twin.display())]
+    Twins { path: PathBuf, twin: PathBuf },
     #[error("{path} is a {found}; [target] kind = \"{kind}\" needs a {needed}", path = path.display())]
     WrongType { path: PathBuf, found: &'static str, kind: &'static str, needed: &'static str },
     #[error("[target] kind = \"{0}\" needs a path")]
@@ -119,6 +121,7 @@ impl Target {
     /// Opens or makes everything an experiment wants, and joins it: the shortest span and the largest logical block hold for all.
     pub fn resolve_all(wanted: &[Wanted]) -> Result<Target, Error> {
         let targets = wanted.iter().map(Target::resolve).collect::<Result<Vec<_>, _>>()?;
+        refuse_twins(targets.iter().flat_map(Target::paths))?;
         let join = |a: Target, b: Target| Target {
             members: a.members.into_iter().chain(b.members).collect(),
             span_bytes: a.span_bytes.min(b.span_bytes),
@@ -178,6 +181,14 @@ impl Target {
     /// Where the members are.
     pub fn paths(&self) -> impl Iterator<Item = &Path> + Clone {
         self.members.iter().map(|m| m.path.as_path())
+    }
+
+    /// The block devices that serve the target, as major and minor.
+    pub fn devices(&self) -> Vec<(u32, u32)> {
+        let mut all: Vec<_> = self.paths().flat_map(devices_behind).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// What the devices offer to toggles.
@@ -303,6 +314,37 @@ fn sysfs_name(rdev: u64) -> Option<String> {
     let link = format!("/sys/dev/block/{}:{}", rustix::fs::major(rdev), rustix::fs::minor(rdev));
     let name = std::fs::canonicalize(link).ok()?.file_name()?.to_str()?.to_string();
     Path::new("/sys/block").join(&name).exists().then_some(name)
+}
+
+/// One target under two names would be read twice as often as it is counted.
+fn refuse_twins<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), Error> {
+    let mut seen: Vec<((u64, u64, u64), &Path)> = Vec::new();
+    for path in paths {
+        let Ok(stat) = rustix::fs::stat(path) else { continue };
+        // Names of one device are different files.
+        let place = if stat.st_rdev == 0 { (stat.st_dev, stat.st_ino, 0) } else { (0, 0, stat.st_rdev) };
+        if let Some((_, twin)) = seen.iter().find(|(other, _)| *other == place) {
+            return Err(Error::Twins { path: path.into(), twin: twin.into() });
+        }
+        seen.push((place, path));
+    }
+    Ok(())
+}
+
+/// The block device behind a path and, where that is a partition, its disk: major and minor. None for file systems without one.
+fn devices_behind(path: &Path) -> Vec<(u32, u32)> {
+    let Ok(stat) = rustix::fs::stat(path) else { return vec![] };
+    let block = FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice;
+    let number = if block { stat.st_rdev } else { stat.st_dev };
+    let own = (rustix::fs::major(number), rustix::fs::minor(number));
+    let sysfs = PathBuf::from(format!("/sys/dev/block/{}:{}", own.0, own.1));
+    let disk = sysfs.join("partition").exists().then(|| {
+        let text = std::fs::read_to_string(sysfs.join("../dev")).ok()?;
+        let (major, minor) = text.trim().split_once(':')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    });
+    let found = sysfs.exists().then_some(own);
+    found.into_iter().chain(disk.flatten()).collect()
 }
 
 /// True for a path that is a block device.

@@ -38,8 +38,11 @@ fn flags_of_fio_and_of_toggles_are_understood() {
     );
     assert!(row["iops"].as_f64().unwrap() > 0.0 && row["lat_ns_p99"].as_u64().unwrap() > 0, "{row}");
     assert_eq!(row["outcome"], "completed");
-    let both = json(&["--rw", "read", "--filename", &format!("{path}:{path}"), "--allow-iowq"]);
-    assert_eq!((&both["outcome"], &both["target"]), (&"completed".into(), &format!("{path} + {path}").into()));
+    let second = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(second.path(), vec![7; 16 << 20]).unwrap();
+    let other = second.path().to_str().unwrap();
+    let both = json(&["--rw", "read", "--filename", &format!("{path}:{other}"), "--allow-iowq"]);
+    assert_eq!((&both["outcome"], &both["target"]), (&"completed".into(), &format!("{path} + {other}").into()));
 }
 
 #[test]
@@ -57,7 +60,9 @@ fn what_cannot_be_is_refused_with_the_reason() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), vec![7; 16 << 20]).unwrap();
     let path = file.path().to_str().unwrap();
-    let cases: [(&[&str], i32, &str); 6] = [
+    let twice = format!("{path}:{path}");
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["--filename", &twice], 2, "the same target"),
         (&["--rw", "reed"], 2, "kinds are: read, write"),
         (&["--iodepth", "100", "--pow2-mask", "on"], 2, "power-of-two"),
         (&["--sqpoll", "on", "--taskrun", "defer"], 2, "io_uring_setup(2)"),

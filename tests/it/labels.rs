@@ -39,6 +39,7 @@ fn spec(target: &Target, workload: Workload, levels: &[Levels]) -> Spec {
         completions: 400,
         hang_guard: Duration::from_secs(20),
         profile: None,
+        counted: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod counters;
 mod doctor;
 mod labels;
 mod loop_cost;

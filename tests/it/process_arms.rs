@@ -73,6 +73,7 @@ fn ours(target: &Target) -> Contestant {
         completions: 0,
         hang_guard: Duration::from_secs(20),
         profile: None,
+        counted: None,
     };
     Contestant { name: "full".into(), start: Start::Ours(Box::new(duet::worker(spec))) }
 }

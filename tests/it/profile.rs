@@ -40,12 +40,32 @@ fn causes_of_a_run_are_written_and_go_away_with_their_toggles() {
         let (without, with) = (of(&format!("without:{toggle}"), category), of("full", category));
         assert!(with < without / 2.0, "{category}: {without} ns without {toggle}, {with} with");
     }
-    assert!(of("baseline", "syscall") > 0.0 && of("baseline", "engine") > 0.0 && of("baseline", "ring_submission") > 0.0);
+    for category in ["syscall", "engine", "ring_submission", "statistics", "offset_pattern", "clock_read"] {
+        assert!(of("baseline", category) > 0.0, "{category}: {ns:?}");
+    }
     let report = std::fs::read_to_string(bench.out().join("report.md")).unwrap();
     assert!(report.contains("Where the time goes, from 6 rounds") && report.contains("| page_pinning |"), "{report}");
     let profiled_rounds: Vec<_> = rows(&bench.out().join("rounds.csv")).into_iter().filter(|r| r["kind"] == "profile").collect();
     let trials = rows(&bench.out().join("trials.csv"));
     assert!(profiled_rounds.len() == 6 && trials.iter().all(|t| profiled_rounds.iter().all(|r| r["round"] != t["round"])));
+}
+
+#[test]
+fn a_submitting_kernel_thread_is_told_from_the_program() {
+    let text = "a_submitting_kernel_thread_is_told_from_the_program";
+    let bench = Bench::new(&experiment(SMALL_TARGET, READS, "toggles = [\"sqpoll\"]", "[profile]\nrounds = 6\nfrequency = 9973"));
+    let output = bench.run(&["--quiet"]);
+    assert_eq!(output.status.code(), Some(0), "{}", bench.verdict(&output));
+    if let Some(reason) = unavailable(&bench) {
+        return skip(text, &reason);
+    }
+    let mut ticks: BTreeMap<(String, String), u64> = BTreeMap::new();
+    for row in rows(&bench.out().join("overhead.csv")).iter().filter(|r| r["side"] == "own") {
+        *ticks.entry((row["treatment"].clone(), row["context"].clone())).or_default() += row["samples"].parse::<u64>().unwrap();
+    }
+    let of = |treatment: &str, context: &str| ticks.get(&(treatment.into(), context.into())).copied().unwrap_or(0);
+    assert!(of("full", "sqpoll") > 0 && of("full", "submit") == 0, "{ticks:?}");
+    assert!(of("baseline", "sqpoll") == 0 && of("baseline", "submit") > 0, "{ticks:?}");
 }
 
 #[test]

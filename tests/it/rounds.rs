@@ -38,6 +38,7 @@ fn spec(target: &Target, rw: Rw, jobs: u32, arms: Vec<Arm>, blocks: u32) -> Spec
         completions: COMPLETIONS,
         hang_guard: Duration::from_secs(20),
         profile: None,
+        counted: None,
     }
 }
 

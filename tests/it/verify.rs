@@ -36,6 +36,7 @@ fn spec(target: &Target, workload: Workload, arms: Vec<Arm>) -> Spec {
         completions: 200,
         hang_guard: Duration::from_secs(20),
         profile: None,
+        counted: None,
     }
 }
 

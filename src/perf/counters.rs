@@ -1,0 +1,294 @@
+//! Counts of what the kernel did for a thread, for the kernel threads made for it, and on the devices it reads: between two moments.
+//!
+//! A thread's events are one group, read by one call without allocation. Requests are often issued by kernel threads that work for everybody,
+//! so what is counted on devices is counted on every CPU, whoever runs.
+
+use crate::engine::numa;
+use perf_event::events::{Hardware, Software, Tracepoint};
+use perf_event::{Builder, Counter, ReadFormat};
+use serde::{Deserialize, Serialize};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Where a count comes from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Software(Software),
+    /// The processor's counting unit, which may have to share its registers between the events.
+    Processor(Hardware),
+    /// A tracepoint, of this thread and those made for it.
+    Thread(&'static str),
+    /// A tracepoint, of the devices.
+    Device(&'static str),
+}
+
+/// Everything that is counted, by its column of `arms.csv`.
+const COUNTS: [(&str, Source); COUNT] = [
+    ("task_clock_ns_per_op", Source::Software(Software::TASK_CLOCK)),
+    ("context_switches_per_op", Source::Software(Software::CONTEXT_SWITCHES)),
+    ("cpu_migrations_per_op", Source::Software(Software::CPU_MIGRATIONS)),
+    ("page_faults_per_op", Source::Software(Software::PAGE_FAULTS)),
+    (SYSCALLS, Source::Thread("raw_syscalls/sys_enter")),
+    ("cqring_waits_per_op", Source::Thread("io_uring/io_uring_cqring_wait")),
+    ("iowq_punts_per_op", Source::Thread("io_uring/io_uring_queue_async_work")),
+    ("block_bios_per_op", Source::Device("block/block_bio_queue")),
+    ("block_requests_per_op", Source::Device("block/block_rq_issue")),
+    ("cycles_per_op", Source::Processor(Hardware::CPU_CYCLES)),
+    ("instructions_per_op", Source::Processor(Hardware::INSTRUCTIONS)),
+    ("branch_misses_per_op", Source::Processor(Hardware::BRANCH_MISSES)),
+    ("cache_misses_per_op", Source::Processor(Hardware::CACHE_MISSES)),
+];
+
+/// How many there are.
+pub const COUNT: usize = 13;
+
+const SYSCALLS: &str = "syscalls_per_op";
+
+/// The columns, in order.
+pub fn columns() -> impl Iterator<Item = &'static str> {
+    COUNTS.iter().map(|c| c.0)
+}
+
+/// Sums over stretches, in the order of [`columns`]; `None` where nothing could be counted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    pub sums: [Option<f64>; COUNT],
+    /// Time in which the processor's events were wanted, and in which they were counted; their sums are scaled from one to the other.
+    pub processor_ns: [u64; 2],
+}
+
+impl Counts {
+    /// Adds another sum: of another job.
+    pub fn add(&mut self, other: &Counts) {
+        for (sum, more) in self.sums.iter_mut().zip(other.sums) {
+            *sum = sum.map_or(more, |s| more.map(|m| s + m).or(Some(s)));
+        }
+        self.processor_ns = std::array::from_fn(|i| self.processor_ns[i] + other.processor_ns[i]);
+    }
+
+    /// Share of the time in which the processor's events were counted; `None` where there were none.
+    pub fn processor_share(&self) -> Option<f64> {
+        let [wanted, counted] = self.processor_ns;
+        (wanted > 0).then(|| counted as f64 / wanted as f64)
+    }
+}
+
+/// A count that cannot be had, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    pub column: &'static str,
+    pub reason: String,
+}
+
+/// What the group of a thread or of a CPU said at one moment: how many events, time wanted, time counted, then a value and a number of each,
+/// the leader first.
+type Reading = [u64; 3 + 2 * (COUNT + 1)];
+
+/// Events that are read together.
+struct Group {
+    leader: Counter,
+    /// The place in [`COUNTS`] of each member, in order.
+    members: Vec<(usize, Counter)>,
+    processor: bool,
+    before: Reading,
+}
+
+impl Group {
+    /// A group with what of `wanted` can be had; what cannot goes to `missing`.
+    fn open(who: Who, wanted: &[usize], devices: &[(u32, u32)], missing: &mut Vec<Missing>) -> Option<Group> {
+        let format = ReadFormat::GROUP | ReadFormat::TOTAL_TIME_ENABLED | ReadFormat::TOTAL_TIME_RUNNING;
+        let mut fail = |place: usize, reason: String| {
+            let column = COUNTS[place].0;
+            if missing.iter().all(|m| m.column != column) {
+                missing.push(Missing { column, reason });
+            }
+        };
+        let mut leader = match who.builder(Software::DUMMY).enabled(false).read_format(format).build() {
+            Ok(leader) => leader,
+            Err(error) => {
+                wanted.iter().for_each(|place| fail(*place, super::refused(&error)));
+                return None;
+            }
+        };
+        let mut members = Vec::new();
+        for &place in wanted {
+            match member(who, place, &mut leader, devices) {
+                Ok(counter) => members.push((place, counter)),
+                Err(reason) => fail(place, reason),
+            }
+        }
+        // Only now: what joins a group of a CPU that counts already is not counted itself (seen on Linux 6.18).
+        if let Err(error) = leader.enable() {
+            wanted.iter().for_each(|place| fail(*place, super::refused(&error)));
+            return None;
+        }
+        let processor = wanted.iter().any(|place| matches!(COUNTS[*place].1, Source::Processor(_)));
+        (!members.is_empty()).then_some(Group { leader, members, processor, before: [0; _] })
+    }
+
+    fn read(&self) -> io::Result<Reading> {
+        let mut reading: Reading = [0; _];
+        // SAFETY: an array of u64 is as many bytes without padding, and every pattern of them is a u64.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(reading.as_mut_ptr().cast::<u8>(), size_of::<Reading>()) };
+        // SAFETY: the descriptor is open for as long as the group.
+        rustix::io::read(unsafe { BorrowedFd::borrow_raw(self.leader.as_raw_fd()) }, bytes)?;
+        Ok(reading)
+    }
+
+    fn add(&self, after: &Reading, counts: &mut Counts) {
+        let since = |place: usize| after[place] - self.before[place];
+        let scale = if since(2) > 0 { since(1) as f64 / since(2) as f64 } else { 0.0 };
+        for (member, (place, _)) in (1..).zip(&self.members) {
+            let sum = since(3 + 2 * member) as f64 * if self.processor { scale } else { 1.0 };
+            // The call that reads this group at the end of the stretch.
+            let own = if COUNTS[*place].0 == SYSCALLS { 1.0 } else { 0.0 };
+            *counts.sums[*place].get_or_insert(0.0) += sum - own;
+        }
+        if self.processor {
+            counts.processor_ns = [counts.processor_ns[0] + since(1), counts.processor_ns[1] + since(2)];
+        }
+    }
+}
+
+/// Whom a group watches.
+#[derive(Clone, Copy)]
+enum Who {
+    /// This thread and those that it makes: also the kernel's.
+    Thread,
+    /// Whoever runs on a CPU.
+    Cpu(u32),
+}
+
+impl Who {
+    fn builder<E: perf_event::events::Event>(self, event: E) -> Builder<'static> {
+        let mut builder = Builder::new(event);
+        match self {
+            Who::Thread => builder.observe_self().inherit(true),
+            Who::Cpu(cpu) => builder.any_pid().one_cpu(cpu as usize),
+        };
+        builder.exclude_kernel(false).exclude_hv(false).enabled(true);
+        builder
+    }
+}
+
+fn member(who: Who, place: usize, leader: &mut Counter, devices: &[(u32, u32)]) -> Result<Counter, String> {
+    let built = |builder: Builder<'_>, leader: &mut Counter| builder.build_with_group(leader).map_err(|e| super::refused(&e));
+    match COUNTS[place].1 {
+        Source::Software(event) => built(who.builder(event), leader),
+        Source::Processor(event) => match who.builder(event).build_with_group(leader) {
+            Err(e) if [Some(libc::ENOENT), Some(libc::EOPNOTSUPP), Some(libc::ENODEV)].contains(&e.raw_os_error()) => {
+                Err("this machine shows no counters of the processor (a virtual machine without a PMU?)".into())
+            }
+            other => other.map_err(|e| super::refused(&e)),
+        },
+        Source::Thread(name) => built(who.builder(tracepoint(name)?), leader),
+        Source::Device(name) => {
+            let counter = built(who.builder(tracepoint(name)?), leader)?;
+            keep_devices(&counter, devices).map_err(|e| format!("{name} cannot be filtered by device: {e}"))?;
+            Ok(counter)
+        }
+    }
+}
+
+/// A tracepoint by its place below `events`.
+fn tracepoint(name: &str) -> Result<Tracepoint, String> {
+    let read = |root: &str| std::fs::read_to_string(format!("{root}/events/{name}/id"));
+    let id = read("/sys/kernel/tracing").or_else(|_| read("/sys/kernel/debug/tracing"));
+    let id = id.map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => "tracefs may not be read by this user: run as root".into(),
+        _ => format!("no tracepoint {name}: mount -t tracefs tracefs /sys/kernel/tracing, or this kernel lacks it"),
+    })?;
+    id.trim().parse().map(Tracepoint::with_id).map_err(|_| format!("the number of tracepoint {name} is {id:?}"))
+}
+
+/// `PERF_EVENT_IOC_SET_FILTER` of perf_event_open(2), for which perf-event2 has no door.
+const SET_FILTER: libc::c_ulong = 0x4008_2406;
+
+/// Counts only what happens on these devices; the kernel writes a device as `major << 20 | minor`.
+fn keep_devices(counter: &Counter, devices: &[(u32, u32)]) -> io::Result<()> {
+    let each: Vec<String> = devices.iter().map(|(major, minor)| format!("dev == {}", major << 20 | minor)).collect();
+    let filter = CString::new(each.join(" || "))?;
+    // SAFETY: the descriptor is a tracepoint event's, and the string lives until the call returns.
+    let done = unsafe { libc::ioctl(counter.as_raw_fd(), SET_FILTER, filter.as_ptr()) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The counters of a thread.
+pub struct Counters {
+    /// In the order in which they are read where a stretch begins; the thread's own last, since its system calls are counted.
+    groups: Vec<Group>,
+    pub missing: Vec<Missing>,
+}
+
+impl Counters {
+    /// Opens what can be had for the calling thread, to be called before it makes rings, and what happens on `devices` (major and minor).
+    pub fn open(devices: &[(u32, u32)]) -> Counters {
+        let places = |wanted: fn(&Source) -> bool| -> Vec<usize> { (0..COUNT).filter(|i| wanted(&COUNTS[*i].1)).collect() };
+        let mut missing = Vec::new();
+        let mut groups = Vec::new();
+        let block = places(|s| matches!(s, Source::Device(_)));
+        if devices.is_empty() {
+            let reason = "the target lies on no block device";
+            missing.extend(block.iter().map(|place| Missing { column: COUNTS[*place].0, reason: reason.into() }));
+        } else {
+            groups.extend(numa::online().into_iter().filter_map(|cpu| Group::open(Who::Cpu(cpu), &block, devices, &mut missing)));
+        }
+        for wanted in
+            [places(|s| matches!(s, Source::Processor(_))), places(|s| matches!(s, Source::Software(_) | Source::Thread(_)))]
+        {
+            groups.extend(Group::open(Who::Thread, &wanted, devices, &mut missing));
+        }
+        Counters { groups, missing }
+    }
+
+    /// A stretch begins.
+    pub fn begin(&mut self) {
+        for group in &mut self.groups {
+            group.before = group.read().expect("an open group can be read");
+        }
+    }
+
+    /// The stretch ends: adds what happened since its beginning.
+    pub fn end(&mut self, counts: &mut Counts) {
+        for group in self.groups.iter().rev() {
+            let after = group.read().expect("an open group can be read");
+            group.add(&after, counts);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_calls_of_a_stretch_are_counted_exactly() {
+        let mut counters = Counters::open(&[]);
+        let place = columns().position(|n| n == SYSCALLS).unwrap();
+        if let Some(missing) = counters.missing.iter().find(|m| m.column == SYSCALLS) {
+            println!("SKIPPED system_calls_of_a_stretch_are_counted_exactly: {}", missing.reason);
+            return;
+        }
+        let mut counts = Counts::default();
+        for _ in 0..2 {
+            counters.begin();
+            (0..500).for_each(|_| _ = rustix::process::getppid());
+            counters.end(&mut counts);
+        }
+        assert_eq!(counts.sums[place], Some(1000.0));
+        assert!(counts.sums[0].unwrap() > 0.0, "the thread ran");
+    }
+
+    #[test]
+    fn sums_of_jobs_keep_what_only_one_of_them_has() {
+        let mut first = Counts::default();
+        (first.sums[0], first.sums[1]) = (Some(1.0), None);
+        let mut second = Counts { processor_ns: [4, 3], ..Counts::default() };
+        (second.sums[0], second.sums[1]) = (Some(2.0), Some(5.0));
+        first.add(&second);
+        assert_eq!((first.sums[0], first.sums[1], first.sums[2]), (Some(3.0), Some(5.0), None));
+        assert_eq!(first.processor_share(), Some(0.75));
+        assert_eq!(Counts::default().processor_share(), None);
+    }
+}
