@@ -5,6 +5,7 @@
 
 pub mod aims;
 pub mod buffers;
+pub mod capabilities;
 #[expect(unsafe_code, reason = "pushing an entry hands its buffer to the kernel")]
 pub mod drive;
 #[expect(unsafe_code, reason = "stamping and checking a buffer needs its memory")]

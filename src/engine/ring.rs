@@ -186,6 +186,11 @@ fn words(params: &Parameters) -> &[u32; PARAM_WORDS] {
     unsafe { &*std::ptr::from_ref(params).cast() }
 }
 
+/// The features that the kernel handed back.
+pub fn feature_bits(params: &Parameters) -> u32 {
+    words(params)[5]
+}
+
 const _: () = assert!(size_of::<Parameters>() == PARAM_WORDS * 4 && align_of::<Parameters>() >= 4);
 
 /// The set-up flags that levels ask for, entry sizes apart.

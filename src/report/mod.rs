@@ -5,6 +5,7 @@ mod effects;
 mod markdown;
 mod overhead;
 mod terminal;
+mod validity;
 
 use crate::analysis::{Model, load};
 use crate::plot;

@@ -12,6 +12,9 @@ pub struct Environment {
     pub cpus: usize,
     pub memory_bytes: u64,
     pub version: String,
+    /// That made this program.
+    #[serde(default)]
+    pub compiler: String,
     pub debug_build: bool,
 }
 
@@ -28,6 +31,7 @@ impl Environment {
             memory_bytes: value("/proc/meminfo", "MemTotal").and_then(|v| v.strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
                 * 1024,
             version: env!("CARGO_PKG_VERSION").into(),
+            compiler: env!("COMPILER_VERSION").into(),
             debug_build: cfg!(debug_assertions),
         }
     }

@@ -1,6 +1,7 @@
 //! Everything about the machine and the target that may explain a result, as the kernel tells it. One table names each fact; what the kernel
 //! does not tell is null, not a guess.
 
+use crate::engine::capabilities;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,6 +21,10 @@ enum At {
     Directory(&'static str),
     /// A file of the process's control group (version 2).
     Group(&'static str),
+    /// The value of a line of such a file.
+    GroupLine(&'static str, &'static str),
+    /// What the engine finds out.
+    Asked(fn() -> Option<String>),
 }
 
 /// Of the machine. The last column says whether two runs must agree in it to be compared in absolute figures.
@@ -54,9 +59,14 @@ const MACHINE: &[(&str, At, bool)] = &[
     ("cgroup_cpus", At::Group("cpuset.cpus.effective"), true),
     ("perf_event_paranoid", At::File("/proc/sys/kernel/perf_event_paranoid"), false),
     ("io_uring_disabled", At::File("/proc/sys/kernel/io_uring_disabled"), false),
+    ("io_uring_features", At::Asked(capabilities::features), true),
+    ("io_uring_opcodes", At::Asked(capabilities::opcodes), true),
     ("nvme_poll_queues", At::File("/sys/module/nvme/parameters/poll_queues"), true),
     ("null_blk_poll_queues", At::File("/sys/module/null_blk/parameters/poll_queues"), true),
 ];
+
+/// How often a processor was slowed for its heat, and this process held back by its group's limit.
+pub const THROTTLES: [&str; 2] = ["throttled_for_heat", "throttled_by_cgroup"];
 
 /// What else uses the machine: read before and after a run.
 const LOAD: &[(&str, At, bool)] = &[
@@ -64,6 +74,8 @@ const LOAD: &[(&str, At, bool)] = &[
     ("pressure_cpu", At::File("/proc/pressure/cpu"), false),
     ("pressure_io", At::File("/proc/pressure/io"), false),
     ("pressure_memory", At::File("/proc/pressure/memory"), false),
+    (THROTTLES[0], At::File("/sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count"), false),
+    (THROTTLES[1], At::GroupLine("cpu.stat", "nr_throttled"), false),
 ];
 
 /// Of a block device, below `/sys/dev/block/MAJOR:MINOR` or, for a partition, its disk; all of them belong to the fingerprint.
@@ -149,12 +161,8 @@ fn table(rows: &[(&str, At, bool)]) -> Facts {
 fn find(at: &At) -> Option<String> {
     match at {
         At::File(path) => first_line(Path::new(path)),
-        At::Line(path, key) => {
-            let text = fs::read_to_string(path).ok()?;
-            let rest = text.lines().find_map(|l| l.strip_prefix(key))?;
-            let words = rest.trim_start().trim_start_matches(':').split_whitespace();
-            Some(words.collect::<Vec<_>>().join(" "))
-        }
+        At::Line(path, key) => line(Path::new(path), key),
+        At::Asked(ask) => ask(),
         At::Directory(path) => {
             let mut entries: Vec<PathBuf> = fs::read_dir(path).ok()?.flatten().map(|e| e.path()).collect();
             entries.sort();
@@ -164,12 +172,23 @@ fn find(at: &At) -> Option<String> {
             };
             Some(entries.iter().map(show).collect::<Vec<_>>().join("; "))
         }
-        At::Group(file) => {
-            let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-            let group = groups.lines().find_map(|l| l.strip_prefix("0::/"))?;
-            first_line(&Path::new("/sys/fs/cgroup").join(group).join(file))
-        }
+        At::Group(file) => first_line(&group()?.join(file)),
+        At::GroupLine(file, key) => line(&group()?.join(file), key),
     }
+}
+
+/// The process's control group.
+fn group() -> Option<PathBuf> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|l| l.strip_prefix("0::/"))?;
+    Some(Path::new("/sys/fs/cgroup").join(group))
+}
+
+fn line(path: &Path, key: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let rest = text.lines().find_map(|l| l.strip_prefix(key))?;
+    let words = rest.trim_start().trim_start_matches(':').split_whitespace();
+    Some(words.collect::<Vec<_>>().join(" "))
 }
 
 fn first_line(path: &Path) -> Option<String> {

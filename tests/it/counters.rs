@@ -100,3 +100,45 @@ fn counting_rounds_fill_the_columns_and_no_other_round_does() {
     let report = std::fs::read_to_string(bench.out().join("report.md")).unwrap();
     assert!(report.contains("What a request makes the kernel do: means over 2 rounds"), "{report}");
 }
+
+/// CPU time of all processes that this test started and that have ended, in nanoseconds.
+fn children_ns() -> f64 {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).unwrap();
+    let nanos = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 * 1e9 + t.tv_usec() as f64 * 1e3;
+    nanos(usage.user_time()) + nanos(usage.system_time())
+}
+
+#[test]
+fn cpu_time_agrees_with_the_kernels_accounting_of_the_process() {
+    let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
+    std::fs::write(file.path(), vec![1; 16 << 20]).unwrap();
+    let path = file.path().to_str().unwrap();
+    for sqpoll in ["off", "on"] {
+        // Of a short run and of a long one: what is not measured is the same in both.
+        let [short, long] = ["200ms", "1700ms"].map(|time| {
+            let before = children_ns();
+            let output = ablate()
+                .args([
+                    "bench",
+                    "--json",
+                    "--filename",
+                    path,
+                    "--allow-iowq",
+                    "--sqpoll",
+                    sqpoll,
+                    "--taskrun",
+                    "default",
+                    "--runtime",
+                    time,
+                ])
+                .output()
+                .unwrap();
+            let row: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            let charged = row["cpu_total_ns_per_op"].as_f64().unwrap() * row["ops"].as_f64().unwrap();
+            (charged, children_ns() - before)
+        });
+        let (charged, accounted) = (long.0 - short.0, long.1 - short.1);
+        let apart = charged / accounted - 1.0;
+        assert!(apart.abs() < 0.03, "sqpoll {sqpoll}: charged {charged} ns, accounted {accounted} ns");
+    }
+}

@@ -1,0 +1,118 @@
+//! The section of `report.md` that says what speaks against the run: controls, time lost, what disturbed it, what was left out.
+
+use super::terminal::ratio;
+use crate::analysis::Model;
+use crate::analysis::contrast::Metric;
+use crate::analysis::effect::{CellEffects, placebo_failure};
+use crate::analysis::signed_rank::median;
+use crate::run::facts::THROTTLES;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// The section.
+pub fn section(model: &Model) -> String {
+    let mut text = String::from("## Can this run be trusted?\n\n");
+    for cell in &model.cells {
+        text += &controls(model, cell);
+    }
+    for carry in &model.carry {
+        let flag = if carry.residual.abs() > model.settings.delta / 2.0 { " **beyond delta/2**" } else { "" };
+        let percent = carry.residual.exp_m1() * 100.0;
+        let _ = writeln!(
+            text,
+            "- {}: largest residual by previous arm: {percent:+.2} % after `{}` ({} slices){flag}.",
+            carry.cell, carry.after, carry.slices
+        );
+    }
+    text += &time_lost(model);
+    text += &disturbances(model);
+    let mut reasons: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
+    for arm in model.data.arms.iter().filter(|a| a.outcome != "completed") {
+        *reasons.entry((&arm.treatment, &arm.outcome, &arm.reason)).or_default() += 1;
+    }
+    for ((treatment, outcome, reason), count) in reasons {
+        let _ = writeln!(text, "- `{treatment}` was {outcome} in {count} rounds: {reason}.");
+    }
+    if let Some(manifest) = &model.manifest {
+        for d in &manifest.dropped {
+            let _ = writeln!(text, "- {}: `{}` was left out of the plan: {}.", d.cell, d.toggle, d.reason);
+        }
+        for u in &manifest.unavailable {
+            let _ = writeln!(text, "- Not measured: {}: {}.", u.what, u.reason);
+        }
+    }
+    for warning in &model.data.warnings {
+        let _ = writeln!(text, "- {warning}.");
+    }
+    text
+}
+
+/// Placebo and stall: what they should show, what they show.
+fn controls(model: &Model, cell: &CellEffects) -> String {
+    let mut text = String::new();
+    for metric in Metric::ALL {
+        if let Some(effect) = cell.find("placebo", "", metric) {
+            let verdict = placebo_failure(effect, &model.settings).map_or("passes".into(), |why| format!("**fails**: {why}"));
+            let _ = writeln!(text, "- {}: placebo (identical code), {}: {} {verdict}.", cell.cell, metric.name(), ratio(effect));
+        }
+    }
+    let truth = 1.0 / (1.0 + model.settings.stall);
+    if let Some(effect) = cell.find("stall", "", Metric::Iops) {
+        let covered = effect.bounds.is_some_and(|b| (b.lo..=b.hi).contains(&truth));
+        let found = if covered { "covers it" } else { "**misses it**" };
+        let _ = writeln!(text, "- {}: stall of true size {truth:.4}: {} {found}.", cell.cell, ratio(effect));
+    }
+    text
+}
+
+fn time_lost(model: &Model) -> String {
+    let Some(rounds) = &model.data.rounds else {
+        return "- Time lost outside slices is not known: there is no rounds.csv.\n".into();
+    };
+    let sliced = rounds.iter().filter(|r| r.kind == "slices" || r.kind == "isolated");
+    let (slices, wall) = sliced.fold((0.0, 0.0), |(s, w), r| (s + r.slices_s, w + r.wall_s));
+    let violations: f64 = rounds.iter().map(|r| r.violations).sum();
+    let mut text = String::new();
+    if wall > 0.0 {
+        let _ = writeln!(
+            text,
+            "- {:.1} % of the time of rounds of slices was lost outside slices ({slices:.1} s of {wall:.1} s measured).",
+            (1.0 - slices / wall) * 100.0
+        );
+    }
+    let _ = writeln!(text, "- Rules of the process arms were broken {violations} times.");
+    if let Some(planned) = model.data.planned_rounds.filter(|p| *p > rounds.len()) {
+        let _ = writeln!(text, "- **Unfinished**: {} of {planned} rounds; continue with --resume.", rounds.len());
+    }
+    text
+}
+
+/// What others took of the machine while it ran.
+fn disturbances(model: &Model) -> String {
+    let mut text = String::new();
+    let stolen: Vec<f64> = model.data.rounds.iter().flatten().filter_map(|r| r.machine_steal_share).collect();
+    if let Some(typical) = median(&stolen) {
+        let most = stolen.iter().copied().fold(0.0, f64::max);
+        let flag = if most > STEAL_LIMIT { " **The worst round is in doubt.**" } else { "" };
+        let _ = writeln!(
+            text,
+            "- The hypervisor took {:.2} % of the CPUs' time (median over rounds), at most {:.2} %.{flag}",
+            typical * 100.0,
+            most * 100.0
+        );
+    }
+    let Some(manifest) = &model.manifest else { return text };
+    let found = &manifest.circumstances;
+    for what in THROTTLES {
+        let count = |facts: &BTreeMap<String, Option<String>>| facts.get(what)?.as_ref()?.parse::<u64>().ok();
+        if let (Some(before), Some(after)) = (count(&found.load_before), count(&found.load_after))
+            && after > before
+        {
+            let _ = writeln!(text, "- **{}** {} times during the run.", what.replace('_', " "), after - before);
+        }
+    }
+    text
+}
+
+/// Stolen time of a round above which its figures are doubtful.
+const STEAL_LIMIT: f64 = 0.05;
