@@ -199,7 +199,7 @@ pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
         Time::Budget(time) => time / rounds / cells.len() as u32,
     };
     Ok(Plan {
-        rounds: schedule(experiment, &cells, rounds, if place.limits.no_profile.is_some() { 0 } else { profiles }),
+        rounds: schedule(experiment, &cells, rounds, &place.limits),
         cells,
         repetitions: rounds,
         round_time,
@@ -279,7 +279,7 @@ fn ceiling_has_meaning(workload: &Workload) -> bool {
 }
 
 /// Rounds of all cells take turns, in a fresh random order each time; the whole runs of the peers come last.
-fn schedule(experiment: &Experiment, cells: &[Cell], repetitions: u32, profiles: u32) -> Vec<Round> {
+fn schedule(experiment: &Experiment, cells: &[Cell], repetitions: u32, limits: &Limits) -> Vec<Round> {
     let mut decisions = Decisions::new(experiment.seed);
     let kind = if experiment.mode == Mode::Sliced { RoundKind::Slices } else { RoundKind::Isolated };
     let peers = experiment.peers.count() > 0;
@@ -287,7 +287,8 @@ fn schedule(experiment: &Experiment, cells: &[Cell], repetitions: u32, profiles:
     let mut push = |cell: &Cell, kind, part, seed| {
         rounds.push(Round { round: rounds.len() as u32 + 1, cell: cell.name.clone(), kind, part, seed });
     };
-    let counts = experiment.counted_rounds;
+    let profiles = if limits.no_profile.is_some() { 0 } else { experiment.profile.rounds };
+    let counts = if limits.counts_anything() { experiment.counted_rounds } else { 0 };
     for repetition in 0..repetitions.max(profiles).max(counts) {
         let mut order: Vec<&Cell> = cells.iter().collect();
         decisions.shuffle(&mut order);

@@ -14,6 +14,7 @@ use crate::run::{self, Obstacle};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::Target;
 use crate::toggle::{self, Levels, Toggle};
+use crate::workload::Workload;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,8 +55,7 @@ const LOOK_BYTES: u64 = 64 << 20;
 /// Looks and prints.
 pub fn doctor(args: &DoctorArgs) -> Result<Exit, Failure> {
     let mut findings = machine();
-    let works = findings.iter().all(|f| f.weight != Weight::Prevents);
-    if works {
+    if findings.iter().all(|f| f.weight != Weight::Prevents) {
         let target = target_of(args.target.clone(), args.target.is_none().then_some(LOOK_BYTES))?;
         findings.extend(watching(&target.devices()));
         findings.extend(on_target(&target)?);
@@ -66,6 +66,7 @@ pub fn doctor(args: &DoctorArgs) -> Result<Exit, Failure> {
     } else {
         print!("{}", text(&findings));
     }
+    let works = findings.iter().all(|f| f.weight != Weight::Prevents);
     Ok(if works { Exit::Ok } else { Exit::Environment })
 }
 
@@ -190,9 +191,14 @@ fn on_target(target: &Target) -> Result<Vec<Finding>, Failure> {
         }
         found.extend(value("file_system").map(|kind| finding(Weight::Fine, "file system", kind, "")));
     }
-    found.extend(toggles(target)?);
+    match target.accepts(&Workload::example()) {
+        Ok(()) => found.extend(toggles(target)?),
+        Err(error) => found.push(finding(Weight::Prevents, "requests of 4096 bytes", error.to_string(), TOO_SMALL)),
+    }
     Ok(found)
 }
+
+const TOO_SMALL: &str = "choose a larger target (a zram device: echo 1G > /sys/block/zramN/disksize)";
 
 /// Every level of every toggle, each for itself: what a run would find `unsupported`.
 fn toggles(target: &Target) -> Result<Vec<Finding>, Failure> {

@@ -22,6 +22,13 @@ pub struct Limits {
     pub missing: Vec<(String, String)>,
 }
 
+impl Limits {
+    /// True where at least one event can be counted.
+    pub fn counts_anything(&self) -> bool {
+        counters::columns().any(|column| self.missing.iter().all(|(what, _)| what != column))
+    }
+}
+
 /// Finds out what cannot be watched, of a profile with so many ticks a second and of the counters on devices, where they are asked for.
 pub fn limits(profile: Option<u32>, counted: Option<&[(u32, u32)]>) -> Limits {
     let mut limits = Limits::default();

@@ -41,6 +41,15 @@ fn a_file_is_named_with_its_file_system_and_an_absent_one_refused() {
 }
 
 #[test]
+fn a_target_below_a_block_is_told() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), [1; 100]).unwrap();
+    let output = ablate().arg("doctor").arg(file.path()).arg("--json").output().unwrap();
+    assert_eq!(output.status.code(), Some(5));
+    assert!(findings(&output).iter().any(|f| f["weight"] == "prevents" && f["found"].as_str().unwrap().contains("4096")));
+}
+
+#[test]
 fn a_target_that_punts_is_told() {
     let Ok(file) = tempfile::NamedTempFile::new_in("/dev/shm") else {
         return skip("a_target_that_punts_is_told", "/dev/shm is not writable");
