@@ -3,7 +3,9 @@
 use crate::support::{root, skip};
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
+use uring_ablate::clock::monotonic_ns;
 use uring_ablate::engine::Options;
 use uring_ablate::plan::{Arm, Control};
 use uring_ablate::run::round::{self, Report, Spec};
@@ -191,4 +193,58 @@ fn reading_past_the_end_is_an_error_and_no_hang() {
     let spec = Spec { span_bytes: 32 << 20, ..spec(&target, Rw::Randread, 1, vec![arm("baseline", eager())], 2) };
     let report = round::run(&spec).unwrap();
     assert!(report.slices.iter().all(|s| s.errors > 0 && s.first_error == 0 && s.slots_intact), "short reads are counted");
+}
+
+/// What the kernel has charged this process and its workers with, in nanoseconds.
+fn accounted_ns() -> u64 {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).unwrap();
+    let nanos = |t: nix::sys::time::TimeVal| t.tv_sec() as u64 * 1_000_000_000 + t.tv_usec() as u64 * 1000;
+    nanos(usage.user_time()) + nanos(usage.system_time())
+}
+
+/// Does `work` while another thread writes down the kernel's accounting, between the times just before and after it, every other
+/// millisecond.
+fn accounting_of<T>(work: impl FnOnce() -> T) -> (T, Vec<(u64, u64, u64)>) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut seen = vec![];
+            while !done.load(Relaxed) {
+                seen.push((monotonic_ns(), accounted_ns(), monotonic_ns()));
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            seen
+        });
+        let result = work();
+        done.store(true, Relaxed);
+        (result, watcher.join().unwrap())
+    })
+}
+
+#[test]
+fn cpu_time_agrees_with_the_kernels_accounting_of_the_process() {
+    // Requests on such a file go to kernel workers, which are the process's as its SQPOLL thread is.
+    let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
+    std::fs::write(file.path(), vec![1; 16 << 20]).unwrap();
+    let target = file_target();
+    for sqpoll in [0, 1] {
+        let tested = arm("tested", Levels::all_off().with(Toggle::Sqpoll, sqpoll));
+        let long = Spec {
+            paths: vec![file.path().to_path_buf()],
+            completions: 150_000,
+            hang_guard: Duration::from_secs(100),
+            ..spec(&target, Rw::Randread, 1, vec![tested], 1)
+        };
+        let (report, accounting) = accounting_of(|| round::run(&long).unwrap());
+        if let Some(why) = &report.arms[0].unsupported {
+            return skip("cpu_time_agrees_with_the_kernels_accounting_of_the_process", why);
+        }
+        let slice = &report.slices[0];
+        let until = |ns| accounting.iter().rev().find(|(.., after)| *after <= ns).map_or(0, |a| a.1) as f64;
+        let from = |ns| accounting.iter().find(|(before, ..)| *before >= ns).map_or_else(accounted_ns, |a| a.1) as f64;
+        let least = until(slice.end_ns) - from(slice.start_ns);
+        let most = from(slice.end_ns) - until(slice.start_ns);
+        let charged = slice.cpu_total_ns as f64;
+        assert!(charged > 0.97 * least && charged < 1.03 * most, "sqpoll {sqpoll}: {charged} ns, accounted {least} to {most}");
+    }
 }
