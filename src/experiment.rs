@@ -66,6 +66,8 @@ pub enum Design {
     LeaveOneOut,
     AddOneIn,
     Ladder,
+    /// Every combination of the toggles.
+    Factorial,
 }
 
 /// `[design] mode`.

@@ -1,10 +1,12 @@
 //! The plan: which arms each cell has, and the rounds that measure them, in an order drawn from the experiment's seed. Pure.
 
+mod arms;
+
 use crate::experiment::{Design, Experiment, FioConfig, Mode, Time};
 use crate::perf::Limits;
 use crate::random::Decisions;
 use crate::toggle::{self, Levels, Setting, Toggle};
-use crate::workload::{Rw, Workload};
+use crate::workload::Workload;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -12,9 +14,6 @@ use std::time::Duration;
 const DEFAULT_ROUNDS: u32 = 12;
 /// The same where peers take part: identical processes differ by more than identical arms do.
 const DEFAULT_ROUNDS_WITH_PEERS: u32 = 24;
-
-/// How often the references stand in each block of slices. A trial in a process of its own has no neighbour to be compared with.
-const REFERENCE_COPIES: u32 = 3;
 
 /// What an arm does besides the work.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,6 +83,10 @@ impl Cell {
 
     /// The parts into which its rounds of slices fall.
     fn parts(&self) -> &'static [Part] {
+        // The cells of a factorial are one contrast, so they share their rounds.
+        if self.arms.iter().any(|a| a.treatment.starts_with("cell:")) {
+            return &[Part::All];
+        }
         let mixed = self.arms.iter().any(|a| a.levels.is_on(Toggle::Sqpoll)) && self.arms_of(Part::Quiet).len() > 1;
         if mixed { &[Part::Quiet, Part::Sqpoll] } else { &[Part::All] }
     }
@@ -165,6 +168,12 @@ pub enum Error {
     Strict { cell: String, reason: String },
     #[error("cell {cell}: none of the listed toggles can run: {reasons}")]
     NothingLeft { cell: String, reasons: String },
+    #[error("cell {cell}: the design asks for {treatment}, which cannot run: {reason}; leave out one of these toggles")]
+    Combination { cell: String, treatment: String, reason: String },
+    #[error(
+        "cell {cell}: [design] kind = \"factorial\" takes every combination of its toggles, so at most {most} of them; {factors} are listed"
+    )]
+    TooManyFactors { cell: String, factors: usize, most: usize },
     #[error("cell {cell}: [fixed] cannot run: {reason}")]
     Fixed { cell: String, reason: String },
 }
@@ -236,46 +245,14 @@ fn cell(experiment: &Experiment, workload: &Workload, place: &Place<'_>) -> Resu
         let reasons = dropped.iter().map(|d| d.reason.as_str()).collect::<Vec<_>>().join("; ");
         return Err(Error::NothingLeft { cell: name, reasons });
     }
-    let arms = arms(experiment, workload, &kept);
+    let arms = arms::of(experiment, workload, &kept);
+    if let Some((levels, reason)) = arms.iter().find_map(|arm| Some((arm.treatment.clone(), refusal(&arm.levels)?))) {
+        return Err(Error::Combination { cell: name, treatment: levels, reason });
+    }
+    if experiment.designs.contains(&Design::Factorial) && kept.len() > arms::MOST_FACTORS {
+        return Err(Error::TooManyFactors { cell: name, factors: kept.len(), most: arms::MOST_FACTORS });
+    }
     Ok(Cell { name, workload: *workload, arms, dropped })
-}
-
-fn arms(experiment: &Experiment, workload: &Workload, toggles: &[(Toggle, u32)]) -> Vec<Arm> {
-    let baseline = toggles.iter().fold(experiment.fixed, |l, (t, _)| l.with(*t, t.spec().off));
-    let full = toggles.iter().fold(baseline, |l, (t, on)| l.with(*t, *on));
-    let arm = |treatment: String, levels, control, copies| Arm { treatment, levels, control, copies };
-    let references = if experiment.mode == Mode::Sliced { REFERENCE_COPIES } else { 1 };
-    let mut arms = vec![
-        arm("baseline".into(), baseline, Control::None, references),
-        arm("full".into(), full, Control::None, references),
-        arm("placebo".into(), full, Control::Placebo, 1),
-        arm("stall".into(), full, Control::Stall(experiment.stall), 1),
-    ];
-    if ceiling_has_meaning(workload) {
-        // NOPs have no device that could be polled or commanded.
-        let levels = [Toggle::Iopoll, Toggle::Passthrough].iter().fold(full, |l, t| l.with(*t, t.spec().off));
-        arms.push(arm("ceiling".into(), levels, Control::Ceiling, 1));
-    }
-    for design in &experiment.designs {
-        let mut climbed = baseline;
-        for (step, &(toggle, on)) in toggles.iter().enumerate() {
-            climbed = climbed.with(toggle, on);
-            let (treatment, levels) = match design {
-                Design::LeaveOneOut => (format!("without:{}", toggle.key()), full.with(toggle, toggle.spec().off)),
-                Design::AddOneIn => (format!("only:{}", toggle.key()), baseline.with(toggle, on)),
-                // The last step is `full` itself.
-                Design::Ladder if step + 1 == toggles.len() => continue,
-                Design::Ladder => (format!("ladder:{}:{}", step + 1, toggle.key()), climbed),
-            };
-            arms.push(arm(treatment, levels, Control::None, 1));
-        }
-    }
-    arms
-}
-
-/// Not where the work is NOPs already, comes at a fixed rate, or is verified.
-fn ceiling_has_meaning(workload: &Workload) -> bool {
-    workload.rw != Rw::Nop && workload.rate.is_none() && !workload.verify
 }
 
 /// Rounds of all cells take turns, in a fresh random order each time; the whole runs of the peers come last.

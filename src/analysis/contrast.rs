@@ -118,6 +118,11 @@ pub fn in_round(treatment: &[&Trial], reference: &[&Trial], metric: Metric) -> O
     Some(RoundRatio { log: ratio(&xs.concat(), &rs.concat())?, robust: hodges_lehmann(&blocks)?, blocks: blocks.len() })
 }
 
+/// The metric over all these slices; `None` where something was not measured or nothing happened.
+pub fn totals(trials: &[&Trial], metric: Metric) -> Option<f64> {
+    metric.of(&trials.iter().map(|t| (1.0, *t)).collect::<Vec<_>>())
+}
+
 fn by_block<'a>(trials: &[&'a Trial]) -> BTreeMap<u32, Vec<&'a Trial>> {
     let mut blocks: BTreeMap<u32, Vec<&Trial>> = BTreeMap::new();
     trials.iter().for_each(|t| blocks.entry(t.block).or_default().push(t));

@@ -1,8 +1,10 @@
 //! Effects: contrasts over the rounds of a cell, with interval, p and verdict.
 
 use super::contrast::{Contrast, Metric, RoundRatio, contrasts, in_round};
+use super::factorial::{Factorial, Variation};
+use super::family::{Member, adjusted, benjamini_hochberg};
 use super::load::{Data, Trial, WATCHED};
-use super::signed_rank::{detectable, hodges_lehmann, holm, interval, median, p_value};
+use super::signed_rank::{detectable, hodges_lehmann, interval, median, p_value, rounds_needed, t_interval};
 use super::verdict::{Evidence, Verdict, decide};
 use std::collections::{BTreeMap, HashMap};
 
@@ -27,15 +29,20 @@ pub struct Effect {
     /// `None` where so few rounds give no interval.
     pub bounds: Option<Bounds>,
     pub p: f64,
-    /// For the confirmatory family: leave-one-out and add-one-in of the cell's primary metric.
+    /// Leave-one-out and add-one-in of both metrics are one family, adjusted by max-T; the other kinds are only looked at, and adjusted for
+    /// the share of false ones among those found.
     pub p_adjusted: Option<f64>,
     pub verdict: Verdict,
     /// Smallest effect found with probability .8, as a fraction.
     pub mde80: Option<f64>,
+    /// Rounds that would find an effect of the practical margin with that probability.
+    pub rounds_needed: Option<usize>,
+    /// Geometric mean over rounds with Student's interval: the second opinion.
+    pub mean: Option<(f64, f64, f64)>,
     /// The totals and the blocks disagree by more than half an interval: the arms differ in the shape of their noise.
     pub shape_differs: bool,
-    /// Ratio of each round.
-    pub rounds: Vec<f64>,
+    /// Ratio of each round, by its number.
+    pub rounds: Vec<(u32, f64)>,
 }
 
 /// Interval of a ratio.
@@ -59,6 +66,8 @@ pub struct CellEffects {
     /// The metric that verdicts are drawn from.
     pub primary: Metric,
     pub effects: Vec<Effect>,
+    /// Of the primary metric, where every combination of the toggles was measured.
+    pub variation: Option<Variation>,
 }
 
 /// The side that sets the throughput.
@@ -157,26 +166,39 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, cell: &str
     let mut effects = Vec::new();
     for contrast in contrasts(&treatments) {
         for metric in Metric::ALL {
-            let ratios: Vec<RoundRatio> = numbers
+            let ratios: Vec<(u32, RoundRatio)> = numbers
                 .iter()
                 .filter_map(|round| {
                     let trials = rounds.get(round)?;
-                    in_round(trials.get(contrast.treatment.as_str())?, trials.get(contrast.reference.as_str())?, metric)
+                    let sides = (trials.get(contrast.treatment.as_str())?, trials.get(contrast.reference.as_str())?);
+                    Some((*round, in_round(sides.0, sides.1, metric)?))
                 })
                 .collect();
             effects.extend(effect(contrast.clone(), metric, &ratios, settings));
         }
     }
-    adjust(&mut effects, primary, settings);
+    let mut variation = None;
+    for metric in Metric::ALL {
+        let Some(factorial) = Factorial::of(&treatments) else { break };
+        let logs: Vec<_> = numbers.iter().filter_map(|n| Some((*n, factorial.logs(rounds.get(n)?, metric)?))).collect();
+        for weights in factorial.contrasts() {
+            let ratios: Vec<_> = logs.iter().map(|(round, logs)| (*round, weights.of(logs))).collect();
+            effects.extend(effect(weights.contrast, metric, &ratios, settings));
+        }
+        if metric == primary {
+            variation = factorial.variation(&logs.into_iter().map(|(_, logs)| logs).collect::<Vec<_>>());
+        }
+    }
+    adjust(&mut effects, settings);
     let of_slices = |r: &&super::load::Round| r.cell == cell && ["slices", "isolated"].contains(&r.kind.as_str());
     let busy: Vec<f64> = data.rounds.iter().flatten().filter(of_slices).filter_map(|r| r.machine_busy_share).collect();
-    CellEffects { cell: cell.into(), thread_cpu_share, machine_busy_share: median(&busy), primary, effects }
+    CellEffects { cell: cell.into(), thread_cpu_share, machine_busy_share: median(&busy), primary, effects, variation }
 }
 
-fn effect(contrast: Contrast, metric: Metric, ratios: &[RoundRatio], settings: &Settings) -> Option<Effect> {
-    let logs: Vec<f64> = ratios.iter().map(|r| r.log).collect();
+fn effect(contrast: Contrast, metric: Metric, ratios: &[(u32, RoundRatio)], settings: &Settings) -> Option<Effect> {
+    let logs: Vec<f64> = ratios.iter().map(|(_, r)| r.log).collect();
     let point = hodges_lehmann(&logs)?;
-    let robust = hodges_lehmann(&ratios.iter().map(|r| r.robust).collect::<Vec<_>>())?;
+    let robust = hodges_lehmann(&ratios.iter().map(|(_, r)| r.robust).collect::<Vec<_>>())?;
     let (wide, narrow) = (interval(&logs, 1.0 - settings.alpha), interval(&logs, 0.90));
     let bounds = wide.zip(narrow).map(|(w, n)| Bounds {
         lo: w.lo.exp(),
@@ -189,25 +211,37 @@ fn effect(contrast: Contrast, metric: Metric, ratios: &[RoundRatio], settings: &
         contrast,
         metric,
         n_rounds: ratios.len(),
-        n_blocks: ratios.iter().map(|r| r.blocks).sum(),
+        n_blocks: ratios.iter().map(|(_, r)| r.blocks).sum(),
         ratio: point.exp(),
         bounds,
         p: p_value(&logs),
         p_adjusted: None,
         verdict: Verdict::Inconclusive,
         mde80: detectable(&logs).map(f64::exp_m1).filter(|m| m.is_finite()),
+        rounds_needed: rounds_needed(&logs, settings.delta.ln_1p()),
+        mean: t_interval(&logs, 1.0 - settings.alpha).map(|(mean, i)| (mean.exp(), i.lo.exp(), i.hi.exp())),
         shape_differs: wide.is_some_and(|w| (point - robust).abs() > (w.hi - w.lo) / 2.0),
-        rounds: logs.iter().map(|l| l.exp()).collect(),
+        rounds: ratios.iter().map(|(round, r)| (*round, r.log.exp())).collect(),
     })
 }
 
-/// Adjusts the confirmatory family and draws every verdict.
-fn adjust(effects: &mut [Effect], primary: Metric, settings: &Settings) {
-    let family: Vec<usize> = (0..effects.len())
-        .filter(|i| effects[*i].metric == primary && ["leave-one-out", "add-one-in"].contains(&effects[*i].contrast.kind))
-        .collect();
-    let adjusted = holm(&family.iter().map(|i| effects[*i].p).collect::<Vec<_>>());
-    family.iter().zip(adjusted).for_each(|(i, p)| effects[*i].p_adjusted = Some(p));
+/// Adjusts the confirmatory family and what is only looked at, and draws every verdict.
+fn adjust(effects: &mut [Effect], settings: &Settings) {
+    let places = |effects: &[Effect], kinds: &[&str]| -> Vec<usize> {
+        (0..effects.len()).filter(|i| kinds.contains(&effects[*i].contrast.kind)).collect()
+    };
+    let raw = |effects: &[Effect], places: &[usize]| places.iter().map(|i| effects[*i].p).collect::<Vec<_>>();
+    let family = places(effects, &["leave-one-out", "add-one-in"]);
+    let logs: Vec<Vec<(u32, f64)>> =
+        family.iter().map(|i| effects[*i].rounds.iter().map(|(round, ratio)| (*round, ratio.ln())).collect()).collect();
+    let members: Vec<Member<'_>> = logs.iter().map(Vec::as_slice).collect();
+    let confirmed = adjusted(&members, &raw(effects, &family), settings.alpha);
+    family.into_iter().zip(confirmed).for_each(|(i, p)| effects[i].p_adjusted = Some(p));
+    for kind in ["ladder", "main", "shapley", "interaction"] {
+        let looked_at = places(effects, &[kind]);
+        let explored = benjamini_hochberg(&raw(effects, &looked_at));
+        looked_at.into_iter().zip(explored).for_each(|(i, p)| effects[i].p_adjusted = Some(p));
+    }
     for effect in effects {
         if let Some(b) = effect.bounds {
             let p = effect.p_adjusted.unwrap_or(effect.p);
@@ -244,6 +278,7 @@ mod tests {
                 machine_busy_share: machine,
                 primary: Metric::Iops,
                 effects: Vec::new(),
+                variation: None,
             };
             cell.saturated()
         };

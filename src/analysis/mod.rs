@@ -3,6 +3,8 @@
 pub mod carry;
 pub mod contrast;
 pub mod effect;
+pub mod factorial;
+pub mod family;
 pub mod load;
 pub mod model;
 pub mod overhead;

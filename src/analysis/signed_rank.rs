@@ -135,27 +135,56 @@ fn doubled_midranks(by_size: &[f64]) -> Vec<usize> {
     ranks
 }
 
-/// Adjusts p values for a family by Holm's step-down.
-pub fn holm(p: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..p.len()).collect();
-    order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
-    let mut adjusted = vec![0.0; p.len()];
-    let mut running: f64 = 0.0;
-    for (i, &index) in order.iter().enumerate() {
-        running = running.max((p[index] * (p.len() - i) as f64).min(1.0));
-        adjusted[index] = running;
-    }
-    adjusted
+/// The rank of each value by size, ties sharing their middle, with its sign; 0 for zeros, which have no rank.
+pub fn signed_ranks(d: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..d.len()).filter(|i| d[*i] != 0.0).collect();
+    order.sort_by(|a, b| d[*a].abs().total_cmp(&d[*b].abs()));
+    let ranks = doubled_midranks(&order.iter().map(|i| d[*i]).collect::<Vec<_>>());
+    let mut signed = vec![0.0; d.len()];
+    order.iter().zip(ranks).for_each(|(i, rank)| signed[*i] = (rank as f64 / 2.0).copysign(d[*i]));
+    signed
+}
+
+/// The mean with its interval by Student's t: what a plan of capacity needs, and wrong where noise is spiky. `None` of fewer than two.
+pub fn t_interval(d: &[f64], confidence: f64) -> Option<(f64, Interval)> {
+    let (mean, sd) = mean_and_sd(d)?;
+    let half = t_quantile(d.len(), (1.0 + confidence) / 2.0)? * sd / (d.len() as f64).sqrt();
+    Some((mean, Interval { lo: mean - half, hi: mean + half, confidence }))
+}
+
+fn mean_and_sd(d: &[f64]) -> Option<(f64, f64)> {
+    let n = d.len() as f64;
+    let mean = d.iter().sum::<f64>() / n;
+    let sd = (d.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+    (d.len() > 1).then_some((mean, sd))
+}
+
+/// Of Student's t for `n` differences.
+fn t_quantile(n: usize, p: f64) -> Option<f64> {
+    use statrs::distribution::{ContinuousCDF, StudentsT};
+    Some(StudentsT::new(0.0, 1.0, n as f64 - 1.0).ok()?.inverse_cdf(p))
+}
+
+/// How many rounds would find an effect of `size` with probability .8, at the spread of these; a little more than Student's t says, since
+/// ranks are used. `None` where the spread is not known, or more than a thousand would be needed.
+pub fn rounds_needed(d: &[f64], size: f64) -> Option<usize> {
+    let (_, sd) = mean_and_sd(d)?;
+    let enough = |n: &usize| factor(*n).is_some_and(|f| f * sd <= size);
+    (6..=1000).find(enough).map(|n| (n as f64 / RANK_EFFICIENCY).ceil() as usize + 2)
+}
+
+/// Of the signed-rank test against Student's t on normal noise: 3 / pi.
+const RANK_EFFICIENCY: f64 = 0.955;
+
+/// The detectable effect in units of the spread.
+fn factor(n: usize) -> Option<f64> {
+    Some((t_quantile(n, 0.975)? + t_quantile(n, 0.8)?) / (n as f64).sqrt())
 }
 
 /// The effect that would be found with probability .8 at level .05: (t.975 + t.8) s / sqrt(n).
 pub fn detectable(d: &[f64]) -> Option<f64> {
-    use statrs::distribution::{ContinuousCDF, StudentsT};
-    let n = d.len() as f64;
-    let t = StudentsT::new(0.0, 1.0, n - 1.0).ok()?;
-    let mean = d.iter().sum::<f64>() / n;
-    let sd = (d.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
-    Some((t.inverse_cdf(0.975) + t.inverse_cdf(0.8)) * sd / n.sqrt())
+    let (_, sd) = mean_and_sd(d)?;
+    Some(factor(d.len())? * sd)
 }
 
 #[cfg(test)]
@@ -163,7 +192,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Golden values of R 4.2 wilcox.test(conf.int = TRUE, exact = TRUE) and p.adjust.
+    /// Golden values of R 4.2 wilcox.test(conf.int = TRUE, exact = TRUE).
     const D: [f64; 12] = [0.0123, -0.0041, 0.0210, 0.0087, 0.0154, -0.0012, 0.0301, 0.0066, 0.0049, 0.0178, -0.0093, 0.0115];
     const DARWIN: [f64; 15] = [49., -67., 8., 16., 6., 23., 28., 41., 14., 29., 56., 24., 75., 60., -48.];
 
@@ -192,18 +221,29 @@ mod tests {
     }
 
     #[test]
-    fn holm_is_rs() {
-        let p = [0.001, 0.008, 0.039, 0.041, 0.042, 0.06, 0.074, 0.205, 0.212, 0.216];
-        let expected = [0.01, 0.072, 0.312, 0.312, 0.312, 0.312, 0.312, 0.615, 0.615, 0.615];
-        assert!(holm(&p).iter().zip(expected).all(|(a, b)| close(*a, b)), "{:?}", holm(&p));
-    }
-
-    #[test]
     fn detectable_effect_is_the_t_formula() {
         // s = .0110997235838 (R sd), qt(.975, 11) = 2.20098516009, qt(.8, 11) = .875529978
         let expected = (2.20098516009 + 0.875529978) * 0.0110997235838 / 12_f64.sqrt();
         assert!((detectable(&D).unwrap() - expected).abs() < 1e-8);
         assert_eq!(detectable(&[0.1]), None);
+    }
+
+    #[test]
+    fn the_mean_and_its_interval_are_rs() {
+        let (mean, ci) = t_interval(&D, 0.95).unwrap();
+        assert!((mean - 0.009475).abs() < 1e-9);
+        assert!((ci.lo - 0.00242257).abs() < 1e-8 && (ci.hi - 0.01652743).abs() < 1e-8, "{ci:?}");
+        assert_eq!(t_interval(&[1.0], 0.95), None);
+    }
+
+    #[test]
+    fn rounds_needed_is_the_power_formula_with_ranks_in_place_of_t() {
+        // power.t.test(delta = .01, sd = .0141, power = .8, type = "paired") gives n = 17.62: 18, and 18 / .955 + 2.
+        let scale = 0.0141 / 0.0110997235838;
+        let spread: Vec<f64> = D.iter().map(|d| d * scale).collect();
+        assert_eq!(rounds_needed(&spread, 0.01), Some(21));
+        assert_eq!(rounds_needed(&spread, 1e-6), None);
+        assert_eq!(rounds_needed(&[0.5], 0.01), None);
     }
 
     fn enumerated(d: &[f64]) -> f64 {

@@ -49,7 +49,7 @@ impl<'a> Ablation<'a> {
     fn range(&self, metric: Metric) -> (f64, f64) {
         let shown = self
             .effects(metric)
-            .flat_map(|(_, _, e)| e.rounds.iter().copied().chain(e.bounds.into_iter().flat_map(|b| [b.lo, b.hi])));
+            .flat_map(|(_, _, e)| e.rounds.iter().map(|r| r.1).chain(e.bounds.into_iter().flat_map(|b| [b.lo, b.hi])));
         let start = (1.0 - self.delta, 1.0 + self.delta);
         let (lo, hi) = shown.fold(start, |(lo, hi), ratio| (lo.min(ratio), hi.max(ratio)));
         let air = (hi - lo) * 0.08;
@@ -84,7 +84,7 @@ impl<'a> Ablation<'a> {
 /// One effect: rounds as faint dots, the interval as a bar, the estimate as a circle or square.
 fn mark<DB: DrawingBackend>(area: &Area<DB>, effect: &Effect, loo: bool, y: i32, x: &dyn Fn(f64) -> i32) -> Drawn<DB> {
     let colour = if loo { BLUE } else { ORANGE };
-    for round in &effect.rounds {
+    for (_, round) in &effect.rounds {
         area.draw(&Circle::new((x(*round), y), 2, colour.mix(0.3).filled()))?;
     }
     if let Some(bounds) = effect.bounds {

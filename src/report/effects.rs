@@ -2,7 +2,7 @@
 
 use crate::analysis::effect::{CellEffects, Effect};
 
-const HEADER: [&str; 18] = [
+const HEADER: [&str; 22] = [
     "workload",
     "contrast",
     "kind",
@@ -20,6 +20,10 @@ const HEADER: [&str; 18] = [
     "p_adjusted",
     "verdict",
     "mde80",
+    "rounds_needed",
+    "mean_ratio",
+    "mean_lo",
+    "mean_hi",
     "shape_differs",
 ];
 
@@ -35,7 +39,7 @@ pub fn csv(cells: &[CellEffects]) -> Vec<u8> {
     writer.into_inner().expect("memory flushes")
 }
 
-fn record(cell: &str, effect: &Effect) -> [String; 18] {
+fn record(cell: &str, effect: &Effect) -> [String; 22] {
     let number = |v: Option<f64>| v.map_or_else(String::new, |v| format!("{v:.6}"));
     let contrast = &effect.contrast;
     [
@@ -56,6 +60,10 @@ fn record(cell: &str, effect: &Effect) -> [String; 18] {
         number(effect.p_adjusted),
         effect.verdict.name().into(),
         number(effect.mde80),
+        effect.rounds_needed.map_or_else(String::new, |n| n.to_string()),
+        number(effect.mean.map(|m| m.0)),
+        number(effect.mean.map(|m| m.1)),
+        number(effect.mean.map(|m| m.2)),
         effect.shape_differs.to_string(),
     ]
 }

@@ -1,7 +1,7 @@
 //! `report.md`: the answer first, then the tables it rests on, then what speaks against it.
 
 use super::terminal::ratio;
-use super::{counts, overhead, validity};
+use super::{counts, factorial, overhead, validity};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
@@ -29,6 +29,7 @@ pub fn report(model: &Model, charts: &[PathBuf]) -> String {
         let _ = writeln!(text, "\n## {}\n", cell.cell);
         text += &pictures(cell, charts);
         text += &toggles(cell);
+        text += &factorial::section(cell);
         text += &overhead::section(model, cell);
         text += &counts::section(model, cell);
         text += &peers(cell);
@@ -105,10 +106,19 @@ fn toggles(cell: &CellEffects) -> String {
             ratio(effect),
             cpu.map_or_else(String::new, ratio),
             judged.map_or("", |e| e.verdict.name()),
-            judged.and_then(|e| e.mde80).map_or_else(String::new, |m| format!("{:.2} %", m * 100.0)),
+            judged.map_or_else(String::new, detectable),
         );
     }
     text + "\n"
+}
+
+/// The effect that these rounds would find, and for an open question how many would settle it.
+fn detectable(effect: &Effect) -> String {
+    let found = effect.mde80.map_or_else(String::new, |m| format!("{:.2} %", m * 100.0));
+    match effect.rounds_needed.filter(|_| effect.verdict == Verdict::Inconclusive) {
+        Some(rounds) => format!("{found}; {rounds} rounds would settle it"),
+        None => found,
+    }
 }
 
 fn peers(cell: &CellEffects) -> String {

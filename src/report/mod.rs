@@ -2,6 +2,7 @@
 
 mod counts;
 mod effects;
+mod factorial;
 mod markdown;
 mod overhead;
 mod terminal;

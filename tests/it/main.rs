@@ -4,6 +4,7 @@ mod bad_input;
 mod bench;
 mod counters;
 mod doctor;
+mod inference;
 mod labels;
 mod loop_cost;
 mod peers;

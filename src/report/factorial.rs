@@ -1,0 +1,53 @@
+//! The section of `report.md` on a full factorial: what each toggle is worth on its own, on average and fairly shared, and which interact.
+
+use super::terminal::ratio;
+use crate::analysis::contrast::Metric;
+use crate::analysis::effect::{CellEffects, Effect};
+use crate::analysis::verdict::Verdict;
+use std::fmt::Write;
+
+/// The section; empty where not every combination was measured.
+pub fn section(cell: &CellEffects) -> String {
+    let of = |kind: &'static str| cell.effects.iter().filter(move |e| e.contrast.kind == kind && e.metric == cell.primary);
+    if of("shapley").next().is_none() {
+        return String::new();
+    }
+    let metric = if cell.primary == Metric::Iops { "IOPS" } else { "CPU per operation" };
+    let mut text = format!(
+        "Every combination was measured, so what a toggle is worth can be told in four ways, in {metric} with it / without it: with all others \
+         on, with all others off, averaged over all combinations (main), and as its fair share of the whole (Shapley: these multiply to \
+         full/baseline).\n\n| toggle | others on | others off | main | Shapley | share of the variation |\n|---|---|---|---|---|---|\n"
+    );
+    for shapley in of("shapley") {
+        let toggle = &shapley.contrast.toggle;
+        let find = |kind| cell.find(kind, toggle, cell.primary).map_or_else(String::new, ratio);
+        let share = cell.variation.as_ref().and_then(|v| v.toggles.get(toggle)).map_or_else(String::new, |s| percent(*s));
+        let ways = ["leave-one-out", "add-one-in", "main"].map(find).join(" | ");
+        let _ = writeln!(text, "| {toggle} | {ways} | {} | {share} |", ratio(shapley));
+    }
+    if let Some(v) = &cell.variation {
+        let _ = writeln!(
+            text,
+            "\nThe rest of the variation: pairs {}, higher interactions {}, noise between rounds {}.",
+            percent(v.pairs),
+            percent(v.higher),
+            percent(v.noise)
+        );
+    }
+    let mut pairs: Vec<&Effect> =
+        of("interaction").filter(|e| matches!(e.verdict, Verdict::Improved | Verdict::Regressed)).collect();
+    pairs.sort_by(|a, b| b.ratio.ln().abs().total_cmp(&a.ratio.ln().abs()));
+    if pairs.is_empty() {
+        return text + "\nNo two toggles are shown to change each other's worth by more than the margin.\n\n";
+    }
+    text +=
+        "\nThese change each other's worth (half the ratio of ratios; 1 is independence):\n\n| pair | interaction |\n|---|---|\n";
+    for pair in pairs {
+        let _ = writeln!(text, "| {} | {} |", pair.contrast.toggle, ratio(pair));
+    }
+    text + "\n"
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
