@@ -268,9 +268,8 @@ impl ArmRow {
             .into_iter()
             .flat_map(|levels| Toggle::all().map(move |t| levels.map_or_else(String::new, |l| t.spec().level_text(l.get(t)))));
         let fixed = |columns: &[Column]| columns.iter().map(|c| c.1(self)).collect::<Vec<_>>();
-        let sums = self.counts.as_ref().map_or([None; counters::COUNT], |c| c.sums);
-        let ops = self.ops.filter(|ops| *ops > 0);
-        let counts = sums.into_iter().map(|sum| cell(sum.zip(ops).map(|(sum, ops)| sum / ops as f64)));
+        let counts = self.counts.as_ref().zip(self.ops).map_or([None; counters::COUNT], |(counts, ops)| counts.per_op(ops));
+        let counts = counts.into_iter().map(cell);
         let share = cell(self.counts.as_ref().and_then(Counts::processor_share));
         fixed(KEYS).into_iter().chain(levels).chain(fixed(MEASURES)).chain(counts).chain([share]).collect()
     }

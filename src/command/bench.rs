@@ -4,7 +4,7 @@ use super::Failure;
 use crate::cli::BenchArgs;
 use crate::engine::{self, Options};
 use crate::exit::Exit;
-use crate::perf::counters;
+use crate::perf::{self, counters};
 use crate::plan::{Arm, Control, Part, Round, RoundKind};
 use crate::row::{ArmRow, Outcome};
 use crate::run::round::{Report, Spec};
@@ -64,6 +64,9 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let round = Round { round: 1, cell: workload.cell_name(), kind: RoundKind::Isolated, part: Part::All, seed: args.randseed };
     let rows = rows::from_report(&facts, &round, &spec, &report);
     let Some(row) = rows.arms.first() else { return Ok(Exit::Environment) };
+    if let Some(devices) = &spec.counted {
+        eprint!("{}", perf::limits(None, Some(devices)));
+    }
     if args.json {
         println!("{}", json(row))
     } else {

@@ -87,22 +87,15 @@ fn machine() -> Vec<Finding> {
 /// What cannot be watched, on these devices.
 fn watching(devices: &[(u32, u32)]) -> Vec<Finding> {
     let limits = perf::limits(Some(experiment::FREQUENCY), Some(devices));
-    let profile = match limits.no_profile {
+    let profile = match &limits.no_profile {
         None => finding(Weight::Fine, "profiles", "can be taken", ""),
-        Some(reason) => finding(Weight::Lacks, "profiles", reason, "run as root, or sysctl -w kernel.perf_event_paranoid=1"),
+        Some(reason) => finding(Weight::Lacks, "profiles", reason, "see the message"),
     };
-    // One line for each reason.
-    let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
-    for (what, reason) in limits.missing {
-        match reasons.iter_mut().find(|(r, _)| *r == reason) {
-            Some((_, all)) => all.push(what),
-            None => reasons.push((reason, vec![what])),
-        }
-    }
-    let missing = |(reason, all): (String, Vec<String>)| {
-        finding(Weight::Lacks, "counters", format!("without {}: {reason}", all.join(", ")), "the rest is counted")
+    let rest = perf::Limits { no_profile: None, ..limits };
+    let missing = |(reason, what): &(&str, Vec<&str>)| {
+        finding(Weight::Lacks, "counts and profiles", format!("without {}: {reason}", what.join(", ")), "")
     };
-    [profile].into_iter().chain(reasons.into_iter().map(missing)).collect()
+    [profile].into_iter().chain(rest.by_reason().iter().map(missing)).collect()
 }
 
 /// What else uses the machine.

@@ -38,6 +38,7 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
         cell.dropped.iter().for_each(|d| println!("  dropped {}: {}", d.toggle, d.reason));
     }
     println!("\n{}", rounds(&plan));
+    print!("{}", plan.limits);
     if args.pilot { pilot(&experiment, &args.allow_destructive) } else { Ok(Exit::Ok) }
 }
 

@@ -79,6 +79,7 @@ fn announce(experiment: &Experiment, plan: &Plan, target: &Target, results: &Pat
         eprintln!("cell {}: {} arms, {} rounds", cell.name, cell.arms.len(), plan.repetitions);
         cell.dropped.iter().for_each(|d| eprintln!("  without {}: {}", d.toggle, d.reason));
     }
+    eprint!("{}", plan.limits);
     eprintln!("results: {}", results.display());
 }
 

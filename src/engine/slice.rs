@@ -103,8 +103,9 @@ pub fn run<W: Tabled>(
     let opened = clock::open();
     edge(Edge::Begin);
     let tally = lane.drive(tuning, &goal, latency);
-    edge(Edge::End);
+    // The others stop first: what devices did is counted for all jobs.
     gang.stop.store(true, Relaxed);
+    edge(Edge::End);
     if order.stall > 0.0 {
         let elapsed = Duration::from_nanos(clock::monotonic_ns() - opened.monotonic_ns);
         clock::burn(elapsed.mul_f64(order.stall));

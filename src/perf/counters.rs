@@ -3,6 +3,7 @@
 //! A thread's events are one group, read by one call without allocation. Requests are often issued by kernel threads that work for everybody,
 //! so what is counted on devices is counted on every CPU, whoever runs.
 
+use super::Watched;
 use crate::engine::numa;
 use perf_event::events::{Hardware, Software, Tracepoint};
 use perf_event::{Builder, Counter, ReadFormat};
@@ -53,18 +54,28 @@ pub fn columns() -> impl Iterator<Item = &'static str> {
 /// Sums over stretches, in the order of [`columns`]; `None` where nothing could be counted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counts {
-    pub sums: [Option<f64>; COUNT],
-    /// Time in which the processor's events were wanted, and in which they were counted; their sums are scaled from one to the other.
-    pub processor_ns: [u64; 2],
+    sums: [Option<f64>; COUNT],
+    /// Time in which the processor's events were wanted, and in which they were counted.
+    processor_ns: [u64; 2],
 }
 
 impl Counts {
-    /// Adds another sum: of another job.
+    /// Adds another sum: of another job. One job counts for all what the devices did; what a job did itself is not known where one of them
+    /// could not count.
     pub fn add(&mut self, other: &Counts) {
-        for (sum, more) in self.sums.iter_mut().zip(other.sums) {
-            *sum = sum.map_or(more, |s| more.map(|m| s + m).or(Some(s)));
+        for ((sum, more), (_, source)) in self.sums.iter_mut().zip(other.sums).zip(COUNTS) {
+            let both = sum.zip(more).map(|(a, b)| a + b);
+            *sum = if matches!(source, Source::Device(_)) { both.or(*sum).or(more) } else { both };
         }
         self.processor_ns = std::array::from_fn(|i| self.processor_ns[i] + other.processor_ns[i]);
+    }
+
+    /// Of one of `ops` operations. The processor's events are scaled to the time in which they were wanted.
+    pub fn per_op(&self, ops: u64) -> [Option<f64>; COUNT] {
+        std::array::from_fn(|place| {
+            let scale = if let Source::Processor(_) = COUNTS[place].1 { 1.0 / self.processor_share()? } else { 1.0 };
+            self.sums[place].map(|sum| sum * scale / ops as f64).filter(|count| count.is_finite())
+        })
     }
 
     /// Share of the time in which the processor's events were counted; `None` where there were none.
@@ -90,8 +101,9 @@ struct Group {
     leader: Counter,
     /// The place in [`COUNTS`] of each member, in order.
     members: Vec<(usize, Counter)>,
-    processor: bool,
     before: Reading,
+    /// A reading failed.
+    lost: bool,
 }
 
 impl Group {
@@ -107,7 +119,7 @@ impl Group {
         let mut leader = match who.builder(Software::DUMMY).enabled(false).read_format(format).build() {
             Ok(leader) => leader,
             Err(error) => {
-                wanted.iter().for_each(|place| fail(*place, super::refused(&error)));
+                wanted.iter().for_each(|place| fail(*place, who.refused(&error)));
                 return None;
             }
         };
@@ -120,11 +132,10 @@ impl Group {
         }
         // Only now: what joins a group of a CPU that counts already is not counted itself (seen on Linux 6.18).
         if let Err(error) = leader.enable() {
-            wanted.iter().for_each(|place| fail(*place, super::refused(&error)));
+            wanted.iter().for_each(|place| fail(*place, who.refused(&error)));
             return None;
         }
-        let processor = wanted.iter().any(|place| matches!(COUNTS[*place].1, Source::Processor(_)));
-        (!members.is_empty()).then_some(Group { leader, members, processor, before: [0; _] })
+        (!members.is_empty()).then_some(Group { leader, members, before: [0; _], lost: false })
     }
 
     fn read(&self) -> io::Result<Reading> {
@@ -138,14 +149,12 @@ impl Group {
 
     fn add(&self, after: &Reading, counts: &mut Counts) {
         let since = |place: usize| after[place] - self.before[place];
-        let scale = if since(2) > 0 { since(1) as f64 / since(2) as f64 } else { 0.0 };
         for (member, (place, _)) in (1..).zip(&self.members) {
-            let sum = since(3 + 2 * member) as f64 * if self.processor { scale } else { 1.0 };
             // The call that reads this group at the end of the stretch.
             let own = if COUNTS[*place].0 == SYSCALLS { 1.0 } else { 0.0 };
-            *counts.sums[*place].get_or_insert(0.0) += sum - own;
+            *counts.sums[*place].get_or_insert(0.0) += since(3 + 2 * member) as f64 - own;
         }
-        if self.processor {
+        if self.members.iter().any(|(place, _)| matches!(COUNTS[*place].1, Source::Processor(_))) {
             counts.processor_ns = [counts.processor_ns[0] + since(1), counts.processor_ns[1] + since(2)];
         }
     }
@@ -170,17 +179,23 @@ impl Who {
         builder.exclude_kernel(false).exclude_hv(false).enabled(true);
         builder
     }
+
+    /// Why it cannot be watched.
+    fn refused(self, error: &io::Error) -> String {
+        let watched = if let Who::Thread = self { Watched::Own } else { Watched::Machine };
+        super::refused(error, watched)
+    }
 }
 
 fn member(who: Who, place: usize, leader: &mut Counter, devices: &[(u32, u32)]) -> Result<Counter, String> {
-    let built = |builder: Builder<'_>, leader: &mut Counter| builder.build_with_group(leader).map_err(|e| super::refused(&e));
+    let built = |builder: Builder<'_>, leader: &mut Counter| builder.build_with_group(leader).map_err(|e| who.refused(&e));
     match COUNTS[place].1 {
         Source::Software(event) => built(who.builder(event), leader),
         Source::Processor(event) => match who.builder(event).build_with_group(leader) {
             Err(e) if [Some(libc::ENOENT), Some(libc::EOPNOTSUPP), Some(libc::ENODEV)].contains(&e.raw_os_error()) => {
                 Err("this machine shows no counters of the processor (a virtual machine without a PMU?)".into())
             }
-            other => other.map_err(|e| super::refused(&e)),
+            other => other.map_err(|e| who.refused(&e)),
         },
         Source::Thread(name) => built(who.builder(tracepoint(name)?), leader),
         Source::Device(name) => {
@@ -193,8 +208,7 @@ fn member(who: Who, place: usize, leader: &mut Counter, devices: &[(u32, u32)]) 
 
 /// A tracepoint by its place below `events`.
 fn tracepoint(name: &str) -> Result<Tracepoint, String> {
-    let read = |root: &str| std::fs::read_to_string(format!("{root}/events/{name}/id"));
-    let id = read("/sys/kernel/tracing").or_else(|_| read("/sys/kernel/debug/tracing"));
+    let id = std::fs::read_to_string(format!("/sys/kernel/tracing/events/{name}/id"));
     let id = id.map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => "tracefs may not be read by this user: run as root".into(),
         _ => format!("no tracepoint {name}: mount -t tracefs tracefs /sys/kernel/tracing, or this kernel lacks it"),
@@ -229,10 +243,13 @@ impl Counters {
         let mut groups = Vec::new();
         let block = places(|s| matches!(s, Source::Device(_)));
         if devices.is_empty() {
-            let reason = "the target lies on no block device";
+            let reason = "the kernel names no block device under the target";
             missing.extend(block.iter().map(|place| Missing { column: COUNTS[*place].0, reason: reason.into() }));
         } else {
             groups.extend(numa::online().into_iter().filter_map(|cpu| Group::open(Who::Cpu(cpu), &block, devices, &mut missing)));
+            // What one CPU cannot count, the others do not know.
+            let whole = |(place, _): &(usize, Counter)| missing.iter().all(|m| m.column != COUNTS[*place].0);
+            groups.iter_mut().for_each(|group| group.members.retain(whole));
         }
         for wanted in
             [places(|s| matches!(s, Source::Processor(_))), places(|s| matches!(s, Source::Software(_) | Source::Thread(_)))]
@@ -245,16 +262,29 @@ impl Counters {
     /// A stretch begins.
     pub fn begin(&mut self) {
         for group in &mut self.groups {
-            group.before = group.read().expect("an open group can be read");
+            match group.read() {
+                Ok(reading) => group.before = reading,
+                Err(_) => group.lost = true,
+            }
         }
     }
 
     /// The stretch ends: adds what happened since its beginning.
     pub fn end(&mut self, counts: &mut Counts) {
-        for group in self.groups.iter().rev() {
-            let after = group.read().expect("an open group can be read");
-            group.add(&after, counts);
+        for group in self.groups.iter_mut().rev() {
+            match group.read() {
+                Ok(after) => group.add(&after, counts),
+                Err(_) => group.lost = true,
+            }
         }
+    }
+
+    /// Sums of several kinds of stretches as far as they are whole: the kernel refuses to read a group while a thread in it ends.
+    pub fn finish(self, mut sums: Vec<Counts>) -> Vec<Counts> {
+        for (place, _) in self.groups.iter().filter(|group| group.lost).flat_map(|group| &group.members) {
+            sums.iter_mut().for_each(|counts| counts.sums[*place] = None);
+        }
+        sums
     }
 }
 
@@ -262,33 +292,30 @@ impl Counters {
 mod tests {
     use super::*;
 
-    #[test]
-    fn system_calls_of_a_stretch_are_counted_exactly() {
-        let mut counters = Counters::open(&[]);
-        let place = columns().position(|n| n == SYSCALLS).unwrap();
-        if let Some(missing) = counters.missing.iter().find(|m| m.column == SYSCALLS) {
-            println!("SKIPPED system_calls_of_a_stretch_are_counted_exactly: {}", missing.reason);
-            return;
-        }
+    fn place(column: &str) -> usize {
+        columns().position(|c| c == column).unwrap()
+    }
+
+    fn counts(known: &[(&str, f64)]) -> Counts {
         let mut counts = Counts::default();
-        for _ in 0..2 {
-            counters.begin();
-            (0..500).for_each(|_| _ = rustix::process::getppid());
-            counters.end(&mut counts);
-        }
-        assert_eq!(counts.sums[place], Some(1000.0));
-        assert!(counts.sums[0].unwrap() > 0.0, "the thread ran");
+        known.iter().for_each(|(column, sum)| counts.sums[place(column)] = Some(*sum));
+        counts
     }
 
     #[test]
-    fn sums_of_jobs_keep_what_only_one_of_them_has() {
-        let mut first = Counts::default();
-        (first.sums[0], first.sums[1]) = (Some(1.0), None);
-        let mut second = Counts { processor_ns: [4, 3], ..Counts::default() };
-        (second.sums[0], second.sums[1]) = (Some(2.0), Some(5.0));
-        first.add(&second);
-        assert_eq!((first.sums[0], first.sums[1], first.sums[2]), (Some(3.0), Some(5.0), None));
-        assert_eq!(first.processor_share(), Some(0.75));
-        assert_eq!(Counts::default().processor_share(), None);
+    fn one_job_counts_the_devices_for_all_and_each_its_own() {
+        let mut first = counts(&[(SYSCALLS, 1.0), ("block_bios_per_op", 6.0), ("page_faults_per_op", 4.0)]);
+        first.add(&counts(&[(SYSCALLS, 2.0)]));
+        assert_eq!(first, counts(&[(SYSCALLS, 3.0), ("block_bios_per_op", 6.0)]));
+    }
+
+    #[test]
+    fn what_was_counted_for_a_part_of_the_time_is_scaled_and_what_never_was_is_empty() {
+        let shared = Counts { processor_ns: [400, 100], ..counts(&[("cycles_per_op", 50.0), (SYSCALLS, 20.0)]) };
+        let of = |counts: &Counts, column| counts.per_op(10)[place(column)];
+        assert_eq!((of(&shared, "cycles_per_op"), of(&shared, SYSCALLS)), (Some(20.0), Some(2.0)));
+        assert_eq!(shared.processor_share(), Some(0.25));
+        let never = Counts { processor_ns: [400, 0], ..counts(&[("cycles_per_op", 0.0)]) };
+        assert_eq!(of(&never, "cycles_per_op"), None);
     }
 }

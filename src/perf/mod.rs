@@ -11,7 +11,7 @@ pub mod profile;
 mod sampler;
 mod symbols;
 
-use std::io;
+use std::{fmt, io};
 
 /// What cannot be watched here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,18 +22,40 @@ pub struct Limits {
     pub missing: Vec<(String, String)>,
 }
 
+impl fmt::Display for Limits {
+    /// A line for each reason.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.by_reason().iter().try_for_each(|(reason, what)| writeln!(f, "not measured: {}: {reason}", what.join(", ")))
+    }
+}
+
 impl Limits {
     /// True where at least one event can be counted.
     pub fn counts_anything(&self) -> bool {
         counters::columns().any(|column| self.missing.iter().all(|(what, _)| what != column))
     }
+
+    /// What stays empty, by the reason for it.
+    pub fn by_reason(&self) -> Vec<(&str, Vec<&str>)> {
+        let mut reasons: Vec<(&str, Vec<&str>)> = self.no_profile.iter().map(|r| (r.as_str(), vec![PROFILES])).collect();
+        for (what, reason) in &self.missing {
+            match reasons.iter_mut().find(|(r, _)| r == reason) {
+                Some((_, all)) => all.push(what),
+                None => reasons.push((reason, vec![what])),
+            }
+        }
+        reasons
+    }
 }
+
+/// The file of a run that profiles fill.
+const PROFILES: &str = "overhead.csv";
 
 /// Finds out what cannot be watched, of a profile with so many ticks a second and of the counters on devices, where they are asked for.
 pub fn limits(profile: Option<u32>, counted: Option<&[(u32, u32)]>) -> Limits {
     let mut limits = Limits::default();
     match profile.map(profile::Recorder::start) {
-        Some(Err(error)) => limits.no_profile = Some(refused(&error)),
+        Some(Err(error)) => limits.no_profile = Some(refused(&error, Watched::Own)),
         Some(Ok(_)) if hidden_symbols() => {
             limits.no_profile = Some("the kernel hides its symbols: run as root, or sysctl -w kernel.kptr_restrict=0".into());
         }
@@ -58,15 +80,29 @@ fn hidden_symbols() -> bool {
     lines.all(|line| line.split(' ').next().is_none_or(|address| address.trim_start_matches('0').is_empty()))
 }
 
+/// Who is to be watched, which decides what must be permitted.
+#[derive(Clone, Copy, Debug)]
+enum Watched {
+    /// This process, in the kernel too.
+    Own,
+    /// Whoever runs on a CPU.
+    Machine,
+}
+
 /// Why `perf_event_open` refused, with what would help.
-fn refused(error: &io::Error) -> String {
+fn refused(error: &io::Error, watched: Watched) -> String {
     let level = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
     let level = level.trim();
+    let needed = if let Watched::Own = watched { 1 } else { 0 };
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => format!(
-            "perf_event_open is not permitted ({error}; kernel.perf_event_paranoid = {level}): run as root, or sysctl -w kernel.perf_event_paranoid=1"
+            "perf_event_open is not permitted ({error}; kernel.perf_event_paranoid = {level}): run as root, or sysctl -w \
+             kernel.perf_event_paranoid={needed}"
         ),
         Some(libc::ENOSYS) => format!("this kernel or container has no perf_event_open ({error})"),
+        Some(libc::EMFILE | libc::ENFILE) => {
+            format!("too few file descriptors for the events of every CPU ({error}): ulimit -n 65536")
+        }
         _ => format!("perf_event_open failed: {error}"),
     }
 }

@@ -105,11 +105,14 @@ fn disturbances(model: &Model) -> String {
     let found = &manifest.circumstances;
     for what in THROTTLES {
         let count = |facts: &BTreeMap<String, Option<String>>| facts.get(what)?.as_ref()?.parse::<u64>().ok();
-        if let (Some(before), Some(after)) = (count(&found.load_before), count(&found.load_after))
-            && after > before
-        {
-            let _ = writeln!(text, "- **{}** {} times during the run.", what.replace('_', " "), after - before);
-        }
+        let what = what.replace('_', " ");
+        let _ = match (count(&found.load_before), count(&found.load_after)) {
+            (Some(before), Some(after)) if after > before => {
+                writeln!(text, "- **{what}** {} times during the run.", after - before)
+            }
+            (Some(_), Some(_)) => Ok(()),
+            _ => writeln!(text, "- Whether this was {what} is not known: the machine does not say."),
+        };
     }
     text
 }

@@ -119,10 +119,9 @@ impl Manifest {
 }
 
 /// What of the profiles and counts that were asked for cannot be had.
-fn limits(plan: &Plan) -> impl Iterator<Item = Unavailable> {
-    let no_profile = plan.limits.no_profile.clone().map(|reason| ("overhead.csv".to_string(), reason));
-    let all = plan.limits.missing.iter().cloned().chain(no_profile);
-    all.map(|(what, reason)| Unavailable { what, reason })
+fn limits(plan: &Plan) -> Vec<Unavailable> {
+    let one = |what: &str, reason: &str| Unavailable { what: what.into(), reason: reason.into() };
+    plan.limits.by_reason().iter().flat_map(|(reason, all)| all.iter().map(|what| one(what, reason))).collect()
 }
 
 /// The columns that a sliced run leaves empty.

@@ -249,7 +249,7 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
         None => Ok(spec.arms[arm].levels),
     };
     let effective = ran.iter().enumerate().map(read_back).collect::<Result<_, _>>()?;
-    Ok(JobResult { samples, latency, refusals, effective, counts: watch.counters.map(|_| watch.counts) })
+    Ok(JobResult { samples, latency, refusals, effective, counts: watch.finish() })
 }
 
 /// Counters and their sums for each arm.
@@ -269,6 +269,10 @@ impl Watch {
             (Some(counters), Edge::End) => counters.end(&mut self.counts[arm]),
             (None, _) => {}
         }
+    }
+
+    fn finish(self) -> Option<Vec<Counts>> {
+        Some(self.counters?.finish(self.counts))
     }
 }
 

@@ -130,11 +130,15 @@ fn trial(round: &Round, spec: &Spec, slice: &Slice) -> TrialRow {
 fn overhead(round: &Round, spec: &Spec, report: &Report) -> Vec<OverheadRow> {
     let Some(Ok(profile)) = &report.profile else { return Vec::new() };
     let row = |cause: &Cause| {
+        // Without a tick of its own nothing says what a tick of this arm stands for.
+        let own = profile.causes.iter().filter(|c| c.arm == cause.arm && c.own).map(|c| c.weight).sum::<u64>();
+        if own == 0 {
+            return None;
+        }
         let of_arm = |s: &&Slice| s.arm == cause.arm;
         let (ops, cpu_ns) = report.slices.iter().filter(of_arm).fold((0, 0), |(o, c), s| (o + s.ops, c + s.cpu_total_ns));
-        let own = profile.causes.iter().filter(|c| c.arm == cause.arm && c.own).map(|c| c.weight).sum::<u64>();
-        let part = cause.weight as f64 / own.max(1) as f64;
-        OverheadRow {
+        let part = cause.weight as f64 / own as f64;
+        Some(OverheadRow {
             round: round.round,
             cell: round.cell.clone(),
             treatment: spec.arms[cause.arm].treatment.clone(),
@@ -146,9 +150,9 @@ fn overhead(round: &Round, spec: &Spec, report: &Report) -> Vec<OverheadRow> {
             samples: cause.ticks,
             share: cause.own.then_some(part),
             ns_per_op: part * cpu_ns as f64 / ops.max(1) as f64,
-        }
+        })
     };
-    profile.causes.iter().map(row).collect()
+    profile.causes.iter().filter_map(row).collect()
 }
 
 /// What the slowest job did of what the fastest did.

@@ -331,20 +331,31 @@ fn refuse_twins<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), Error> 
     Ok(())
 }
 
-/// The block device behind a path and, where that is a partition, its disk: major and minor. None for file systems without one.
+/// The block devices behind a path, major and minor: its own, the disk where that is a partition, and what either is made of (LVM, RAID).
+/// None for file systems without one.
 fn devices_behind(path: &Path) -> Vec<(u32, u32)> {
     let Ok(stat) = rustix::fs::stat(path) else { return vec![] };
     let block = FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice;
     let number = if block { stat.st_rdev } else { stat.st_dev };
     let own = (rustix::fs::major(number), rustix::fs::minor(number));
-    let sysfs = PathBuf::from(format!("/sys/dev/block/{}:{}", own.0, own.1));
-    let disk = sysfs.join("partition").exists().then(|| {
-        let text = std::fs::read_to_string(sysfs.join("../dev")).ok()?;
+    let mut found = vec![];
+    stack(Path::new(&format!("/sys/dev/block/{}:{}", own.0, own.1)), &mut found);
+    found
+}
+
+/// Adds a block device, given by its directory in sysfs, and those below it.
+fn stack(sysfs: &Path, found: &mut Vec<(u32, u32)>) {
+    let number = std::fs::read_to_string(sysfs.join("dev")).ok().and_then(|text| {
         let (major, minor) = text.trim().split_once(':')?;
         Some((major.parse().ok()?, minor.parse().ok()?))
     });
-    let found = sysfs.exists().then_some(own);
-    found.into_iter().chain(disk.flatten()).collect()
+    let Some(number) = number.filter(|n| !found.contains(n)) else { return };
+    found.push(number);
+    if sysfs.join("partition").exists() {
+        stack(&sysfs.join(".."), found);
+    }
+    let below = std::fs::read_dir(sysfs.join("slaves")).into_iter().flatten().flatten();
+    below.for_each(|device| stack(&device.path(), found));
 }
 
 /// True for a path that is a block device.

@@ -68,7 +68,10 @@ fn an_ordinary_user_is_told_what_is_missing() {
     let found = findings(&output);
     let weight = |what: &str| found.iter().find(|f| f["what"] == what).map(|f| f["weight"].as_str().unwrap().to_string());
     assert_eq!(weight("locked memory").as_deref(), Some("lacks"));
-    let open = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid")
-        .is_ok_and(|l| l.trim().parse::<i32>().is_ok_and(|l| l < 2));
+    let below = |name: &str, limit: i32| {
+        let level = std::fs::read_to_string(format!("/proc/sys/kernel/{name}"));
+        level.is_ok_and(|l| l.trim().parse::<i32>().is_ok_and(|l| l < limit))
+    };
+    let open = below("perf_event_paranoid", 2) && below("kptr_restrict", 1);
     assert_eq!(weight("profiles").as_deref(), Some(if open { "fine" } else { "lacks" }));
 }
