@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # Installs what is missing. Sourced by the other scripts; needs root or sudo only when something is missing.
 
-# need COMMAND PACKAGE [COMMAND PACKAGE ...]: installs the Debian package of each command that is not there.
+# need COMMAND PACKAGE [COMMAND PACKAGE ...]: installs the Debian package of each command, or file by its path, that is not there.
 need() {
   local missing=()
   while [ $# -ge 2 ]; do
-    PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || missing+=("$2")
+    [ -e "$1" ] || PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null || missing+=("$2")
     shift 2
   done
   [ ${#missing[@]} -gt 0 ] || return 0

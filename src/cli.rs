@@ -31,6 +31,8 @@ pub enum Verb {
     Bench(BenchArgs),
     /// Show what can and cannot be measured here, and what would help; changes nothing.
     Doctor(DoctorArgs),
+    /// Show whether the figures can be trusted here: the analysis on simulated machines, then this machine by its controls; about 3 minutes.
+    Selftest(SelftestArgs),
     /// List every toggle with its levels, constraints and source.
     Toggles,
     /// The hot loop on a simulated ring: what it costs without a kernel.
@@ -65,6 +67,18 @@ pub struct DoctorArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SelftestArgs {
+    /// File or block device to read [default: a loop device over shared memory, or a temporary file].
+    pub target: Option<PathBuf>,
+    /// Only the analysis, on simulated machines: a few seconds.
+    #[arg(long)]
+    pub synthetic: bool,
+    /// Override a key of the built-in experiment, for example --set design.round_time=2s.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -4,6 +4,7 @@
 //! what would be valid; nothing is run on a file with one.
 
 mod cells;
+mod design;
 mod wire;
 
 use crate::engine::Options;
@@ -18,7 +19,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
-use wire::{List, Scalar, Wire, WireDesign, WireEngine, WireTarget};
+use wire::{List, Scalar, Wire, WireEngine, WireTarget};
 
 /// A validated experiment.
 #[derive(Clone, Debug)]
@@ -34,10 +35,14 @@ pub struct Experiment {
     pub designs: Vec<Design>,
     /// The listed toggles with their *on* level, in the order given.
     pub toggles: Vec<(Toggle, u32)>,
+    /// The levels that a sweep takes, of toggles that are listed.
+    pub sweep: Vec<(Toggle, Vec<u32>)>,
     /// Levels of what is not listed; baseline is this with every listed toggle off.
     pub fixed: Levels,
     pub mode: Mode,
     pub rounds: Option<u32>,
+    /// Stop before the last round when every interval of the family is at most this far from its middle, as a fraction.
+    pub target_half_width: Option<f64>,
     pub time: Time,
     /// Duration of one trial in isolated mode.
     pub trial_time: Duration,
@@ -68,6 +73,27 @@ pub enum Design {
     Ladder,
     /// Every combination of the toggles.
     Factorial,
+    /// Half of them or fewer, with main effects and pairs apart.
+    Fraction,
+    /// Main effects of many toggles in 24 arms.
+    Screening,
+    /// Every level of each toggle, all others on.
+    Sweep,
+}
+
+impl Design {
+    /// As in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Design::LeaveOneOut => "leave-one-out",
+            Design::AddOneIn => "add-one-in",
+            Design::Ladder => "ladder",
+            Design::Factorial => "factorial",
+            Design::Fraction => "fraction",
+            Design::Screening => "screening",
+            Design::Sweep => "sweep",
+        }
+    }
 }
 
 /// `[design] mode`.
@@ -192,8 +218,12 @@ impl Source<'_> {
 /// Reads and validates an experiment, with `--set` overrides applied.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Experiment, Error> {
     let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    let text = if overrides.is_empty() { text } else { apply(path, &text, overrides)? };
-    parse(path, &text)
+    overridden(path, &text, overrides)
+}
+
+/// Validates the text of an experiment with `--set` overrides applied; `path` is for messages.
+pub fn overridden(path: &Path, text: &str, overrides: &[String]) -> Result<Experiment, Error> {
+    if overrides.is_empty() { parse(path, text) } else { parse(path, &apply(path, text, overrides)?) }
 }
 
 /// Validates the text of an experiment; `path` is for messages.
@@ -201,7 +231,8 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
     let source = Source { path, text };
     let wire: Wire = toml::from_str(text).map_err(|e| source.fail(e.span().unwrap_or(0..0), e.message()))?;
     let name = source.read("name", &wire.name, |n| check_name(n))?;
-    let (designs, toggles, fixed) = (wire.design.kind.clone(), toggles(&source, &wire.design)?, fixed(&source, &wire)?);
+    let (designs, toggles, fixed) =
+        (wire.design.kind.clone(), design::toggles(&source, &wire.design)?, design::fixed(&source, &wire)?);
     if designs.is_empty() || toggles.is_empty() {
         return Err(source.fail(wire.name.span(), "[design] kind and toggles must each name at least one"));
     }
@@ -210,6 +241,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
     }
     let rounds = wire.design.rounds.as_ref().map(|r| source.read("rounds", r, |n| at_least_one(*n))).transpose()?;
     let second = Duration::from_secs(1);
+    let sweep = design::sweep(&source, &wire.design, &toggles)?;
     Ok(Experiment {
         name,
         question: wire.question.clone(),
@@ -218,10 +250,17 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
         cells: cells::read(&source, &wire.workload)?,
         designs,
         toggles,
+        sweep,
         fixed,
         mode: wire.design.mode.unwrap_or(Mode::Sliced),
         rounds,
-        time: time(&source, &wire.design)?,
+        target_half_width: wire
+            .design
+            .target_half_width
+            .as_ref()
+            .map(|v| source.read("target_half_width", v, |t| units::percent(t)))
+            .transpose()?,
+        time: design::time(&source, &wire.design)?,
         trial_time: source.duration("trial_time", wire.design.trial_time.as_ref(), second)?,
         seed: wire.design.seed.unwrap_or(1),
         strict: wire.design.strict,
@@ -318,53 +357,9 @@ fn target(source: &Source<'_>, wire: &WireTarget, stamps: Option<u64>) -> Result
     Ok(Wanted { kind: wire.kind.unwrap_or(Kind::Auto), path, size_bytes, stamps })
 }
 
-fn toggles(source: &Source<'_>, wire: &WireDesign) -> Result<Vec<(Toggle, u32)>, Error> {
-    let mut listed: Vec<(Toggle, u32)> = Vec::new();
-    for item in &wire.toggles {
-        let toggle = source.read("[design] toggles", item, |k| Toggle::parse(k))?;
-        if listed.iter().any(|(t, _)| *t == toggle) {
-            return Err(source.fail(item.span(), format!("[design] toggles: {} is listed twice", toggle.key())));
-        }
-        listed.push((toggle, toggle.spec().on));
-    }
-    for (key, value) in &wire.on {
-        let toggle = source.read("[design] on", key, |k| Toggle::parse(k))?;
-        let level = source.level(toggle, value)?;
-        let place = listed.iter_mut().find(|(t, _)| *t == toggle);
-        match place {
-            None => return Err(source.fail(key.span(), format!("[design] on: {} is not among the toggles", toggle.key()))),
-            Some(_) if level == toggle.spec().off => {
-                return Err(source.fail(value.span(), format!("[design] on: {} is its off level", toggle.key())));
-            }
-            Some(place) => place.1 = level,
-        }
-    }
-    Ok(listed)
-}
-
-fn fixed(source: &Source<'_>, wire: &Wire) -> Result<Levels, Error> {
-    let mut levels = Levels::all_off();
-    for (key, value) in &wire.fixed {
-        let toggle = source.read("[fixed]", key, |k| Toggle::parse(k))?;
-        if wire.design.toggles.iter().any(|t| t.get_ref() == toggle.key()) {
-            return Err(source.fail(key.span(), format!("[fixed] {} is also among the toggles", toggle.key())));
-        }
-        levels = levels.with(toggle, source.level(toggle, value)?);
-    }
-    Ok(levels)
-}
-
 fn options(source: &Source<'_>, wire: &WireEngine) -> Result<Options, Error> {
     let usual = Sqpoll::default();
     let idle = source.duration("[engine] sqpoll_idle", wire.sqpoll_idle.as_ref(), Duration::from_millis(usual.idle_ms.into()))?;
     let sqpoll = Sqpoll { idle_ms: (idle.as_millis() as u32).max(1), cpu: wire.sqpoll_cpu };
     Ok(Options { sqpoll, cpus: wire.cpus.clone(), numa_node: wire.numa_node })
-}
-
-fn time(source: &Source<'_>, wire: &WireDesign) -> Result<Time, Error> {
-    match (&wire.round_time, &wire.budget) {
-        (Some(_), Some(budget)) => Err(source.fail(budget.span(), "[design] has both round_time and budget; keep one")),
-        (None, Some(budget)) => source.read("budget", budget, |t| units::duration(t)).map(Time::Budget),
-        (round, None) => source.duration("round_time", round.as_ref(), Duration::from_secs(5)).map(Time::Round),
-    }
 }

@@ -16,6 +16,7 @@ pub mod random;
 pub mod report;
 pub mod row;
 pub mod run;
+pub mod selftest;
 pub mod spawn;
 pub mod target;
 pub mod toggle;

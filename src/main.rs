@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Verb::Report(args) => command::report(args, cli.quiet),
         Verb::Bench(args) => command::bench(args),
         Verb::Doctor(args) => command::doctor(args),
+        Verb::Selftest(args) => command::selftest(args, cli.quiet),
         Verb::Toggles => command::toggles(),
         Verb::Simulate { all_on, requests } => command::simulate(*all_on, *requests),
         hidden => return as_child(hidden),
@@ -54,6 +55,7 @@ fn serve(verb: &Verb) -> anyhow::Result<()> {
         | Verb::Report(_)
         | Verb::Bench(_)
         | Verb::Doctor(_)
+        | Verb::Selftest(_)
         | Verb::Toggles
         | Verb::Simulate { .. } => {}
     }

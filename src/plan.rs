@@ -1,8 +1,9 @@
 //! The plan: which arms each cell has, and the rounds that measure them, in an order drawn from the experiment's seed. Pure.
 
 mod arms;
+pub mod fraction;
 
-use crate::experiment::{Design, Experiment, FioConfig, Mode, Time};
+use crate::experiment::{Experiment, FioConfig, Mode, Time};
 use crate::perf::Limits;
 use crate::random::Decisions;
 use crate::toggle::{self, Levels, Setting, Toggle};
@@ -14,6 +15,8 @@ use std::time::Duration;
 const DEFAULT_ROUNDS: u32 = 12;
 /// The same where peers take part: identical processes differ by more than identical arms do.
 const DEFAULT_ROUNDS_WITH_PEERS: u32 = 24;
+/// Where the width of the intervals is to end the run.
+const MOST_ROUNDS: u32 = 60;
 
 /// What an arm does besides the work.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,8 +86,8 @@ impl Cell {
 
     /// The parts into which its rounds of slices fall.
     fn parts(&self) -> &'static [Part] {
-        // The cells of a factorial are one contrast, so they share their rounds.
-        if self.arms.iter().any(|a| a.treatment.starts_with("cell:")) {
+        // The cells of a factorial or a fraction are one contrast, so they share their rounds.
+        if self.arms.iter().any(|a| ["cell:", "run:"].iter().any(|kind| a.treatment.starts_with(kind))) {
             return &[Part::All];
         }
         let mixed = self.arms.iter().any(|a| a.levels.is_on(Toggle::Sqpoll)) && self.arms_of(Part::Quiet).len() > 1;
@@ -170,10 +173,8 @@ pub enum Error {
     NothingLeft { cell: String, reasons: String },
     #[error("cell {cell}: the design asks for {treatment}, which cannot run: {reason}; leave out one of these toggles")]
     Combination { cell: String, treatment: String, reason: String },
-    #[error(
-        "cell {cell}: [design] kind = \"factorial\" takes every combination of its toggles, so at most {most} of them; {factors} are listed"
-    )]
-    TooManyFactors { cell: String, factors: usize, most: usize },
+    #[error("cell {cell}: [design] kind = \"{design}\" takes {least} to {most} toggles; {factors} are listed that can run here")]
+    Factors { cell: String, design: &'static str, factors: usize, least: usize, most: usize },
     #[error("cell {cell}: [fixed] cannot run: {reason}")]
     Fixed { cell: String, reason: String },
 }
@@ -193,7 +194,13 @@ pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
     let cells = experiment.cells.iter().map(|w| cell(experiment, w, place)).collect::<Result<Vec<_>, _>>()?;
     let contrasts = cells.iter().map(|c| contrasts(&c.arms)).max().unwrap_or(1).max(1);
     let least = (2.0 * contrasts as f64 / experiment.alpha).log2().ceil() as u32;
-    let usual = if experiment.peers.count() == 0 { DEFAULT_ROUNDS } else { DEFAULT_ROUNDS_WITH_PEERS };
+    let usual = if experiment.target_half_width.is_some() {
+        MOST_ROUNDS
+    } else if experiment.peers.count() == 0 {
+        DEFAULT_ROUNDS
+    } else {
+        DEFAULT_ROUNDS_WITH_PEERS
+    };
     let rounds = experiment.rounds.unwrap_or(usual.max(least));
     if rounds < least {
         return Err(Error::TooFewRounds { rounds, contrasts, alpha: experiment.alpha.to_string(), least });
@@ -249,8 +256,12 @@ fn cell(experiment: &Experiment, workload: &Workload, place: &Place<'_>) -> Resu
     if let Some((levels, reason)) = arms.iter().find_map(|arm| Some((arm.treatment.clone(), refusal(&arm.levels)?))) {
         return Err(Error::Combination { cell: name, treatment: levels, reason });
     }
-    if experiment.designs.contains(&Design::Factorial) && kept.len() > arms::MOST_FACTORS {
-        return Err(Error::TooManyFactors { cell: name, factors: kept.len(), most: arms::MOST_FACTORS });
+    for &design in &experiment.designs {
+        let takes = arms::takes(design);
+        if !takes.contains(&kept.len()) {
+            let (design, least, most) = (design.name(), *takes.start(), *takes.end());
+            return Err(Error::Factors { cell: name, design, factors: kept.len(), least, most });
+        }
     }
     Ok(Cell { name, workload: *workload, arms, dropped })
 }

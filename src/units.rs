@@ -73,6 +73,12 @@ pub fn size_text(bytes: u64) -> String {
         .map_or_else(|| bytes.to_string(), |(shift, name)| format!("{}{name}", bytes >> shift))
 }
 
+/// A duration as people say it: `75 s`, `4 minutes`.
+pub fn duration_text(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 100.0 { format!("{seconds:.0} s") } else { format!("{:.0} minutes", seconds / 60.0) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -74,6 +74,7 @@ pub fn contrasts(treatments: &[String]) -> Vec<Contrast> {
     for name in treatments {
         match name.split_once(':') {
             Some(("without", toggle)) => found.push(new("leave-one-out", toggle, "full", name)),
+            Some(("level", level)) => found.push(new("sweep", level, name, "full")),
             Some(("only", toggle)) => found.push(new("add-one-in", toggle, name, "baseline")),
             Some(("fio", _)) => found.push(new("peer", "", "full", name)),
             Some(("ladder", step)) => {

@@ -1,12 +1,15 @@
 //! Effects: contrasts over the rounds of a cell, with interval, p and verdict.
 
 use super::contrast::{Contrast, Metric, RoundRatio, contrasts, in_round};
-use super::factorial::{Factorial, Variation};
+use super::factorial::{Cells, Factorial, Logs, Variation, Weights};
 use super::family::{Member, adjusted, benjamini_hochberg};
+use super::fraction::Fraction;
 use super::load::{Data, Trial, WATCHED};
 use super::signed_rank::{detectable, hodges_lehmann, interval, median, p_value, rounds_needed, t_interval};
+use super::stopping;
 use super::verdict::{Evidence, Verdict, decide};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 /// What the analysis is told, beside the data.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,6 +19,15 @@ pub struct Settings {
     pub alpha: f64,
     /// Size of the stall control, as a fraction.
     pub stall: f64,
+    /// The run was to stop when its intervals are as narrow as this.
+    pub target_half_width: Option<f64>,
+}
+
+impl Settings {
+    /// Of intervals.
+    fn confidence(&self) -> f64 {
+        1.0 - self.alpha * self.target_half_width.map_or(1.0, |_| stopping::MISSES)
+    }
 }
 
 /// One contrast and metric over all rounds. Ratios are of the metric as it is, not of its logarithm.
@@ -45,6 +57,16 @@ pub struct Effect {
     pub rounds: Vec<(u32, f64)>,
 }
 
+impl fmt::Display for Effect {
+    /// The ratio with its interval.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.bounds {
+            Some(b) => write!(f, "{:.4} [{:.4}, {:.4}]", self.ratio, b.lo, b.hi),
+            None => write!(f, "{:.4} [too few rounds]", self.ratio),
+        }
+    }
+}
+
 /// Interval of a ratio.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
@@ -68,6 +90,8 @@ pub struct CellEffects {
     pub effects: Vec<Effect>,
     /// Of the primary metric, where every combination of the toggles was measured.
     pub variation: Option<Variation>,
+    /// Of a fraction: what cannot be told apart, a name with the others that share its estimate.
+    pub aliases: Vec<(String, Vec<String>)>,
 }
 
 /// The side that sets the throughput.
@@ -178,28 +202,44 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, cell: &str
         }
     }
     let mut variation = None;
+    let factorial = Factorial::of(&treatments);
+    let fraction = if factorial.is_none() { Fraction::of(treatments.iter().map(String::as_str)) } else { None };
     for metric in Metric::ALL {
-        let Some(factorial) = Factorial::of(&treatments) else { break };
-        let logs: Vec<_> = numbers.iter().filter_map(|n| Some((*n, factorial.logs(rounds.get(n)?, metric)?))).collect();
-        for weights in factorial.contrasts() {
-            let ratios: Vec<_> = logs.iter().map(|(round, logs)| (*round, weights.of(logs))).collect();
-            effects.extend(effect(weights.contrast, metric, &ratios, settings));
+        let logs = |cells: &Cells| -> Vec<(u32, Logs)> {
+            numbers.iter().filter_map(|n| Some((*n, cells.logs(rounds.get(n)?, metric)?))).collect()
+        };
+        if let Some(factorial) = &factorial {
+            let logs = logs(&factorial.cells);
+            effects.extend(over_cells(factorial.contrasts(), metric, &logs, settings));
+            if metric == primary {
+                variation = factorial.variation(&logs.into_iter().map(|(_, logs)| logs).collect::<Vec<_>>());
+            }
         }
-        if metric == primary {
-            variation = factorial.variation(&logs.into_iter().map(|(_, logs)| logs).collect::<Vec<_>>());
+        if let Some(fraction) = &fraction {
+            effects.extend(over_cells(fraction.contrasts(), metric, &logs(&fraction.cells), settings));
         }
     }
+    let aliases = fraction.map_or(vec![], |fraction| fraction.aliases());
     adjust(&mut effects, settings);
     let of_slices = |r: &&super::load::Round| r.cell == cell && ["slices", "isolated"].contains(&r.kind.as_str());
     let busy: Vec<f64> = data.rounds.iter().flatten().filter(of_slices).filter_map(|r| r.machine_busy_share).collect();
-    CellEffects { cell: cell.into(), thread_cpu_share, machine_busy_share: median(&busy), primary, effects, variation }
+    CellEffects { cell: cell.into(), thread_cpu_share, machine_busy_share: median(&busy), primary, effects, variation, aliases }
+}
+
+/// The effects of contrasts over many cells.
+fn over_cells(contrasts: Vec<Weights>, metric: Metric, logs: &[(u32, Logs)], settings: &Settings) -> Vec<Effect> {
+    let of = |weights: Weights| {
+        let ratios: Vec<_> = logs.iter().map(|(round, logs)| (*round, weights.of(logs))).collect();
+        effect(weights.contrast, metric, &ratios, settings)
+    };
+    contrasts.into_iter().filter_map(of).collect()
 }
 
 fn effect(contrast: Contrast, metric: Metric, ratios: &[(u32, RoundRatio)], settings: &Settings) -> Option<Effect> {
     let logs: Vec<f64> = ratios.iter().map(|(_, r)| r.log).collect();
     let point = hodges_lehmann(&logs)?;
     let robust = hodges_lehmann(&ratios.iter().map(|(_, r)| r.robust).collect::<Vec<_>>())?;
-    let (wide, narrow) = (interval(&logs, 1.0 - settings.alpha), interval(&logs, 0.90));
+    let (wide, narrow) = (interval(&logs, settings.confidence()), interval(&logs, 0.90));
     let bounds = wide.zip(narrow).map(|(w, n)| Bounds {
         lo: w.lo.exp(),
         hi: w.hi.exp(),
@@ -219,7 +259,7 @@ fn effect(contrast: Contrast, metric: Metric, ratios: &[(u32, RoundRatio)], sett
         verdict: Verdict::Inconclusive,
         mde80: detectable(&logs).map(f64::exp_m1).filter(|m| m.is_finite()),
         rounds_needed: rounds_needed(&logs, settings.delta.ln_1p()),
-        mean: t_interval(&logs, 1.0 - settings.alpha).map(|(mean, i)| (mean.exp(), i.lo.exp(), i.hi.exp())),
+        mean: t_interval(&logs, settings.confidence()).map(|(mean, i)| (mean.exp(), i.lo.exp(), i.hi.exp())),
         shape_differs: wide.is_some_and(|w| (point - robust).abs() > (w.hi - w.lo) / 2.0),
         rounds: ratios.iter().map(|(round, r)| (*round, r.log.exp())).collect(),
     })
@@ -237,7 +277,7 @@ fn adjust(effects: &mut [Effect], settings: &Settings) {
     let members: Vec<Member<'_>> = logs.iter().map(Vec::as_slice).collect();
     let confirmed = adjusted(&members, &raw(effects, &family), settings.alpha);
     family.into_iter().zip(confirmed).for_each(|(i, p)| effects[i].p_adjusted = Some(p));
-    for kind in ["ladder", "main", "shapley", "interaction"] {
+    for kind in ["ladder", "sweep", "main", "shapley", "interaction"] {
         let looked_at = places(effects, &[kind]);
         let explored = benjamini_hochberg(&raw(effects, &looked_at));
         looked_at.into_iter().zip(explored).for_each(|(i, p)| effects[i].p_adjusted = Some(p));
@@ -279,6 +319,7 @@ mod tests {
                 primary: Metric::Iops,
                 effects: Vec::new(),
                 variation: None,
+                aliases: Vec::new(),
             };
             cell.saturated()
         };

@@ -10,13 +10,29 @@ use std::collections::{BTreeMap, HashMap};
 /// The toggles of a factorial, and the treatment of each of its combinations, by bit-set.
 pub struct Factorial {
     pub toggles: Vec<String>,
-    cells: Vec<String>,
+    pub cells: Cells,
 }
 
-/// A contrast over the combinations, in the order of their bit-sets.
+/// Treatments that contrasts over many of them are made of.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Cells(pub Vec<String>);
+
+/// A contrast over cells: a weight for each, in their order.
 pub struct Weights {
     pub contrast: Contrast,
-    weights: Vec<f64>,
+    pub weights: Vec<f64>,
+}
+
+impl Cells {
+    /// The log metric of every cell in a round, over all its slices; `None` where one is missing.
+    pub fn logs(&self, round: &HashMap<&str, Vec<&Trial>>, metric: Metric) -> Option<Logs> {
+        let of = |cell: &String| {
+            let trials = round.get(cell.as_str())?;
+            Some((totals(trials, metric)?.ln(), trials.iter().map(|t| t.block).collect::<std::collections::BTreeSet<_>>().len()))
+        };
+        let cells: Vec<(f64, usize)> = self.0.iter().map(of).collect::<Option<_>>()?;
+        Some(Logs { blocks: cells.iter().map(|c| c.1).min()?, values: cells.into_iter().map(|c| c.0).collect() })
+    }
 }
 
 impl Factorial {
@@ -43,7 +59,7 @@ impl Factorial {
                 cells[set] = Some(treatment.clone());
             }
         }
-        Some(Factorial { toggles, cells: cells.into_iter().collect::<Option<_>>()? })
+        Some(Factorial { toggles, cells: Cells(cells.into_iter().collect::<Option<_>>()?) })
     }
 
     /// Everything that is asked of it.
@@ -65,23 +81,13 @@ impl Factorial {
 
     fn weights(&self, kind: &'static str, toggle: String, weight: impl Fn(usize) -> f64) -> Weights {
         let contrast = Contrast { kind, toggle, treatment: "cells with it".into(), reference: "cells without it".into() };
-        Weights { contrast, weights: (0..self.cells.len()).map(weight).collect() }
-    }
-
-    /// The log metric of every combination in a round, over all its slices; `None` where one is missing.
-    pub fn logs(&self, round: &HashMap<&str, Vec<&Trial>>, metric: Metric) -> Option<Logs> {
-        let of = |cell: &String| {
-            let trials = round.get(cell.as_str())?;
-            Some((totals(trials, metric)?.ln(), trials.iter().map(|t| t.block).collect::<std::collections::BTreeSet<_>>().len()))
-        };
-        let cells: Vec<(f64, usize)> = self.cells.iter().map(of).collect::<Option<_>>()?;
-        Some(Logs { blocks: cells.iter().map(|c| c.1).min()?, values: cells.into_iter().map(|c| c.0).collect() })
+        Weights { contrast, weights: (0..self.cells.0.len()).map(weight).collect() }
     }
 
     /// Shares of the variation of the log metric: of each toggle, of pairs, of higher interactions, and of noise between rounds. `None` of
     /// fewer than two rounds, or where nothing varies.
     pub fn variation(&self, rounds: &[Logs]) -> Option<Variation> {
-        let (n, cells) = (rounds.len(), self.cells.len());
+        let (n, cells) = (rounds.len(), self.cells.0.len());
         if n < 2 {
             return None;
         }
@@ -169,11 +175,11 @@ mod tests {
     fn a_factorial_is_recognised_by_its_cells() {
         let f = three();
         assert_eq!(f.toggles, ["a", "b", "c"]);
-        assert_eq!(f.cells, ["baseline", "only:a", "only:b", "without:c", "only:c", "without:b", "without:a", "full"]);
+        assert_eq!(f.cells.0, ["baseline", "only:a", "only:b", "without:c", "only:c", "without:b", "without:a", "full"]);
         let missing = ["baseline", "full", "only:a", "only:b", "only:c", "without:a", "without:b"].map(String::from);
         assert!(Factorial::of(&missing).is_none());
         let two = ["baseline", "full", "only:a", "only:b"].map(String::from);
-        assert_eq!(Factorial::of(&two).unwrap().cells, ["baseline", "only:a", "only:b", "full"]);
+        assert_eq!(Factorial::of(&two).unwrap().cells.0, ["baseline", "only:a", "only:b", "full"]);
     }
 
     #[test]

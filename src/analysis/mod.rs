@@ -5,10 +5,12 @@ pub mod contrast;
 pub mod effect;
 pub mod factorial;
 pub mod family;
+pub mod fraction;
 pub mod load;
 pub mod model;
 pub mod overhead;
 pub mod signed_rank;
+pub mod stopping;
 pub mod verdict;
 
 pub use model::Model;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::{fs, io};
 
 /// Settings where a run has no manifest to tell them.
-const DEFAULTS: Settings = Settings { delta: 0.02, alpha: 0.05, stall: 0.02 };
+const DEFAULTS: Settings = Settings { delta: 0.02, alpha: 0.05, stall: 0.02, target_half_width: None };
 
 /// Everything that tables and charts are made of.
 pub struct Model {
@@ -29,6 +29,7 @@ impl Model {
             delta: m.experiment.delta,
             alpha: m.experiment.alpha,
             stall: m.experiment.stall,
+            target_half_width: m.experiment.target_half_width,
         });
         Ok(Model { cells: analyse(&data, &settings), carry: carry(&data), data, settings, manifest })
     }

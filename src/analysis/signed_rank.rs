@@ -21,9 +21,59 @@ fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values
 }
 
-/// The averages of all pairs, each value paired with itself too, ascending.
-fn walsh_averages(d: &[f64]) -> Vec<f64> {
-    sorted(d.iter().enumerate().flat_map(|(i, a)| d[i..].iter().map(move |b| (a + b) / 2.0)).collect())
+/// The averages of all pairs, each value paired with itself too, in ascending order: any of them, without making them all. A cell may have
+/// thousands of blocks, of which the pairs would fill the memory.
+struct Walsh(Vec<f64>);
+
+impl Walsh {
+    fn of(d: &[f64]) -> Walsh {
+        Walsh(sorted(d.to_vec()))
+    }
+
+    fn len(&self) -> usize {
+        self.0.len() * (self.0.len() + 1) / 2
+    }
+
+    /// How many are at most `limit`: in sorted values the partners that are small enough become fewer from each value to the next.
+    fn up_to(&self, limit: f64) -> usize {
+        let mut partners = self.0.len();
+        let of = |(i, a): (usize, &f64)| {
+            while partners > i && (a + self.0[partners - 1]) / 2.0 > limit {
+                partners -= 1;
+            }
+            partners.saturating_sub(i)
+        };
+        self.0.iter().enumerate().map(of).sum()
+    }
+
+    /// The one with `place` smaller ones: the least number that enough of them do not exceed, by bisection over all numbers between the
+    /// least and the greatest value.
+    fn at(&self, place: usize) -> f64 {
+        let (mut low, mut high) = (ordinal(self.0[0]), ordinal(self.0[self.0.len() - 1]));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.up_to(number(middle)) > place {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        // No negative zero.
+        number(low) + 0.0
+    }
+}
+
+const SIGN: u64 = 1 << 63;
+
+/// Places numbers in their order, neighbours next to each other.
+fn ordinal(number: f64) -> u64 {
+    let bits = number.to_bits();
+    if bits & SIGN == 0 { bits | SIGN } else { !bits }
+}
+
+/// The number at a place of [`ordinal`].
+fn number(ordinal: u64) -> f64 {
+    f64::from_bits(if ordinal & SIGN == 0 { !ordinal } else { ordinal & !SIGN })
 }
 
 /// The middle of sorted values; `None` when there are none.
@@ -39,7 +89,8 @@ pub fn median(values: &[f64]) -> Option<f64> {
 
 /// The Hodges-Lehmann estimate: the median of the Walsh averages.
 pub fn hodges_lehmann(d: &[f64]) -> Option<f64> {
-    median_of_sorted(&walsh_averages(d))
+    let walsh = Walsh::of(d);
+    (!d.is_empty()).then(|| (walsh.at((walsh.len() - 1) / 2) + walsh.at(walsh.len() / 2)) / 2.0)
 }
 
 /// Probabilities of each sum of a random subset of `weights`.
@@ -60,11 +111,11 @@ fn subset_sums(weights: &[usize]) -> Vec<f64> {
 /// The exact interval of at least `confidence`, or `None` when so few differences cannot give one.
 pub fn interval(d: &[f64], confidence: f64) -> Option<Interval> {
     let n = d.len();
-    let walsh = walsh_averages(d);
+    let walsh = Walsh::of(d);
     let tail = (1.0 - confidence) / 2.0;
     // `below` order statistics are cut off at each end; `reached` is the chance that the truth lies beyond either.
     let (below, reached) = if n <= EXACT_MAX { exact_cut(n, tail)? } else { normal_cut(n, tail) };
-    Some(Interval { lo: walsh[below], hi: walsh[walsh.len() - 1 - below], confidence: 1.0 - 2.0 * reached })
+    Some(Interval { lo: walsh.at(below), hi: walsh.at(walsh.len() - 1 - below), confidence: 1.0 - 2.0 * reached })
 }
 
 /// The largest count whose lower tail stays within `tail`, as (count - 1 in R's terms, its probability).
@@ -266,6 +317,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_average_of_two_is_the_one_that_sorting_gives(d in proptest::collection::vec(-2.0_f64..2.0, 1..40), coarse in any::<bool>()) {
+            let d: Vec<f64> = d.into_iter().map(|v| if coarse { (v * 2.0).round() / 2.0 } else { v }).collect();
+            let all = sorted(d.iter().enumerate().flat_map(|(i, a)| d[i..].iter().map(move |b| (a + b) / 2.0)).collect());
+            let walsh = Walsh::of(&d);
+            prop_assert_eq!(walsh.len(), all.len());
+            prop_assert!((0..all.len()).all(|place| walsh.at(place) == all[place]));
+        }
+
         #[test]
         fn p_is_the_share_of_sign_flips(d in proptest::collection::vec(-3_i8..=3, 1..10)) {
             let d: Vec<f64> = d.into_iter().map(f64::from).collect();

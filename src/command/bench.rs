@@ -97,7 +97,8 @@ fn target(args: &BenchArgs) -> Result<Target, Failure> {
     Ok(Target::resolve_all(&all)?)
 }
 
-fn wanted(path: Option<PathBuf>, size_bytes: Option<u64>) -> Wanted {
+/// The target at a path: a block device is one, everything else is a file. Without a path the automatic one.
+pub fn wanted(path: Option<PathBuf>, size_bytes: Option<u64>) -> Wanted {
     let kind = match &path {
         None => Kind::Auto,
         Some(path) if target::is_block_device(path) => Kind::Device,

@@ -6,6 +6,7 @@ mod plan;
 mod progress;
 mod report;
 mod run;
+mod selftest;
 mod simulate;
 mod toggles;
 
@@ -14,6 +15,7 @@ pub use doctor::doctor;
 pub use plan::plan;
 pub use report::report;
 pub use run::run;
+pub use selftest::selftest;
 pub use simulate::simulate;
 pub use toggles::toggles;
 

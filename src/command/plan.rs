@@ -1,7 +1,10 @@
 //! `uring-ablate plan`: what an experiment would do, without doing it.
 
 use super::Failure;
-use super::run::{limits, plan_on, prepare};
+use super::run::{limits, newest, plan_on, prepare};
+use crate::analysis::Model;
+use crate::analysis::effect::{CellEffects, Effect};
+use crate::analysis::fraction::Fraction;
 use crate::cli::PlanArgs;
 use crate::engine::lane;
 use crate::exit::Exit;
@@ -12,8 +15,9 @@ use crate::run::{self, peers};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::{self, Target};
 use crate::toggle::Toggle;
+use crate::units;
 use crate::workload::Workload;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Start, warm-up and settling of the process arms of a round.
@@ -36,11 +40,60 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
         }
         plan.fio.iter().for_each(|c| println!("  1 x {}", c.treatment()));
         cell.dropped.iter().for_each(|d| println!("  dropped {}: {}", d.toggle, d.reason));
+        let fraction = Fraction::of(cell.arms.iter().map(|arm| arm.treatment.as_str()));
+        for (name, with) in fraction.map_or(vec![], |fraction| fraction.aliases()) {
+            println!("  alias: {name} = {}", with.join(" = "));
+        }
     }
     println!("\n{}", rounds(&plan));
+    println!("time: about {}", units::duration_text(expected(&experiment, &plan)));
+    println!("{}", detectable(&experiment.name, &plan));
     print!("{}", plan.limits);
     if args.pilot { pilot(&experiment, &args.allow_destructive) } else { Ok(Exit::Ok) }
 }
+
+/// How long a run will take, beside pilots and the making of the target.
+fn expected(experiment: &Experiment, plan: &Plan) -> Duration {
+    let whole = experiment.peers.whole_time + PEERS_EXTRA;
+    let of = |round: &plan::Round| match round.kind {
+        RoundKind::Slices | RoundKind::Profile | RoundKind::Counts => plan.round_time.mul_f64(OUTSIDE) + START,
+        RoundKind::Isolated => {
+            let arms = plan.cells.iter().find(|c| c.name == round.cell).map_or(0, |c| c.arms.len());
+            (experiment.trial_time + START) * arms as u32
+        }
+        RoundKind::Peers => experiment.peers.round_time + PEERS_EXTRA,
+        RoundKind::Whole => whole * experiment.peers.count() as u32,
+    };
+    plan.rounds.iter().map(of).sum()
+}
+
+/// Start and set-up of a round process.
+const START: Duration = Duration::from_millis(300);
+
+/// Of slices with their fill and drain over the slices alone.
+const OUTSIDE: f64 = 1.1;
+
+/// What the newest run of this experiment with rounds enough says of the effects that this plan would find with probability 0.8.
+fn detectable(name: &str, plan: &Plan) -> String {
+    let unknown = format!(
+        "detectable effect: not known until a run of {LEAST_ROUNDS} rounds lies in results/{name}; from fewer the spread between rounds cannot be told"
+    );
+    let Some(results) = newest(&Path::new("results").join(name)) else { return unknown };
+    let Ok(model) = Model::load(&results) else { return unknown };
+    let of_cell = |cell: &CellEffects| {
+        let known = cell.effects.iter().filter(|e| e.metric == cell.primary && e.n_rounds >= LEAST_ROUNDS);
+        let scaled = |e: &Effect| Some(e.mde80? * (e.n_rounds as f64 / f64::from(plan.repetitions)).sqrt() * 100.0);
+        let mut sizes: Vec<f64> = known.filter(|e| e.p_adjusted.is_some()).filter_map(scaled).collect();
+        sizes.sort_by(f64::total_cmp);
+        let (least, most) = (sizes.first()?, sizes.last()?);
+        Some(format!("\n  {}: {least:.1} to {most:.1} %, of {}", cell.cell, cell.primary.name()))
+    };
+    let cells: String = model.cells.iter().filter_map(of_cell).collect();
+    if cells.is_empty() { unknown } else { format!("detectable effects, from the rounds of {}:{cells}", results.display()) }
+}
+
+/// Fewer rounds do not tell how far rounds lie apart.
+const LEAST_ROUNDS: usize = 12;
 
 /// Says why buffers cannot be registered here: what can be found out without the target.
 fn unlockable(toggle: Toggle, level: u32, workload: &Workload) -> Option<String> {

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::progress::Bar;
+use crate::analysis::{Model, stopping};
 use crate::cli::RunArgs;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment};
@@ -16,28 +17,32 @@ use std::path::{Path, PathBuf};
 /// Runs an experiment.
 pub fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Failure> {
     let experiment = experiment::load(&args.experiment, &args.overrides)?;
+    let place = Place::choose(args, &experiment)?;
+    measure(&experiment, &place.results, args.resume, &args.allow_destructive, quiet)?;
+    super::report::show(&place.results, &place.plots, quiet)
+}
+
+/// Preflight and run, into `dir`.
+pub fn measure(experiment: &Experiment, dir: &Path, resume: bool, allowed: &[PathBuf], quiet: bool) -> Result<(), Failure> {
     engine::probe()?;
     let process = |e: std::io::Error| run::Error::Process(e);
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
-    let target = prepare(&experiment, &args.allow_destructive)?;
-    let plan = plan_on(&experiment, &target, &tether, &interrupts)?;
-    let place = Place::choose(args, &experiment)?;
+    let target = prepare(experiment, allowed)?;
+    let plan = plan_on(experiment, &target, &tether, &interrupts)?;
     if !quiet {
-        announce(&experiment, &plan, &target, &place.results);
+        announce(experiment, &plan, &target, dir);
     }
-    let bar = Bar::new(quiet);
-    let job = Job {
-        experiment: &experiment,
-        plan: &plan,
-        target: &target,
-        dir: &place.results,
-        resume: args.resume,
-        tether: &tether,
-        interrupts: &interrupts,
-        progress: &bar,
-    };
-    run::run(&job)?;
-    super::report::show(&place.results, &place.plots, quiet)
+    let (interrupts, tether, progress) = (&interrupts, &tether, &Bar::new(quiet));
+    let enough = |rounds| enough(experiment.target_half_width?, rounds, dir);
+    run::run(&Job { experiment, plan: &plan, target: &target, dir, resume, tether, interrupts, progress, enough: &enough })?;
+    Ok(())
+}
+
+/// Why a run of which so many rounds lie in `dir` may end.
+fn enough(half_width: f64, rounds: u32, dir: &Path) -> Option<String> {
+    let narrow = stopping::looks_after(rounds) && Model::load(dir).is_ok_and(|m| stopping::narrow_enough(&m.cells, half_width));
+    let percent = half_width * 100.0;
+    narrow.then(|| format!("after {rounds} rounds no interval of a toggle is further than {percent} % from its middle"))
 }
 
 /// The plan of an experiment on a target, without the toggles that it turns out to lack.
@@ -107,7 +112,8 @@ impl Place {
 }
 
 /// The newest run of an experiment: names begin with the time.
-fn newest(home: &Path) -> Option<PathBuf> {
+/// The newest run of an experiment whose runs lie here.
+pub fn newest(home: &Path) -> Option<PathBuf> {
     let dirs = std::fs::read_dir(home).ok()?.flatten().map(|e| e.path()).filter(|p| p.is_dir());
     dirs.max()
 }

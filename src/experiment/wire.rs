@@ -91,11 +91,15 @@ pub struct WireDesign {
     pub toggles: Vec<Spanned<String>>,
     #[serde(default)]
     pub on: BTreeMap<Spanned<String>, Spanned<Scalar>>,
+    /// What kind = "sweep" takes of each toggle.
+    #[serde(default)]
+    pub levels: BTreeMap<Spanned<String>, Spanned<List>>,
     pub mode: Option<Mode>,
     pub rounds: Option<Spanned<u32>>,
     pub round_time: Option<Spanned<String>>,
     pub budget: Option<Spanned<String>>,
     pub trial_time: Option<Spanned<String>>,
+    pub target_half_width: Option<Spanned<String>>,
     pub seed: Option<u64>,
     #[serde(default)]
     pub strict: bool,

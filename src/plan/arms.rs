@@ -1,15 +1,27 @@
 //! The arms of a cell: references, controls, and what each design asks for.
 
-use super::{Arm, Control};
+use super::{Arm, Control, fraction};
+use crate::analysis::fraction::PREFIX;
 use crate::experiment::{Design, Experiment, Mode};
 use crate::toggle::{Levels, Toggle};
 use crate::workload::{Rw, Workload};
+use std::ops::RangeInclusive;
 
 /// How often the references stand in each block of slices. A trial in a process of its own has no neighbour to be compared with.
 const REFERENCE_COPIES: u32 = 3;
 
 /// Toggles of a full factorial: 64 arms.
-pub const MOST_FACTORS: usize = 6;
+const MOST_FACTORS: usize = 6;
+
+/// How many toggles a design takes.
+pub fn takes(design: Design) -> RangeInclusive<usize> {
+    match design {
+        Design::Factorial => 1..=MOST_FACTORS,
+        Design::Fraction => fraction::OF_FRACTION,
+        Design::Screening => fraction::OF_SCREENING,
+        Design::LeaveOneOut | Design::AddOneIn | Design::Ladder | Design::Sweep => 1..=usize::MAX,
+    }
+}
 
 /// All arms of a cell with these toggles at these *on* levels.
 pub fn of(experiment: &Experiment, workload: &Workload, toggles: &[(Toggle, u32)]) -> Vec<Arm> {
@@ -29,7 +41,7 @@ pub fn of(experiment: &Experiment, workload: &Workload, toggles: &[(Toggle, u32)
         arms.push(arm("ceiling".into(), levels, Control::Ceiling, 1));
     }
     for design in &experiment.designs {
-        for (treatment, levels) in asked(*design, toggles, &baseline, &full) {
+        for (treatment, levels) in asked(*design, toggles, &experiment.sweep, &baseline, &full) {
             // A combination that two designs ask for stands once.
             if arms.iter().all(|a| a.treatment != treatment) {
                 arms.push(arm(treatment, levels, Control::None, 1));
@@ -45,7 +57,13 @@ fn ceiling_has_meaning(workload: &Workload) -> bool {
 }
 
 /// What a design asks for beside the references.
-fn asked(design: Design, toggles: &[(Toggle, u32)], baseline: &Levels, full: &Levels) -> Vec<(String, Levels)> {
+fn asked(
+    design: Design,
+    toggles: &[(Toggle, u32)],
+    levels: &[(Toggle, Vec<u32>)],
+    baseline: &Levels,
+    full: &Levels,
+) -> Vec<(String, Levels)> {
     let without = |&(t, _): &(Toggle, u32)| (format!("without:{}", t.key()), full.with(t, t.spec().off));
     let only = |&(t, on): &(Toggle, u32)| (format!("only:{}", t.key()), baseline.with(t, on));
     match design {
@@ -74,7 +92,31 @@ fn asked(design: Design, toggles: &[(Toggle, u32)], baseline: &Levels, full: &Le
                 }
             })
             .collect(),
+        Design::Fraction => runs(fraction::regular(toggles.len()).unwrap_or_default(), toggles, baseline),
+        Design::Screening => runs(fraction::screening(toggles.len()), toggles, baseline),
+        // Of toggles that were dropped nothing is swept.
+        Design::Sweep => {
+            let kept = levels.iter().filter(|(toggle, _)| toggles.iter().any(|(t, _)| t == toggle));
+            kept.flat_map(|(toggle, levels)| sweep(*toggle, levels, full)).collect()
+        }
     }
+}
+
+/// The arms of a fraction.
+fn runs(sets: Vec<usize>, toggles: &[(Toggle, u32)], baseline: &Levels) -> Vec<(String, Levels)> {
+    let run = |set: usize| {
+        let on = || (0..).zip(toggles).filter(move |(i, _)| set >> i & 1 == 1).map(|(_, t)| t);
+        let keys: Vec<&str> = on().map(|(t, _)| t.key()).collect();
+        (format!("{PREFIX}:{}", keys.join("+")), on().fold(*baseline, |l, (t, level)| l.with(*t, *level)))
+    };
+    sets.into_iter().map(run).collect()
+}
+
+/// Levels of a toggle with all others on; what `full` has is the reference already.
+fn sweep(toggle: Toggle, levels: &[u32], full: &Levels) -> Vec<(String, Levels)> {
+    let spec = toggle.spec();
+    let levels = levels.iter().copied().filter(|level| *level != full.get(toggle));
+    levels.map(|level| (format!("level:{}={}", toggle.key(), spec.level_text(level)), full.with(toggle, level))).collect()
 }
 
 #[cfg(test)]
@@ -86,7 +128,7 @@ mod tests {
         let toggles = [(Toggle::FixedBuffers, 1), (Toggle::FixedFiles, 1), (Toggle::BatchSubmit, 4), (Toggle::Pow2Mask, 1)];
         let baseline = Levels::all_off();
         let full = toggles.iter().fold(baseline, |l, (t, on)| l.with(*t, *on));
-        let found = asked(Design::Factorial, &toggles, &baseline, &full);
+        let found = asked(Design::Factorial, &toggles, &[], &baseline, &full);
         assert_eq!(found.len(), 14, "16 combinations, two of them the references");
         let mut levels: Vec<String> = found.iter().map(|(_, l)| format!("{l:?}")).collect();
         levels.extend([format!("{baseline:?}"), format!("{full:?}")]);
@@ -97,6 +139,6 @@ mod tests {
         for name in ["only:fixed_buffers", "without:pow2_mask", "cell:fixed_files+batch_submit"] {
             assert!(names.contains(&name), "{names:?}");
         }
-        assert_eq!(asked(Design::Factorial, &toggles[..1], &baseline, &full), []);
+        assert_eq!(asked(Design::Factorial, &toggles[..1], &[], &baseline, &full), []);
     }
 }

@@ -1,6 +1,5 @@
 //! `report.md`: the answer first, then the tables it rests on, then what speaks against it.
 
-use super::terminal::ratio;
 use super::{counts, factorial, overhead, validity};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
@@ -45,7 +44,7 @@ fn answer(cell: &CellEffects) -> String {
     let mut text = format!("**{}**", cell.cell);
     text += &saturated(cell);
     if let Some(total) = primary("total").next() {
-        let _ = write!(text, ": all toggles together change {unit} by a factor of {}", ratio(total));
+        let _ = write!(text, ": all toggles together change {unit} by a factor of {}", total);
     }
     let mut pays: Vec<&Effect> = primary("leave-one-out").filter(|e| e.verdict == Verdict::Improved).collect();
     pays.sort_by(|a, b| b.ratio.ln().abs().total_cmp(&a.ratio.ln().abs()));
@@ -63,7 +62,7 @@ fn answer(cell: &CellEffects) -> String {
     for metric in Metric::ALL {
         let found = cell.effects.iter().find(|e| e.contrast.reference == "fio:registered" && e.metric == metric);
         if let Some(effect) = found {
-            let _ = write!(text, ". Ours / fio `registered`, {}: {}", metric.name(), ratio(effect));
+            let _ = write!(text, ". Ours / fio `registered`, {}: {}", metric.name(), effect);
         }
     }
     text + "."
@@ -91,9 +90,9 @@ fn pictures(cell: &CellEffects, charts: &[PathBuf]) -> String {
 fn toggles(cell: &CellEffects) -> String {
     let mut text = String::from(
         "Ratios are with the toggle / without it; in brackets the 95 % interval over rounds. Leave-one-out: all others on. Add-one-in: all \
-         others off.\n\n| toggle | kind | IOPS | CPU per op | verdict | detectable |\n|---|---|---|---|---|---|\n",
+         others off. Sweep: another level, all others on, over `full`.\n\n| toggle | kind | IOPS | CPU per op | verdict | detectable |\n|---|---|---|---|---|---|\n",
     );
-    let kinds = ["total", "leave-one-out", "add-one-in", "ladder"];
+    let kinds = ["total", "leave-one-out", "add-one-in", "ladder", "sweep"];
     for effect in cell.effects.iter().filter(|e| e.metric == Metric::Iops && kinds.contains(&e.contrast.kind)) {
         let cpu = cell.effects.iter().find(|e| e.contrast == effect.contrast && e.metric == Metric::CpuPerOp);
         let judged = if cell.primary == Metric::Iops { Some(effect) } else { cpu };
@@ -103,8 +102,8 @@ fn toggles(cell: &CellEffects) -> String {
             text,
             "| {toggle} | {} | {} | {} | {}{shape} | {} |",
             effect.contrast.kind,
-            ratio(effect),
-            cpu.map_or_else(String::new, ratio),
+            effect,
+            cpu.map_or_else(String::new, Effect::to_string),
             judged.map_or("", |e| e.verdict.name()),
             judged.map_or_else(String::new, detectable),
         );
@@ -131,7 +130,7 @@ fn peers(cell: &CellEffects) -> String {
          | fio | IOPS | CPU per op |\n|---|---|---|\n",
     );
     for (iops, cpu) in of_peer(Metric::Iops).zip(of_peer(Metric::CpuPerOp)) {
-        let _ = writeln!(text, "| {} | {} | {} |", iops.contrast.reference, ratio(iops), ratio(cpu));
+        let _ = writeln!(text, "| {} | {} | {} |", iops.contrast.reference, iops, cpu);
     }
     text + "\n"
 }

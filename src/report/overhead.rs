@@ -26,7 +26,7 @@ pub fn section(model: &Model, cell: &CellEffects) -> String {
         if let Some(ns) = for_target(&model.data, &cell.cell, treatment) {
             let _ = writeln!(
                 text,
-                "- `{treatment}`: kernel threads and interrupts spent {ns:.0} ns a request for the target besides."
+                "- `{treatment}`: beside it, kernel workers and interrupts on all CPUs spent {ns:.0} ns a request: for the target, where nothing else runs."
             );
         }
     }

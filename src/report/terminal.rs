@@ -30,15 +30,12 @@ fn table(cell: &CellEffects) -> Table {
         } else {
             verdict.map_or("", |e| e.verdict.name())
         };
-        table.add_row([effect.contrast.name(), ratio(effect), cpu.map_or_else(String::new, ratio), verdict.to_string()]);
+        table.add_row([
+            effect.contrast.name(),
+            effect.to_string(),
+            cpu.map_or_else(String::new, Effect::to_string),
+            verdict.to_string(),
+        ]);
     }
     table
-}
-
-/// A ratio with its interval.
-pub fn ratio(effect: &Effect) -> String {
-    match effect.bounds {
-        Some(b) => format!("{:.4} [{:.4}, {:.4}]", effect.ratio, b.lo, b.hi),
-        None => format!("{:.4} [too few rounds]", effect.ratio),
-    }
 }

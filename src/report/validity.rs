@@ -1,6 +1,5 @@
 //! The section of `report.md` that says what speaks against the run: controls, time lost, what disturbed it, what was left out.
 
-use super::terminal::ratio;
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, placebo_failure};
@@ -37,8 +36,10 @@ pub fn section(model: &Model) -> String {
         for d in &manifest.dropped {
             let _ = writeln!(text, "- {}: `{}` was left out of the plan: {}.", d.cell, d.toggle, d.reason);
         }
-        for u in &manifest.unavailable {
-            let _ = writeln!(text, "- Not measured: {}: {}.", u.what, u.reason);
+        let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        manifest.unavailable.iter().for_each(|u| reasons.entry(&u.reason).or_default().push(&u.what));
+        for (reason, what) in reasons {
+            let _ = writeln!(text, "- Not measured: {}: {reason}.", what.join(", "));
         }
     }
     for warning in &model.data.warnings {
@@ -53,14 +54,14 @@ fn controls(model: &Model, cell: &CellEffects) -> String {
     for metric in Metric::ALL {
         if let Some(effect) = cell.find("placebo", "", metric) {
             let verdict = placebo_failure(effect, &model.settings).map_or("passes".into(), |why| format!("**fails**: {why}"));
-            let _ = writeln!(text, "- {}: placebo (identical code), {}: {} {verdict}.", cell.cell, metric.name(), ratio(effect));
+            let _ = writeln!(text, "- {}: placebo (identical code), {}: {} {verdict}.", cell.cell, metric.name(), effect);
         }
     }
     let truth = 1.0 / (1.0 + model.settings.stall);
     if let Some(effect) = cell.find("stall", "", Metric::Iops) {
         let covered = effect.bounds.is_some_and(|b| (b.lo..=b.hi).contains(&truth));
         let found = if covered { "covers it" } else { "**misses it**" };
-        let _ = writeln!(text, "- {}: stall of true size {truth:.4}: {} {found}.", cell.cell, ratio(effect));
+        let _ = writeln!(text, "- {}: stall of true size {truth:.4}: {} {found}.", cell.cell, effect);
     }
     text
 }
@@ -81,7 +82,9 @@ fn time_lost(model: &Model) -> String {
         );
     }
     let _ = writeln!(text, "- Rules of the process arms were broken {violations} times.");
-    if let Some(planned) = model.data.planned_rounds.filter(|p| *p > rounds.len()) {
+    if let Some(why) = model.manifest.as_ref().and_then(|m| m.stopped.as_ref()) {
+        let _ = writeln!(text, "- Ended as [design] target_half_width asks: {why}.");
+    } else if let Some(planned) = model.data.planned_rounds.filter(|p| *p > rounds.len()) {
         let _ = writeln!(text, "- **Unfinished**: {} of {planned} rounds; continue with --resume.", rounds.len());
     }
     text

@@ -25,6 +25,9 @@ pub struct Manifest {
     pub fio: Option<Fio>,
     #[serde(default)]
     pub circumstances: Circumstances,
+    /// Why the run ended before its last round.
+    #[serde(default)]
+    pub stopped: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +44,8 @@ pub struct ExperimentFacts {
     pub delta: f64,
     pub alpha: f64,
     pub stall: f64,
+    #[serde(default)]
+    pub target_half_width: Option<f64>,
     /// The file as it ran, `--set` included.
     pub text: String,
 }
@@ -107,6 +112,7 @@ impl Manifest {
                 delta: experiment.delta,
                 alpha: experiment.alpha,
                 stall: experiment.stall,
+                target_half_width: experiment.target_half_width,
                 text: experiment.text.clone(),
             },
             plan_hash: plan_hash(&experiment.text),
@@ -114,6 +120,7 @@ impl Manifest {
             unavailable: empty_cells().into_iter().chain(limits(plan)).collect(),
             fio: None,
             circumstances: Circumstances::read(target.paths()),
+            stopped: None,
         }
     }
 }

@@ -74,6 +74,8 @@ pub struct Job<'a> {
     pub tether: &'a Tether,
     pub interrupts: &'a Interrupts,
     pub progress: &'a dyn Progress,
+    /// Asked now and then, with the rounds of each cell that lie in `dir`: why the run may end, or `None` to go on.
+    pub enough: &'a dyn Fn(u32) -> Option<String>,
 }
 
 /// Runs what is missing of the plan.
@@ -92,9 +94,19 @@ pub fn run(job: &Job<'_>) -> Result<(), Error> {
     let mut manifest: Manifest = store.read_manifest()?;
     let mut walk = Walk { job, store, peers, facts: run_facts(job, &manifest), began: began(&manifest), failures: 0 };
     let rounds = walk.planned()?;
+    let is_measured = |round: &&PlannedRound| !round.kind.is_watched() && round.kind != RoundKind::Whole;
+    let of_repetition = rounds.iter().filter(is_measured).count() / (job.plan.repetitions as usize).max(1);
     for (i, round) in rounds.iter().enumerate() {
-        if finished.contains(&round.round) {
+        if finished.contains(&round.round) || (manifest.stopped.is_some() && round.kind != RoundKind::Whole) {
             continue;
+        }
+        let before = rounds[..i].iter().filter(is_measured).count();
+        if round.kind != RoundKind::Whole && before.is_multiple_of(of_repetition) && manifest.stopped.is_none() {
+            manifest.stopped = (job.enough)((before / of_repetition) as u32);
+            if manifest.stopped.is_some() {
+                walk.store.write_manifest(&manifest)?;
+                continue;
+            }
         }
         job.progress.round(i, rounds.len(), &round.cell);
         if job.interrupts.pending() || !walk.round(round)? {

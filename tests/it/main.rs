@@ -3,8 +3,8 @@
 mod bad_input;
 mod bench;
 mod counters;
+mod designs;
 mod doctor;
-mod inference;
 mod labels;
 mod loop_cost;
 mod peers;
@@ -14,6 +14,7 @@ mod refusals;
 mod reports;
 mod resume;
 mod rounds;
+mod statistics;
 mod support;
 mod tidy;
 mod verify;

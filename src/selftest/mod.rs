@@ -1,0 +1,173 @@
+//! Observed against announced: does the analysis keep its promises on machines of which the truth is known, and does this machine keep it
+//! to the truth that its controls have by construction. Measures and prints nothing.
+
+pub mod world;
+
+use crate::analysis::Model;
+use crate::analysis::contrast::Metric;
+use crate::analysis::effect::{CellEffects, Effect, placebo_failure};
+use crate::analysis::signed_rank::{detectable, p_value};
+use statrs::distribution::{Binomial, DiscreteCDF};
+use world::{Noise, World};
+
+/// One promise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    pub what: String,
+    /// What was announced.
+    pub nominal: String,
+    pub observed: String,
+    pub passed: bool,
+}
+
+/// Experiments in each share that is judged.
+const EXPERIMENTS: u32 = 1000;
+
+/// Level of the signed-rank test of 12 rounds at 5 %: 2 x 87 of 4096 rank sums.
+const LEVEL: f64 = 2.0 * 87.0 / 4096.0;
+
+/// Of Student's formula's 0.8 what ranks reach with 12 rounds of normal noise, and how far simulation may be off.
+const POWER: (f64, f64) = (0.74, 0.06);
+
+/// The whole analysis on simulated machines. Takes about two seconds.
+pub fn synthetic() -> Vec<Check> {
+    let shared = World::shared_machine();
+    let alarms = |world: &World, experiments| share(world, experiments, |e| e.p <= 0.05);
+    let level = band(LEVEL);
+    let identical = alarms(&shared, EXPERIMENTS);
+    let blocked = alarms(&World { interleaved: false, ..shared }, 200);
+    let mut checks = vec![
+        Check {
+            what: "identical arms called different, arms in random order".into(),
+            nominal: format!("{:.1} % ({:.1} to {:.1})", LEVEL * 100.0, level.0 * 100.0, level.1 * 100.0),
+            observed: percent(identical),
+            passed: (level.0..=level.1).contains(&identical),
+        },
+        Check {
+            what: "the same with one arm after the other: must be seen to fail".into(),
+            nominal: "far above that".into(),
+            observed: percent(blocked),
+            passed: blocked > 0.5,
+        },
+    ];
+    for truth in [-0.05_f64, 0.01] {
+        let world = World { truth, spikes: [0.02, 0.03], ..shared };
+        let due = world.true_ratio();
+        let missed = 1.0 - share(&world, EXPERIMENTS, |e| e.bounds.is_some_and(|b| (b.lo..=b.hi).contains(&due)));
+        checks.push(Check {
+            what: format!("intervals that miss a true ratio of {due:.4}"),
+            nominal: format!("{:.1} % ({:.1} to {:.1})", LEVEL * 100.0, level.0 * 100.0, level.1 * 100.0),
+            observed: percent(missed),
+            passed: (level.0..=level.1).contains(&missed),
+        });
+    }
+    checks.push(power(&shared));
+    checks
+}
+
+fn power(world: &World) -> Check {
+    let quiet = World { noise: Noise::None, spikes: [0.0; 2], ..*world };
+    let size = quiet.of_round * detectable_in_spreads();
+    let found = share(&World { truth: size, ..quiet }, EXPERIMENTS, |e| e.p <= 0.05);
+    Check {
+        what: format!("an effect of {:.2} %, detectable by the formula, is found", size.exp_m1() * 100.0),
+        nominal: format!("{:.0} % (within {:.0})", POWER.0 * 100.0, POWER.1 * 100.0),
+        observed: percent(found),
+        passed: (found - POWER.0).abs() <= POWER.1,
+    }
+}
+
+/// The detectable effect in units of the spread between rounds, from differences of spread 1.
+fn detectable_in_spreads() -> f64 {
+    let half = world::ROUNDS as usize / 2;
+    // Plus and minus s have the standard deviation 1 where s is this.
+    let s = ((2 * half - 1) as f64 / (2 * half) as f64).sqrt();
+    let spread: Vec<f64> = (0..2 * half).map(|i| if i < half { s } else { -s }).collect();
+    detectable(&spread).expect("twelve rounds have a spread")
+}
+
+/// The controls of a run on this machine. A check that is passed wrongly or failed wrongly in one of a thousand runs.
+pub fn real(model: &Model) -> Vec<Check> {
+    model.cells.iter().flat_map(|cell| controls(model, cell)).collect()
+}
+
+fn controls(model: &Model, cell: &CellEffects) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for metric in Metric::ALL {
+        let placebo = cell.find("placebo", "", metric);
+        checks.push(Check {
+            what: format!("placebo: identical code, {}", metric.name()),
+            nominal: "1".into(),
+            observed: placebo.map_or_else(missing, Effect::to_string),
+            passed: placebo.is_some_and(|e| e.bounds.is_some() && placebo_failure(e, &model.settings).is_none()),
+        });
+    }
+    let stall = cell.find("stall", "", Metric::Iops);
+    let truth = 1.0 / (1.0 + model.settings.stall);
+    checks.push(Check {
+        what: format!("stall: {:.1} % of each slice burnt, covered", model.settings.stall * 100.0),
+        nominal: format!("{truth:.4}"),
+        observed: stall.map_or_else(missing, Effect::to_string),
+        passed: stall.is_some_and(|e| p_value(&logs_from(e, truth)) >= RARE),
+    });
+    checks.push(Check {
+        what: "stall: found".into(),
+        nominal: "p at most 0.05".into(),
+        observed: stall.map_or_else(missing, |e| format!("p = {:.4}", e.p)),
+        passed: stall.is_some_and(|e| e.p <= 0.05 && e.ratio < 1.0),
+    });
+    checks
+}
+
+/// A sound machine fails a check by chance as rarely as this.
+const RARE: f64 = 0.001;
+
+/// Log ratios of the rounds, from the log of `truth`.
+fn logs_from(effect: &Effect, truth: f64) -> Vec<f64> {
+    effect.rounds.iter().map(|(_, ratio)| (ratio / truth).ln()).collect()
+}
+
+fn missing() -> String {
+    "nothing: its arm did not complete; run an experiment to see why".into()
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// Share of experiments of which the analysis says what is `wanted`.
+fn share(world: &World, experiments: u32, wanted: impl Fn(&Effect) -> bool) -> f64 {
+    let hits = (1..=experiments).filter(|seed| wanted(&world.experiment(u64::from(*seed)))).count();
+    hits as f64 / f64::from(experiments)
+}
+
+/// In which 99.9 % of all series of [`EXPERIMENTS`] with this probability lie.
+fn band(probability: f64) -> (f64, f64) {
+    let hits = Binomial::new(probability, u64::from(EXPERIMENTS)).expect("a probability");
+    let at = |q| hits.inverse_cdf(q) as f64 / f64::from(EXPERIMENTS);
+    (at(0.0005), at(0.9995))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_analysis_keeps_its_promises() {
+        for check in synthetic() {
+            assert!(check.passed, "{check:?}");
+        }
+    }
+
+    #[test]
+    fn intervals_follow_the_rounds_and_not_the_slices() {
+        let width = |blocks| {
+            let world = World { blocks, of_round: 0.01, noise: Noise::None, spikes: [0.0; 2], ..World::shared_machine() };
+            let widths: Vec<f64> = (1..=40).map(|seed| world.experiment(seed).bounds.map_or(0.0, |b| b.hi - b.lo)).collect();
+            widths.iter().sum::<f64>() / widths.len() as f64
+        };
+        let (few, many) = (width(5), width(100));
+        assert!((few / many - 1.0).abs() < 0.2, "{few} with 5 blocks a round, {many} with 100");
+        assert!(many > 0.008, "a spread of 1 % between 12 rounds gives no interval of {many}");
+    }
+}

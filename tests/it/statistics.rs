@@ -1,0 +1,164 @@
+//! Our statistics beside R's and scipy's, on random data sets with ties and zeros.
+
+use crate::support::skip;
+use rand_distr::{Distribution, StandardNormal};
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{Rng, SeedableRng};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use uring_ablate::analysis::family::{benjamini_hochberg, holm};
+use uring_ablate::analysis::signed_rank::{Interval, hodges_lehmann, interval, p_value, t_interval};
+use uring_ablate::analysis::stopping;
+
+/// 200 data sets of 6 to 40: a third without ties, a third rounded so that there are ties, a third so coarse that there are zeros too.
+fn data_sets() -> Vec<Vec<f64>> {
+    let mut random = Pcg64Mcg::seed_from_u64(1);
+    let set = |i: u32| {
+        let size = 6 + random.next_u32() % 35;
+        let shift = f64::from(i % 5) / 10.0;
+        let normal = (0..size).map(|_| -> f64 { StandardNormal.sample(&mut random) });
+        let coarse = |v: f64| match i % 3 {
+            0 => v,
+            1 => (v * 8.0).round() / 8.0 + 1.0 / 16.0,
+            _ => (v * 2.0).round() / 2.0,
+        };
+        normal.map(|v| coarse(v + shift)).collect()
+    };
+    (0..200).map(set).collect()
+}
+
+fn text(sets: &[Vec<f64>]) -> String {
+    sets.iter().map(|d| d.iter().map(f64::to_string).collect::<Vec<_>>().join(",") + "\n").collect()
+}
+
+/// What a program says of the data sets: numbers, line by line. `None` where it cannot run.
+fn ask(program: &str, script: &str, input: &str) -> Option<Vec<Vec<f64>>> {
+    let script = format!("{}/tests/data/{script}", env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(program);
+    command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().ok()?;
+    // A program without its library ends before it reads.
+    let _ = child.stdin.take()?.write_all(input.as_bytes());
+    let output = child.wait_with_output().ok()?;
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let numbers = |line: &str| line.split(',').map(|v| v.parse().unwrap()).collect();
+    output.status.success().then(|| lines.lines().map(numbers).collect())
+}
+
+fn assert_close(ours: &[f64], theirs: &[f64], what: &str) {
+    assert_within(1e-9, ours, theirs, what);
+}
+
+fn assert_within(tolerance: f64, ours: &[f64], theirs: &[f64], what: &str) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    for (a, b) in ours.iter().zip(theirs).filter(|(_, b)| b.is_finite()) {
+        assert!((a - b).abs() < tolerance, "{what}: ours {ours:?}, theirs {theirs:?}");
+    }
+}
+
+fn student(d: &[f64]) -> [f64; 3] {
+    let (mean, ci) = t_interval(d, 0.95).unwrap();
+    [mean, ci.lo, ci.hi]
+}
+
+#[test]
+fn statistics_agree_with_r() {
+    let sets = data_sets();
+    let Some(theirs) = ask("Rscript", "statistics.R", &text(&sets)) else {
+        return skip(
+            "statistics_agree_with_r",
+            "R or its package exactRankTests is missing; scripts/validate-stats.sh installs them",
+        );
+    };
+    for (d, theirs) in sets.iter().zip(&theirs) {
+        let ci = interval(d, 0.95).unwrap();
+        let ours = [&[p_value(d), hodges_lehmann(d).unwrap(), ci.lo, ci.hi], student(d).as_slice()].concat();
+        assert_close(&ours, theirs, &format!("{d:?}"));
+    }
+    let p: Vec<f64> = sets.iter().map(|d| p_value(d)).collect();
+    assert_close(&holm(&p), &theirs[sets.len()], "Holm");
+    assert_close(&benjamini_hochberg(&p), &theirs[sets.len() + 1], "Benjamini and Hochberg");
+}
+
+#[test]
+fn statistics_agree_with_scipy() {
+    let sets = data_sets();
+    let Some(theirs) = ask("/usr/bin/python3", "statistics.py", &text(&sets)) else {
+        return skip("statistics_agree_with_scipy", "python3 or scipy is missing; scripts/validate-stats.sh installs them");
+    };
+    assert!(theirs.iter().filter(|t| t[0].is_finite()).count() > 60, "scipy judges those without ties");
+    for (d, theirs) in sets.iter().zip(&theirs) {
+        assert_close(&[p_value(d)], &theirs[..1], &format!("{d:?}"));
+        // scipy 1.10 has Student's quantiles to nine digits only, R and we to more.
+        assert_within(1e-8, &student(d), &theirs[1..], &format!("{d:?}"));
+    }
+}
+
+/// A distribution that is symmetric about 0.
+type Draw = fn(&mut Pcg64Mcg) -> f64;
+
+/// The share of intervals that cover 0, over `draws` sets of `n` from a symmetric distribution around it.
+fn coverage(n: usize, draws: u32, random: &mut Pcg64Mcg, draw: Draw) -> f64 {
+    let covered = (0..draws).filter(|_| {
+        let d: Vec<f64> = (0..n).map(|_| draw(random)).collect();
+        interval(&d, 0.95).is_some_and(|ci| (ci.lo..=ci.hi).contains(&0.0))
+    });
+    covered.count() as f64 / f64::from(draws)
+}
+
+fn normal(random: &mut Pcg64Mcg) -> f64 {
+    StandardNormal.sample(random)
+}
+
+/// The difference of two draws, as skewed as slices that neighbours hold up.
+fn difference_of_skewed(random: &mut Pcg64Mcg) -> f64 {
+    let gamma = rand_distr::Gamma::new(0.5, 1.0).unwrap();
+    gamma.sample(random) - gamma.sample(random)
+}
+
+fn heavy_tailed(random: &mut Pcg64Mcg) -> f64 {
+    let t = rand_distr::StudentT::new(2.0).unwrap();
+    t.sample(random) - t.sample(random)
+}
+
+fn contaminated(random: &mut Pcg64Mcg) -> f64 {
+    if random.next_u32().is_multiple_of(10) { 10.0 * normal(random) } else { normal(random) }
+}
+
+#[test]
+fn intervals_cover_as_often_as_they_say_whatever_the_noise() {
+    let shapes: [(&str, Draw); 4] = [
+        ("normal", normal),
+        ("difference of skewed", difference_of_skewed),
+        ("heavy-tailed", heavy_tailed),
+        ("contaminated", contaminated),
+    ];
+    let mut random = Pcg64Mcg::seed_from_u64(2);
+    for n in [6, 8, 12, 20] {
+        let said = interval(&vec![0.0; n], 0.95).unwrap().confidence;
+        for (shape, draw) in shapes {
+            let covered = coverage(n, 20_000, &mut random, draw);
+            assert!((covered - said).abs() < 0.006, "{shape}, {n} rounds: {covered} covered, {said} announced");
+        }
+    }
+}
+
+/// The interval of a run that may stop when it is narrow enough, at the latest after 60 rounds; and after how many it stopped.
+fn stopped_run(random: &mut Pcg64Mcg, draw: Draw, half_width: f64) -> (usize, Interval) {
+    let d: Vec<f64> = (0..60).map(|_| draw(random)).collect();
+    let seen = |n: u32| (n as usize, interval(&d[..n as usize], 1.0 - 0.05 * stopping::MISSES).unwrap());
+    let narrow = |(_, ci): &(usize, Interval)| ci.hi - ci.lo <= 2.0 * half_width;
+    (1..60).filter(|n| stopping::looks_after(*n)).map(seen).find(narrow).unwrap_or_else(|| seen(60))
+}
+
+#[test]
+fn a_run_that_stops_on_width_keeps_its_coverage() {
+    let mut random = Pcg64Mcg::seed_from_u64(3);
+    for (shape, draw, half_width) in [("normal", normal as Draw, 0.35), ("difference of skewed", difference_of_skewed, 0.25)] {
+        let runs: Vec<(usize, Interval)> = (0..5000).map(|_| stopped_run(&mut random, draw, half_width)).collect();
+        let covered = runs.iter().filter(|(_, ci)| (ci.lo..=ci.hi).contains(&0.0)).count() as f64 / runs.len() as f64;
+        let early = runs.iter().filter(|(n, _)| *n < 60).count();
+        assert!((0.94..0.975).contains(&covered), "{shape}: {covered} covered");
+        assert!(early > 2500, "{shape}: only {early} of 5000 stopped early, which tries nothing");
+    }
+}
