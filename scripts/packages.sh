@@ -16,6 +16,17 @@ need() {
   DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# R and scipy, which our statistics are compared with.
+need_statistics() {
+  need Rscript r-base-core /usr/lib/R/site-library/exactRankTests r-cran-exactranktests /usr/lib/python3/dist-packages/scipy python3-scipy
+}
+
+need_nextest() {
+  command -v cargo-nextest >/dev/null && return 0
+  echo "installing with cargo: cargo-nextest"
+  cargo install --locked cargo-nextest
+}
+
 # The compiler is not ours to install: say where it comes from.
 need_rust() {
   command -v cargo >/dev/null && return 0

@@ -8,10 +8,8 @@ cd "$(dirname "$0")/.."
 need_rust
 need cc build-essential fio fio shellcheck shellcheck strace strace mkfs.ext4 e2fsprogs mount mount losetup mount setpriv util-linux \
   valgrind valgrind
-if ! command -v cargo-nextest >/dev/null; then
-  echo "installing with cargo: cargo-nextest"
-  cargo install --locked cargo-nextest
-fi
+need_statistics
+need_nextest
 
 echo "== formatting"
 cargo fmt --all --check

@@ -6,12 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
 need_rust
-need cc build-essential Rscript r-base-core /usr/lib/R/site-library/exactRankTests r-cran-exactranktests \
-  /usr/lib/python3/dist-packages/scipy python3-scipy
-if ! command -v cargo-nextest >/dev/null; then
-  echo "installing with cargo: cargo-nextest"
-  cargo install --locked cargo-nextest
-fi
+need cc build-essential
+need_statistics
+need_nextest
 URING_ABLATE_SKIPS=$(mktemp)
 export URING_ABLATE_SKIPS
 trap 'rm -f "$URING_ABLATE_SKIPS"' EXIT
