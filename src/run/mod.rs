@@ -94,19 +94,19 @@ pub fn run(job: &Job<'_>) -> Result<(), Error> {
     let mut manifest: Manifest = store.read_manifest()?;
     let mut walk = Walk { job, store, peers, facts: run_facts(job, &manifest), began: began(&manifest), failures: 0 };
     let rounds = walk.planned()?;
-    let is_measured = |round: &&PlannedRound| !round.kind.is_watched() && round.kind != RoundKind::Whole;
-    let of_repetition = rounds.iter().filter(is_measured).count() / (job.plan.repetitions as usize).max(1);
     for (i, round) in rounds.iter().enumerate() {
-        if finished.contains(&round.round) || (manifest.stopped.is_some() && round.kind != RoundKind::Whole) {
+        if finished.contains(&round.round) {
             continue;
         }
-        let before = rounds[..i].iter().filter(is_measured).count();
-        if round.kind != RoundKind::Whole && before.is_multiple_of(of_repetition) && manifest.stopped.is_none() {
-            manifest.stopped = (job.enough)((before / of_repetition) as u32);
-            if manifest.stopped.is_some() {
-                walk.store.write_manifest(&manifest)?;
-                continue;
-            }
+        if manifest.stopped.is_none()
+            && let Some(done) = repetitions_before(&rounds, i, job.plan.repetitions)
+            && let Some(why) = (job.enough)(done)
+        {
+            manifest.stopped = Some(why);
+            walk.store.write_manifest(&manifest)?;
+        }
+        if manifest.stopped.is_some() && round.kind != RoundKind::Whole {
+            continue;
         }
         job.progress.round(i, rounds.len(), &round.cell);
         if job.interrupts.pending() || !walk.round(round)? {
@@ -118,6 +118,14 @@ pub fn run(job: &Job<'_>) -> Result<(), Error> {
     manifest.circumstances.load_after = facts::load();
     walk.store.write_manifest(&manifest)?;
     Ok(())
+}
+
+/// How often every cell was measured before a round that begins the next time; `None` for other rounds.
+fn repetitions_before(rounds: &[PlannedRound], place: usize, repetitions: u32) -> Option<u32> {
+    let measures = |round: &PlannedRound| !round.kind.is_watched() && round.kind != RoundKind::Whole;
+    let all = |rounds: &[PlannedRound]| rounds.iter().filter(|round| measures(round)).count();
+    let (before, each) = (all(&rounds[..place]), all(rounds) / repetitions as usize);
+    (measures(&rounds[place]) && before.is_multiple_of(each)).then(|| (before / each) as u32)
 }
 
 fn check_unchanged(job: &Job<'_>, then: &Manifest, now: &Manifest) -> Result<(), Error> {
