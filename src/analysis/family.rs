@@ -19,8 +19,12 @@ pub type Member<'a> = &'a [(u32, f64)];
 /// Adjusted p values by max-T; by [`holm`] where some member has so few rounds that no flip of them could reach `alpha`.
 pub fn adjusted(members: &[Member<'_>], raw: &[f64], alpha: f64) -> Vec<f64> {
     let fewest = members.iter().map(|m| m.len()).min().unwrap_or(0);
-    let reachable = 2.0 / 2_f64.powi(i32::try_from(fewest).unwrap_or(i32::MAX)) <= alpha / members.len() as f64;
-    if reachable { max_t(members) } else { holm(raw) }
+    let reachable = 2.0 / 2_f64.powi(i32::try_from(fewest).unwrap_or(i32::MAX)) <= alpha;
+    if !reachable {
+        return holm(raw);
+    }
+    // Drawn flips may fall short of the exact p by chance.
+    max_t(members).into_iter().zip(raw).map(|(adjusted, raw)| adjusted.max(*raw)).collect()
 }
 
 /// Step-down max-T.

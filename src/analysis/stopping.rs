@@ -17,12 +17,17 @@ pub fn looks_after(rounds: u32) -> bool {
     rounds >= FIRST && (rounds - FIRST).is_multiple_of(EVERY)
 }
 
-/// True when no interval of the confirmatory family is further from its middle than `half_width` (a fraction), in the metric that the
+/// What is judged: the effects of toggles and levels.
+const KINDS: [&str; 5] = ["leave-one-out", "add-one-in", "ladder", "sweep", "main"];
+
+/// True when every cell has effects of toggles and no interval of one is further from its middle than `half_width` (a fraction), in the metric that the
 /// verdicts come from.
 pub fn narrow_enough(cells: &[CellEffects], half_width: f64) -> bool {
-    let mut family = cells.iter().flat_map(|cell| {
-        cell.effects.iter().filter(|e| e.metric == cell.primary && ["leave-one-out", "add-one-in"].contains(&e.contrast.kind))
-    });
     let narrow = |bounds: super::effect::Bounds| (bounds.hi / bounds.lo).ln() / 2.0 <= half_width;
-    !cells.is_empty() && family.all(|e| e.bounds.is_some_and(narrow))
+    let of_cell = |cell: &CellEffects| {
+        let judged = cell.effects.iter().filter(|e| e.metric == cell.primary && KINDS.contains(&e.contrast.kind));
+        let all: Vec<_> = judged.collect();
+        !all.is_empty() && all.iter().all(|e| e.bounds.is_some_and(narrow))
+    };
+    !cells.is_empty() && cells.iter().all(of_cell)
 }

@@ -112,7 +112,6 @@ impl Place {
 }
 
 /// The newest run of an experiment: names begin with the time.
-/// The newest run of an experiment whose runs lie here.
 pub fn newest(home: &Path) -> Option<PathBuf> {
     let dirs = std::fs::read_dir(home).ok()?.flatten().map(|e| e.path()).filter(|p| p.is_dir());
     dirs.max()

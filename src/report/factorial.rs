@@ -66,7 +66,7 @@ fn interactions(cell: &CellEffects) -> String {
         return "\nNo two toggles are shown to change each other's worth by more than the margin.\n\n".into();
     }
     let mut text = String::from(
-        "\nThese change each other's worth (half the ratio of ratios; 1 is independence):\n\n| pair | interaction |\n|---|---|\n",
+        "\nThese change each other's worth (the root of the ratio of ratios; 1 is independence):\n\n| pair | interaction |\n|---|---|\n",
     );
     for pair in pairs {
         let _ = writeln!(text, "| {} | {pair} |", pair.contrast.toggle);
