@@ -76,7 +76,13 @@ pub struct SelftestArgs {
     /// Only the analysis, on simulated machines: a few seconds.
     #[arg(long)]
     pub synthetic: bool,
-    /// Override a key of the built-in experiment, for example --set design.round_time=2s.
+    /// Instead: compare identical programs in several ways, for this time each, and draw how narrow an interval each gives.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "60s", value_parser = units::duration, conflicts_with = "synthetic")]
+    pub schemes: Option<Duration>,
+    /// Where the table and the chart of --schemes go.
+    #[arg(long, value_name = "DIR", default_value = "results/schemes")]
+    pub out: PathBuf,
+    /// Override a key of the built-in experiment (experiments/aa.toml), for example --set design.round_time=2s.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
 }
@@ -94,9 +100,19 @@ pub struct RunArgs {
     /// Override a key of the experiment, for example --set design.rounds=24.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+    /// Time for all rounds, spent where intervals are widest, for example 10m: the same as --set design.budget=10m.
+    #[arg(long, value_name = "TIME")]
+    pub budget: Option<String>,
     /// Allow writing to this target; repeat its exact path.
     #[arg(long, value_name = "PATH")]
     pub allow_destructive: Vec<PathBuf>,
+}
+
+impl RunArgs {
+    /// What is changed of the experiment.
+    pub fn changes(&self) -> Vec<String> {
+        changes(&self.overrides, self.budget.as_ref())
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -106,6 +122,9 @@ pub struct PlanArgs {
     /// Override a key of the experiment.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+    /// Time for all rounds, spent where intervals are widest, for example 10m: the same as --set design.budget=10m.
+    #[arg(long, value_name = "TIME")]
+    pub budget: Option<String>,
     /// Measure slice lengths and block times on the target.
     #[arg(long)]
     pub pilot: bool,
@@ -115,6 +134,18 @@ pub struct PlanArgs {
     /// Print the fio job files of a cell instead.
     #[arg(long, value_name = "CELL")]
     pub fio_job: Option<String>,
+}
+
+impl PlanArgs {
+    /// What is changed of the experiment.
+    pub fn changes(&self) -> Vec<String> {
+        changes(&self.overrides, self.budget.as_ref())
+    }
+}
+
+fn changes(overrides: &[String], budget: Option<&String>) -> Vec<String> {
+    let budget = budget.map(|time| format!("design.budget={time}"));
+    overrides.iter().cloned().chain(budget).collect()
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,7 @@
 //! Readings of the clocks at the edges of a slice.
 
 use nix::time::{ClockId, clock_gettime};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Monotonic time, CPU time of the calling thread, and CPU time of the process with the kernel threads that work for it (io-wq workers
@@ -23,9 +24,14 @@ pub fn monotonic_ns() -> u64 {
     nanos(ClockId::CLOCK_MONOTONIC)
 }
 
+/// CPU time of the calling thread.
+pub fn thread_cpu_ns() -> u64 {
+    nanos(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
 /// All clocks where a slice begins: the time last, so that reading the others is not measured.
 pub fn open() -> Reading {
-    let thread_cpu_ns = nanos(ClockId::CLOCK_THREAD_CPUTIME_ID);
+    let thread_cpu_ns = thread_cpu_ns();
     let process_cpu_ns = nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID);
     Reading { monotonic_ns: monotonic_ns(), thread_cpu_ns, process_cpu_ns }
 }
@@ -33,10 +39,27 @@ pub fn open() -> Reading {
 /// All clocks where a slice ends: the time first.
 pub fn close() -> Reading {
     let monotonic_ns = monotonic_ns();
-    Reading {
-        monotonic_ns,
-        thread_cpu_ns: nanos(ClockId::CLOCK_THREAD_CPUTIME_ID),
-        process_cpu_ns: nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID),
+    Reading { monotonic_ns, thread_cpu_ns: thread_cpu_ns(), process_cpu_ns: nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID) }
+}
+
+/// What reading the thread's CPU time takes of it: the median of many readings, asked for once.
+pub fn thread_cpu_reading_ns() -> u64 {
+    static READING: OnceLock<u64> = OnceLock::new();
+    *READING.get_or_init(|| {
+        let readings: Vec<u64> = (0..1001).map(|_| thread_cpu_ns()).collect();
+        let mut each: Vec<u64> = readings.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        each.sort_unstable();
+        each[each.len() / 2]
+    })
+}
+
+/// Burns until the thread's CPU time has reached `due_ns`; returns what it is then.
+pub fn burn_until(due_ns: u64) -> u64 {
+    loop {
+        let now_ns = thread_cpu_ns();
+        if now_ns >= due_ns {
+            return now_ns;
+        }
     }
 }
 

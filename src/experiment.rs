@@ -7,13 +7,15 @@ mod cells;
 mod design;
 mod wire;
 
+pub use design::Design;
+
 use crate::engine::Options;
 use crate::engine::ring::Sqpoll;
 use crate::engine::stamp::SEED;
 use crate::target::{Kind, Wanted};
 use crate::toggle::{Levels, Toggle};
 use crate::units;
-use crate::workload::Workload;
+use crate::workload::{Rw, Workload};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -43,7 +45,16 @@ pub struct Experiment {
     pub rounds: Option<u32>,
     /// Stop before the last round when every interval of the family is at most this far from its middle, as a fraction.
     pub target_half_width: Option<f64>,
-    pub time: Time,
+    /// Time for all rounds of all cells, spent where intervals are widest.
+    pub budget: Option<Duration>,
+    /// Time for the slices of one round; `None` for what is usual, or what the budget allows.
+    pub round_time: Option<Duration>,
+    /// Length of a slice of the slowest arm; `None` leaves it to the pilot.
+    pub slice_time: Option<Duration>,
+    /// Whether each slice is preceded by an unmeasured one of the same arm; `None` where the target may carry over.
+    pub conditioning: Option<bool>,
+    /// What kind = "explicit" compares with baseline.
+    pub treatments: Vec<Treatment>,
     /// Duration of one trial in isolated mode.
     pub trial_time: Duration,
     pub seed: u64,
@@ -54,6 +65,8 @@ pub struct Experiment {
     pub alpha: f64,
     /// The size of the stall control, as a fraction.
     pub stall: f64,
+    /// The size of the spin control, as a fraction.
+    pub spin: f64,
     pub peers: Peers,
     pub profile: Profiling,
     /// `[counters] rounds`: rounds in which events are counted.
@@ -64,35 +77,18 @@ pub struct Experiment {
     pub text: String,
 }
 
-/// `[design] kind`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Design {
-    LeaveOneOut,
-    AddOneIn,
-    Ladder,
-    /// Every combination of the toggles.
-    Factorial,
-    /// Half of them or fewer, with main effects and pairs apart.
-    Fraction,
-    /// Main effects of many toggles in 24 arms.
-    Screening,
-    /// Every level of each toggle, all others on.
-    Sweep,
-}
+/// A treatment that is spelt out: its name, and the levels that differ from baseline.
+pub type Treatment = (String, Vec<(Toggle, u32)>);
 
-impl Design {
-    /// As in the file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Design::LeaveOneOut => "leave-one-out",
-            Design::AddOneIn => "add-one-in",
-            Design::Ladder => "ladder",
-            Design::Factorial => "factorial",
-            Design::Fraction => "fraction",
-            Design::Screening => "screening",
-            Design::Sweep => "sweep",
-        }
+impl Experiment {
+    /// Whether the width of intervals may end a run, or say where its time goes.
+    pub fn looks(&self) -> bool {
+        self.target_half_width.is_some() || self.budget.is_some()
+    }
+
+    /// Whether slices of a workload are preceded by unmeasured ones of the same arm, on a target that carries over or not.
+    pub fn conditions(&self, workload: &Workload, carries_over: bool) -> bool {
+        workload.rw != Rw::Nop && self.conditioning.unwrap_or(carries_over || workload.rw.writes())
     }
 }
 
@@ -102,15 +98,6 @@ impl Design {
 pub enum Mode {
     Sliced,
     Isolated,
-}
-
-/// How long the slices take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Time {
-    /// Of one round.
-    Round(Duration),
-    /// Of all rounds of all cells.
-    Budget(Duration),
 }
 
 /// `[peers]`.
@@ -233,14 +220,21 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
     let name = source.read("name", &wire.name, |n| check_name(n))?;
     let (designs, toggles, fixed) =
         (wire.design.kind.clone(), design::toggles(&source, &wire.design)?, design::fixed(&source, &wire)?);
-    if designs.is_empty() || toggles.is_empty() {
-        return Err(source.fail(wire.name.span(), "[design] kind and toggles must each name at least one"));
+    if let [first, second, ..] = designs.iter().filter(|d| d.is_of_combinations()).collect::<Vec<_>>()[..] {
+        let (first, second) = (first.name(), second.name());
+        let message = format!("[design] kind: {first:?} and {second:?} are each analysed as a whole; keep one");
+        return Err(source.fail(wire.name.span(), message));
+    }
+    if designs.is_empty() != toggles.is_empty() {
+        let message = "[design] kind and toggles must each name at least one, or both none for the controls alone";
+        return Err(source.fail(wire.name.span(), message));
     }
     if repeats(&designs) || repeats(&wire.peers.fio) {
         return Err(source.fail(wire.name.span(), "[design] kind and [peers] fio name each kind once"));
     }
     let rounds = wire.design.rounds.as_ref().map(|r| source.read("rounds", r, |n| at_least_one(*n))).transpose()?;
     let second = Duration::from_secs(1);
+    let optional = |key, value: Option<&Spanned<String>>| value.map(|v| source.read(key, v, |t| some_time(t))).transpose();
     let sweep = design::sweep(&source, &wire.design, &toggles)?;
     Ok(Experiment {
         name,
@@ -252,7 +246,10 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
         toggles,
         sweep,
         fixed,
+        treatments: design::treatments(&source, &wire.design)?,
         mode: wire.design.mode.unwrap_or(Mode::Sliced),
+        slice_time: optional("slice_time", wire.design.slice_time.as_ref())?,
+        conditioning: wire.design.conditioning,
         rounds,
         target_half_width: wire
             .design
@@ -260,13 +257,15 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
             .as_ref()
             .map(|v| source.read("target_half_width", v, |t| units::percent(t)))
             .transpose()?,
-        time: design::time(&source, &wire.design)?,
+        budget: optional("budget", wire.design.budget.as_ref())?,
+        round_time: optional("round_time", wire.design.round_time.as_ref())?,
         trial_time: source.duration("trial_time", wire.design.trial_time.as_ref(), second)?,
         seed: wire.design.seed.unwrap_or(1),
         strict: wire.design.strict,
         delta: wire.analysis.delta.as_ref().map_or(Ok(0.02), |v| source.read("delta", v, |t| units::percent(t)))?,
         alpha: wire.analysis.alpha.as_ref().map_or(Ok(0.05), |v| source.read("alpha", v, |a| check_alpha(*a)))?,
         stall: wire.analysis.stall.as_ref().map_or(Ok(0.02), |v| source.read("stall", v, |t| units::percent(t)))?,
+        spin: wire.analysis.spin.as_ref().map_or(Ok(0.05), |v| source.read("spin", v, |t| units::percent(t)))?,
         peers: Peers {
             fio: wire.peers.fio,
             t_io_uring: wire.peers.t_io_uring,
@@ -316,6 +315,13 @@ fn check_name(name: &str) -> Result<String, String> {
 
 fn repeats<T: PartialEq>(list: &[T]) -> bool {
     (1..list.len()).any(|i| list[..i].contains(&list[i]))
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    match units::duration(text).map_err(|e| e.to_string())? {
+        Duration::ZERO => Err("must be longer than nothing".into()),
+        time => Ok(time),
+    }
 }
 
 fn at_least_one(n: u32) -> Result<u32, &'static str> {

@@ -2,8 +2,12 @@
 
 mod arms;
 pub mod fraction;
+pub mod order;
 
-use crate::experiment::{Experiment, FioConfig, Mode, Time};
+use crate::analysis::contrast::CONFIRMED;
+use crate::analysis::fraction::PREFIX;
+use crate::analysis::stopping::FIRST;
+use crate::experiment::{Experiment, FioConfig, Mode};
 use crate::perf::Limits;
 use crate::random::Decisions;
 use crate::toggle::{self, Levels, Setting, Toggle};
@@ -17,16 +21,22 @@ const DEFAULT_ROUNDS: u32 = 12;
 const DEFAULT_ROUNDS_WITH_PEERS: u32 = 24;
 /// Where the width of the intervals is to end the run.
 const MOST_ROUNDS: u32 = 60;
+/// For the slices of a round, unless the experiment says otherwise.
+const USUAL_ROUND_TIME: Duration = Duration::from_secs(5);
+/// Of a budget, what the slices of the first rounds of all cells may take.
+const FIRST_SHARE: f64 = 0.6;
 
 /// What an arm does besides the work.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Control {
     None,
-    /// Runs the second copy of the code.
+    /// Runs on the copy of the code on which `full` does not run in the same block.
     Placebo,
     /// Burns this fraction of the elapsed time before each reading of the clock.
     Stall(f64),
+    /// Burns this fraction of its own CPU time besides.
+    Spin(f64),
     /// Does NOPs on the same ring in place of the work: what no target could exceed.
     Ceiling,
 }
@@ -43,6 +53,11 @@ impl Control {
     /// The fraction of the elapsed time that is burnt.
     pub fn stall(self) -> f64 {
         if let Control::Stall(fraction) = self { fraction } else { 0.0 }
+    }
+
+    /// The fraction of the CPU time that is burnt.
+    pub fn spin(self) -> f64 {
+        if let Control::Spin(fraction) = self { fraction } else { 0.0 }
     }
 }
 
@@ -87,7 +102,8 @@ impl Cell {
     /// The parts into which its rounds of slices fall.
     fn parts(&self) -> &'static [Part] {
         // The cells of a factorial or a fraction are one contrast, so they share their rounds.
-        if self.arms.iter().any(|a| ["cell:", "run:"].iter().any(|kind| a.treatment.starts_with(kind))) {
+        let of_many = |arm: &Arm| arm.treatment.split_once(':').is_some_and(|(kind, _)| ["cell", PREFIX].contains(&kind));
+        if self.arms.iter().any(of_many) {
             return &[Part::All];
         }
         let mixed = self.arms.iter().any(|a| a.levels.is_on(Toggle::Sqpoll)) && self.arms_of(Part::Quiet).len() > 1;
@@ -137,6 +153,8 @@ pub enum Part {
 pub struct Round {
     /// 1, 2, ... over the whole plan; the key in every result file.
     pub round: u32,
+    /// From 0: how often its cell was measured before.
+    pub repetition: u32,
     pub cell: String,
     pub kind: RoundKind,
     pub part: Part,
@@ -194,7 +212,7 @@ pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
     let cells = experiment.cells.iter().map(|w| cell(experiment, w, place)).collect::<Result<Vec<_>, _>>()?;
     let contrasts = cells.iter().map(|c| contrasts(&c.arms)).max().unwrap_or(1).max(1);
     let least = (2.0 * contrasts as f64 / experiment.alpha).log2().ceil() as u32;
-    let usual = if experiment.target_half_width.is_some() {
+    let usual = if experiment.looks() {
         MOST_ROUNDS
     } else if experiment.peers.count() == 0 {
         DEFAULT_ROUNDS
@@ -210,10 +228,10 @@ pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
     if (1..least).contains(&profiles) {
         return Err(Error::TooFewProfiles { rounds: profiles, alpha: experiment.alpha.to_string(), least });
     }
-    let round_time = match experiment.time {
-        Time::Round(time) => time,
-        Time::Budget(time) => time / rounds / cells.len() as u32,
-    };
+    let parts: usize = cells.iter().map(|cell| cell.parts().len()).sum();
+    // What the first rounds of a budget leave goes where intervals are widest.
+    let first = |budget: Duration| USUAL_ROUND_TIME.min(budget.mul_f64(FIRST_SHARE) / rounds.min(FIRST) / parts as u32);
+    let round_time = experiment.round_time.unwrap_or(experiment.budget.map_or(USUAL_ROUND_TIME, first));
     Ok(Plan {
         rounds: schedule(experiment, &cells, rounds, &place.limits),
         cells,
@@ -224,10 +242,10 @@ pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
     })
 }
 
-/// The contrasts of the confirmatory family: one per toggle and direction, and per ladder step.
+/// The contrasts of the confirmatory family.
 fn contrasts(arms: &[Arm]) -> usize {
-    let reference = |arm: &&Arm| arm.treatment == "baseline" || arm.treatment == "full";
-    arms.iter().filter(|a| a.control == Control::None && !reference(a)).count()
+    let confirms = |arm: &&Arm| arm.treatment.split_once(':').is_some_and(|(kind, _)| CONFIRMED.contains(&kind));
+    arms.iter().filter(confirms).count()
 }
 
 fn cell(experiment: &Experiment, workload: &Workload, place: &Place<'_>) -> Result<Cell, Error> {
@@ -248,7 +266,7 @@ fn cell(experiment: &Experiment, workload: &Workload, place: &Place<'_>) -> Resu
             Some(reason) => dropped.push(Dropped { toggle: toggle.key().into(), reason }),
         }
     }
-    if kept.is_empty() {
+    if kept.is_empty() && !experiment.toggles.is_empty() {
         let reasons = dropped.iter().map(|d| d.reason.as_str()).collect::<Vec<_>>().join("; ");
         return Err(Error::NothingLeft { cell: name, reasons });
     }
@@ -272,8 +290,8 @@ fn schedule(experiment: &Experiment, cells: &[Cell], repetitions: u32, limits: &
     let kind = if experiment.mode == Mode::Sliced { RoundKind::Slices } else { RoundKind::Isolated };
     let peers = experiment.peers.count() > 0;
     let mut rounds = Vec::new();
-    let mut push = |cell: &Cell, kind, part, seed| {
-        rounds.push(Round { round: rounds.len() as u32 + 1, cell: cell.name.clone(), kind, part, seed });
+    let mut push = |repetition, cell: &Cell, kind, part, seed| {
+        rounds.push(Round { round: rounds.len() as u32 + 1, repetition, cell: cell.name.clone(), kind, part, seed });
     };
     let profiles = if limits.no_profile.is_some() { 0 } else { experiment.profile.rounds };
     let counts = if limits.counts_anything() { experiment.counted_rounds } else { 0 };
@@ -283,27 +301,20 @@ fn schedule(experiment: &Experiment, cells: &[Cell], repetitions: u32, limits: &
         for cell in order {
             let parts = if kind == RoundKind::Slices { cell.parts() } else { &[Part::All] };
             if repetition < repetitions {
-                parts.iter().for_each(|part| push(cell, kind, *part, decisions.seed()));
+                parts.iter().for_each(|part| push(repetition, cell, kind, *part, decisions.seed()));
             }
             for (kind, rounds) in [(RoundKind::Profile, profiles), (RoundKind::Counts, counts)] {
                 if repetition < rounds {
-                    cell.parts().iter().for_each(|part| push(cell, kind, *part, decisions.seed()));
+                    cell.parts().iter().for_each(|part| push(repetition, cell, kind, *part, decisions.seed()));
                 }
             }
             if peers && repetition < repetitions {
-                push(cell, RoundKind::Peers, Part::All, decisions.seed());
+                push(repetition, cell, RoundKind::Peers, Part::All, decisions.seed());
             }
         }
     }
     if peers {
-        cells.iter().for_each(|cell| push(cell, RoundKind::Whole, Part::All, decisions.seed()));
+        cells.iter().for_each(|cell| push(repetitions, cell, RoundKind::Whole, Part::All, decisions.seed()));
     }
     rounds
-}
-
-/// The treatments of one block in the order they run: `(arm, copy)` with every copy of every arm once.
-pub fn block_order(arms: &[Arm], decisions: &mut Decisions) -> Vec<(usize, u32)> {
-    let mut order: Vec<(usize, u32)> = arms.iter().enumerate().flat_map(|(i, a)| (0..a.copies).map(move |c| (i, c))).collect();
-    decisions.shuffle(&mut order);
-    order
 }

@@ -2,9 +2,11 @@
 
 use crate::perf::counters::{self, Counts};
 use crate::plan::RoundKind;
+use crate::run::pace::Finished;
 use crate::toggle::{Levels, Toggle};
 use crate::workload::Workload;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Version of the columns below.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -109,6 +111,8 @@ pub struct JournalRow {
     pub machine_steal_share: Option<f64>,
     /// The order in which the arms were set up.
     pub setup_order: String,
+    /// Treatments that could run and whose rows are not to be believed.
+    pub flagged: String,
     pub trials_bytes: u64,
     pub arms_bytes: u64,
     pub latency_bytes: u64,
@@ -116,6 +120,12 @@ pub struct JournalRow {
 }
 
 impl JournalRow {
+    /// What later decisions rest on.
+    pub fn finished(&self) -> Finished {
+        let flagged = self.flagged.split_whitespace().map(String::from).collect();
+        Finished { wall: Duration::from_secs_f64(self.wall_s), flagged }
+    }
+
     /// Column names.
     pub const HEADER: &[&str] = &[
         "round",
@@ -128,6 +138,7 @@ impl JournalRow {
         "machine_busy_share",
         "machine_steal_share",
         "setup_order",
+        "flagged",
         "trials_bytes",
         "arms_bytes",
         "latency_bytes",
@@ -148,6 +159,7 @@ impl JournalRow {
             machine_busy_share: Some(0.5),
             machine_steal_share: Some(0.0),
             setup_order: "full baseline".into(),
+            flagged: String::new(),
             trials_bytes: 0,
             arms_bytes: 0,
             latency_bytes: 0,

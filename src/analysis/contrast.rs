@@ -1,7 +1,7 @@
 //! Which treatments are compared, and the log ratio of two treatments inside one round.
 
 use super::load::Trial;
-use super::signed_rank::hodges_lehmann;
+use super::signed_rank::{hodges_lehmann, sd};
 use std::collections::BTreeMap;
 
 /// What is compared.
@@ -61,6 +61,11 @@ impl Contrast {
     }
 }
 
+/// Kinds that are confirmed as one family; the treatments of `without:`, `only:` and `explicit:` give them.
+pub const FAMILY: [&str; 3] = ["leave-one-out", "add-one-in", "explicit"];
+/// What the names of their treatments begin with.
+pub const CONFIRMED: [&str; 3] = ["without", "only", "explicit"];
+
 /// The contrasts that the treatments at hand allow, in the order of `treatments`.
 pub fn contrasts(treatments: &[String]) -> Vec<Contrast> {
     let new = |kind, toggle: &str, treatment: &str, reference: &str| Contrast {
@@ -70,25 +75,29 @@ pub fn contrasts(treatments: &[String]) -> Vec<Contrast> {
         reference: reference.into(),
     };
     let mut found = vec![new("total", "", "full", "baseline")];
-    let mut below = "baseline".to_string();
+    let mut below =
+        [("ladder", "ladder"), ("reverse", "ladder-reverse")].map(|(name, kind)| (name, kind, "baseline".to_string()));
     for name in treatments {
         match name.split_once(':') {
             Some(("without", toggle)) => found.push(new("leave-one-out", toggle, "full", name)),
             Some(("level", level)) => found.push(new("sweep", level, name, "full")),
             Some(("only", toggle)) => found.push(new("add-one-in", toggle, name, "baseline")),
             Some(("fio", _)) => found.push(new("peer", "", "full", name)),
-            Some(("ladder", step)) => {
-                found.push(new("ladder", step.split_once(':').map_or(step, |(_, t)| t), name, &below));
+            Some(("explicit", chosen)) => found.push(new("explicit", chosen, name, "baseline")),
+            Some((climbs @ ("ladder" | "reverse"), step)) => {
+                let (_, kind, below) = below.iter_mut().find(|(name, ..)| *name == climbs).expect("one of the two");
+                found.push(new(*kind, step.split_once(':').map_or(step, |(_, t)| t), name, below));
                 below.clone_from(name);
             }
             _ if name == "t_io_uring" => found.push(new("peer", "", "full", name)),
             _ if name == "placebo" => found.push(new("placebo", "", name, "full")),
             _ if name == "stall" => found.push(new("stall", "", name, "full")),
+            _ if name == "spin" => found.push(new("spin", "", name, "full")),
             _ => {}
         }
     }
-    if below != "baseline" {
-        found.push(new("ladder", "last step", "full", &below));
+    for (_, kind, below) in below.iter().filter(|(.., below)| below != "baseline") {
+        found.push(new(*kind, "last step", "full", below));
     }
     let known = |name: &String| treatments.contains(name);
     found.retain(|c| known(&c.treatment) && known(&c.reference));
@@ -103,6 +112,8 @@ pub struct RoundRatio {
     /// Hodges-Lehmann over the blocks of the round: the robust second opinion.
     pub robust: f64,
     pub blocks: usize,
+    /// Standard deviation of the blocks' log ratios; `None` of a single block.
+    pub block_sd: Option<f64>,
 }
 
 /// Compares two treatments inside a round, block by block.
@@ -116,7 +127,12 @@ pub fn in_round(treatment: &[&Trial], reference: &[&Trial], metric: Metric) -> O
     let (xs, rs): (Vec<_>, Vec<_>) = both.map(|(xs, rs)| (by_nearness(xs, rs), by_nearness(rs, xs))).unzip();
     let ratio = |xs: &[Weighted<'_>], rs: &[Weighted<'_>]| Some((metric.of(xs)? / metric.of(rs)?).ln());
     let blocks: Vec<f64> = xs.iter().zip(&rs).filter_map(|(x, r)| ratio(x, r)).collect();
-    Some(RoundRatio { log: ratio(&xs.concat(), &rs.concat())?, robust: hodges_lehmann(&blocks)?, blocks: blocks.len() })
+    Some(RoundRatio {
+        log: ratio(&xs.concat(), &rs.concat())?,
+        robust: hodges_lehmann(&blocks)?,
+        blocks: blocks.len(),
+        block_sd: sd(&blocks),
+    })
 }
 
 /// The metric over all these slices; `None` where something was not measured or nothing happened.

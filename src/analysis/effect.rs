@@ -1,12 +1,12 @@
 //! Effects: contrasts over the rounds of a cell, with interval, p and verdict.
 
-use super::contrast::{Contrast, Metric, RoundRatio, contrasts, in_round};
+use super::components::Components;
+use super::contrast::{Contrast, FAMILY, Metric, RoundRatio, contrasts, in_round};
 use super::factorial::{Cells, Factorial, Logs, Variation, Weights};
 use super::family::{Member, adjusted, benjamini_hochberg};
 use super::fraction::Fraction;
 use super::load::{Data, Trial, WATCHED};
 use super::signed_rank::{detectable, hodges_lehmann, interval, median, p_value, rounds_needed, t_interval};
-use super::stopping;
 use super::verdict::{Evidence, Verdict, decide};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -16,17 +16,32 @@ use std::fmt;
 pub struct Settings {
     /// Practical margin, as a fraction.
     pub delta: f64,
+    /// Rate of false alarms and of misses. Below what the experiment asks for where the run may have ended on the width of its intervals.
     pub alpha: f64,
     /// Size of the stall control, as a fraction.
     pub stall: f64,
-    /// The run was to stop when its intervals are as narrow as this.
-    pub target_half_width: Option<f64>,
+    /// Size of the spin control, as a fraction.
+    pub spin: f64,
+}
+
+/// A control that changes one metric by a ratio that is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Known {
+    pub control: &'static str,
+    pub metric: Metric,
+    pub truth: f64,
 }
 
 impl Settings {
+    /// The controls whose truth is known by construction.
+    pub fn known(&self) -> [Known; 2] {
+        let known = |control, metric, truth| Known { control, metric, truth };
+        [known("stall", Metric::Iops, 1.0 / (1.0 + self.stall)), known("spin", Metric::CpuPerOp, 1.0 + self.spin)]
+    }
+
     /// Of intervals.
     fn confidence(&self) -> f64 {
-        1.0 - self.alpha * self.target_half_width.map_or(1.0, |_| stopping::MISSES)
+        1.0 - self.alpha
     }
 }
 
@@ -41,10 +56,12 @@ pub struct Effect {
     /// `None` where so few rounds give no interval.
     pub bounds: Option<Bounds>,
     pub p: f64,
-    /// Leave-one-out and add-one-in of both metrics are one family, adjusted by max-T; the other kinds are only looked at, and adjusted for
+    /// Leave-one-out, add-one-in and explicit treatments of both metrics are one family, adjusted by max-T; the other kinds are only looked at, and adjusted for
     /// the share of false ones among those found.
     pub p_adjusted: Option<f64>,
     pub verdict: Verdict,
+    /// How far blocks and rounds lie apart; `None` of too few.
+    pub components: Option<Components>,
     /// Smallest effect found with probability .8, as a fraction.
     pub mde80: Option<f64>,
     /// Rounds that would find an effect of the practical margin with that probability.
@@ -73,8 +90,8 @@ pub struct Bounds {
     pub lo: f64,
     pub hi: f64,
     pub confidence: f64,
-    pub lo90: f64,
-    pub hi90: f64,
+    /// The narrower interval of two one-sided tests: of confidence 1 - 2 alpha.
+    pub one_sided: (f64, f64),
 }
 
 /// The effects of one cell.
@@ -239,13 +256,12 @@ fn effect(contrast: Contrast, metric: Metric, ratios: &[(u32, RoundRatio)], sett
     let logs: Vec<f64> = ratios.iter().map(|(_, r)| r.log).collect();
     let point = hodges_lehmann(&logs)?;
     let robust = hodges_lehmann(&ratios.iter().map(|(_, r)| r.robust).collect::<Vec<_>>())?;
-    let (wide, narrow) = (interval(&logs, settings.confidence()), interval(&logs, 0.90));
+    let (wide, narrow) = (interval(&logs, settings.confidence()), interval(&logs, 1.0 - 2.0 * settings.alpha));
     let bounds = wide.zip(narrow).map(|(w, n)| Bounds {
         lo: w.lo.exp(),
         hi: w.hi.exp(),
         confidence: w.confidence,
-        lo90: n.lo.exp(),
-        hi90: n.hi.exp(),
+        one_sided: (n.lo.exp(), n.hi.exp()),
     });
     Some(Effect {
         contrast,
@@ -257,6 +273,7 @@ fn effect(contrast: Contrast, metric: Metric, ratios: &[(u32, RoundRatio)], sett
         p: p_value(&logs),
         p_adjusted: None,
         verdict: Verdict::Inconclusive,
+        components: Components::of(&ratios.iter().map(|(_, r)| *r).collect::<Vec<_>>()),
         mde80: detectable(&logs).map(f64::exp_m1).filter(|m| m.is_finite()),
         rounds_needed: rounds_needed(&logs, settings.delta.ln_1p()),
         mean: t_interval(&logs, settings.confidence()).map(|(mean, i)| (mean.exp(), i.lo.exp(), i.hi.exp())),
@@ -271,13 +288,13 @@ fn adjust(effects: &mut [Effect], settings: &Settings) {
         (0..effects.len()).filter(|i| kinds.contains(&effects[*i].contrast.kind)).collect()
     };
     let raw = |effects: &[Effect], places: &[usize]| places.iter().map(|i| effects[*i].p).collect::<Vec<_>>();
-    let family = places(effects, &["leave-one-out", "add-one-in"]);
+    let family = places(effects, &FAMILY);
     let logs: Vec<Vec<(u32, f64)>> =
         family.iter().map(|i| effects[*i].rounds.iter().map(|(round, ratio)| (*round, ratio.ln())).collect()).collect();
     let members: Vec<Member<'_>> = logs.iter().map(Vec::as_slice).collect();
     let confirmed = adjusted(&members, &raw(effects, &family), settings.alpha);
     family.into_iter().zip(confirmed).for_each(|(i, p)| effects[i].p_adjusted = Some(p));
-    for kind in ["ladder", "sweep", "main", "shapley", "interaction"] {
+    for kind in ["ladder", "ladder-reverse", "sweep", "main", "shapley", "interaction"] {
         let looked_at = places(effects, &[kind]);
         let explored = benjamini_hochberg(&raw(effects, &looked_at));
         looked_at.into_iter().zip(explored).for_each(|(i, p)| effects[i].p_adjusted = Some(p));
@@ -285,7 +302,7 @@ fn adjust(effects: &mut [Effect], settings: &Settings) {
     for effect in effects {
         if let Some(b) = effect.bounds {
             let p = effect.p_adjusted.unwrap_or(effect.p);
-            let evidence = Evidence { point: effect.ratio.ln(), p, lo90: b.lo90.ln(), hi90: b.hi90.ln() };
+            let evidence = Evidence { point: effect.ratio.ln(), p, lo: b.one_sided.0.ln(), hi: b.one_sided.1.ln() };
             effect.verdict = decide(effect.metric, &evidence, settings.alpha, settings.delta);
         }
     }
@@ -294,13 +311,12 @@ fn adjust(effects: &mut [Effect], settings: &Settings) {
 /// Why the placebo says that this run is not to be trusted; `None` when it has nothing against it.
 pub fn placebo_failure(effect: &Effect, settings: &Settings) -> Option<String> {
     let bounds = effect.bounds?;
-    let outside = bounds.lo90 < 1.0 - settings.delta || bounds.hi90 > 1.0 + settings.delta;
-    let percent = settings.delta * 100.0;
+    let (lo, hi) = bounds.one_sided;
+    let outside = lo < 1.0 - settings.delta || hi > 1.0 + settings.delta;
+    let (percent, confidence) = (settings.delta * 100.0, (1.0 - 2.0 * settings.alpha) * 100.0);
     match (effect.p < 0.001, outside) {
         (true, _) => Some(format!("identical code differs (p = {:.4})", effect.p)),
-        (_, true) => {
-            Some(format!("the 90 % interval of identical code, {:.4} to {:.4}, leaves +-{percent} %", bounds.lo90, bounds.hi90))
-        }
+        (_, true) => Some(format!("the {confidence:.0} % interval of identical code, {lo:.4} to {hi:.4}, leaves +-{percent} %")),
         _ => None,
     }
 }

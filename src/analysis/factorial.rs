@@ -65,23 +65,14 @@ impl Factorial {
     /// Everything that is asked of it.
     pub fn contrasts(&self) -> Vec<Weights> {
         let k = self.toggles.len();
-        let single = |kind, weights: fn(usize, usize, usize) -> f64| {
-            (0..k).map(move |i| self.weights(kind, self.toggles[i].clone(), |set| weights(set, i, k)))
-        };
-        let pairs = (0..k).flat_map(|i| (i + 1..k).map(move |j| (i, j)));
-        let interaction = pairs.map(|(i, j)| {
-            let name = format!("{} x {}", self.toggles[i], self.toggles[j]);
-            self.weights("interaction", name, |set| sign(set, i) * sign(set, j) / (1 << (k - 1)) as f64)
+        let sets: Vec<usize> = (0..self.cells.0.len()).collect();
+        let (mains, pairs): (Vec<Term>, Vec<Term>) = terms(&self.toggles, &sets).into_iter().partition(|t| t.kind == "main");
+        let shapley = (0..k).map(|i| {
+            let weights = sets.iter().map(|set| shapley(*set, i, k)).collect();
+            Weights::new("shapley", self.toggles[i].clone(), "cells", weights)
         });
-        single("main", |set, i, k| sign(set, i) / (1 << (k - 1)) as f64)
-            .chain(single("shapley", shapley))
-            .chain(interaction)
-            .collect()
-    }
-
-    fn weights(&self, kind: &'static str, toggle: String, weight: impl Fn(usize) -> f64) -> Weights {
-        let contrast = Contrast { kind, toggle, treatment: "cells with it".into(), reference: "cells without it".into() };
-        Weights { contrast, weights: (0..self.cells.0.len()).map(weight).collect() }
+        let effects = |terms: Vec<Term>| terms.into_iter().map(|term| term.effect("cells"));
+        effects(mains).chain(shapley).chain(effects(pairs)).collect()
     }
 
     /// Shares of the variation of the log metric: of each toggle, of pairs, of higher interactions, and of noise between rounds. `None` of
@@ -130,11 +121,45 @@ impl Logs {
     }
 }
 
+/// A main effect or the interaction of a pair: its name, and its sign in each combination.
+pub struct Term {
+    pub kind: &'static str,
+    pub name: String,
+    pub signs: Vec<f64>,
+}
+
+impl Term {
+    /// The contrast that estimates it: the mean where it is positive less the mean where it is negative. `cells` is what tables call the
+    /// combinations.
+    pub fn effect(self, cells: &str) -> Weights {
+        let half = self.signs.len() as f64 / 2.0;
+        Weights::new(self.kind, self.name, cells, self.signs.iter().map(|sign| sign / half).collect())
+    }
+}
+
+/// All main effects, then all pairs, over these combinations, which are bit-sets of the toggles that are on.
+pub fn terms(toggles: &[String], sets: &[usize]) -> Vec<Term> {
+    let k = toggles.len();
+    let main = |i: usize| Term { kind: "main", name: toggles[i].clone(), signs: sets.iter().map(|set| sign(*set, i)).collect() };
+    let pair = |(i, j): (usize, usize)| Term {
+        kind: "interaction",
+        name: format!("{} x {}", toggles[i], toggles[j]),
+        signs: sets.iter().map(|set| sign(*set, i) * sign(*set, j)).collect(),
+    };
+    let pairs = (0..k).flat_map(|i| (i + 1..k).map(move |j| (i, j)));
+    (0..k).map(main).chain(pairs.map(pair)).collect()
+}
+
 impl Weights {
+    fn new(kind: &'static str, toggle: String, cells: &str, weights: Vec<f64>) -> Weights {
+        let contrast = Contrast { kind, toggle, treatment: format!("{cells} with it"), reference: format!("{cells} without it") };
+        Weights { contrast, weights }
+    }
+
     /// The contrast in one round.
     pub fn of(&self, logs: &Logs) -> RoundRatio {
         let log = self.weights.iter().zip(&logs.values).map(|(w, y)| w * y).sum();
-        RoundRatio { log, robust: log, blocks: logs.blocks }
+        RoundRatio { log, robust: log, blocks: logs.blocks, block_sd: None }
     }
 }
 

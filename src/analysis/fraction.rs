@@ -1,7 +1,6 @@
 //! A fraction of a factorial: main effects, and those interactions of pairs that share their estimate with nothing of their order or below.
 
-use super::contrast::Contrast;
-use super::factorial::{Cells, Weights};
+use super::factorial::{Cells, Term, Weights, terms};
 use std::collections::BTreeSet;
 
 /// What the treatments of a fraction are called: `run:` and the toggles that are on, joined by `+`.
@@ -15,13 +14,6 @@ pub struct Fraction {
     pub cells: Cells,
 }
 
-/// A main effect or a pair: its name, and its sign in each run.
-struct Term {
-    name: String,
-    kind: &'static str,
-    signs: Vec<f64>,
-}
-
 impl Fraction {
     /// Recognises a fraction in the treatments at hand; `None` where there is none, or its main effects cannot be told apart.
     pub fn of<'a>(treatments: impl Iterator<Item = &'a str>) -> Option<Fraction> {
@@ -33,31 +25,16 @@ impl Fraction {
         let runs = named.iter().map(|(_, on)| on.split('+').fold(0, |set, t| set | bit(t))).collect();
         let cells = Cells(named.iter().map(|(name, _)| name.to_string()).collect());
         let fraction = Fraction { toggles, runs, cells };
-        let mains: Vec<Term> = fraction.terms().filter(|t| t.kind == "main").collect();
+        let mut mains = terms(&fraction.toggles, &fraction.runs);
+        mains.retain(|term| term.kind == "main");
         let balanced = mains.iter().all(|t| t.signs.iter().sum::<f64>() == 0.0);
         let apart = mains.iter().enumerate().all(|(i, a)| mains[i + 1..].iter().all(|b| !overlap(a, b)));
         (!mains.is_empty() && balanced && apart).then_some(fraction)
     }
 
-    fn terms(&self) -> impl Iterator<Item = Term> {
-        let sign = |run: &usize, i: usize| if run >> i & 1 == 1 { 1.0 } else { -1.0 };
-        let k = self.toggles.len();
-        let main = (0..k).map(move |i| Term {
-            name: self.toggles[i].clone(),
-            kind: "main",
-            signs: self.runs.iter().map(|run| sign(run, i)).collect(),
-        });
-        let pairs = (0..k).flat_map(move |i| (i + 1..k).map(move |j| (i, j)));
-        main.chain(pairs.map(move |(i, j)| Term {
-            name: format!("{} x {}", self.toggles[i], self.toggles[j]),
-            kind: "interaction",
-            signs: self.runs.iter().map(|run| sign(run, i) * sign(run, j)).collect(),
-        }))
-    }
-
     /// What shares an estimate with what else, of main effects and pairs: the alias table. Those that stand alone are not in it.
     pub fn aliases(&self) -> Vec<(String, Vec<String>)> {
-        let terms: Vec<Term> = self.terms().collect();
+        let terms = terms(&self.toggles, &self.runs);
         let others = |i: usize| terms.iter().enumerate().filter(move |(j, _)| *j != i).map(|(_, t)| t);
         let shared = |(i, term): (usize, &Term)| {
             let with: Vec<String> = others(i).filter(|t| overlap(term, t)).map(|t| t.name.clone()).collect();
@@ -69,18 +46,8 @@ impl Fraction {
     /// The main effects, and the pairs that share their estimate with nothing.
     pub fn contrasts(&self) -> Vec<Weights> {
         let aliased: BTreeSet<String> = self.aliases().into_iter().map(|(name, _)| name).collect();
-        let half = self.runs.len() as f64 / 2.0;
-        let clear = self.terms().filter(|t| t.kind == "main" || !aliased.contains(&t.name));
-        let weights = |term: Term| Weights {
-            contrast: Contrast {
-                kind: term.kind,
-                toggle: term.name,
-                treatment: "runs with it".into(),
-                reference: "runs without it".into(),
-            },
-            weights: term.signs.iter().map(|sign| sign / half).collect(),
-        };
-        clear.map(weights).collect()
+        let clear = terms(&self.toggles, &self.runs).into_iter().filter(|t| t.kind == "main" || !aliased.contains(&t.name));
+        clear.map(|term| term.effect("runs")).collect()
     }
 }
 

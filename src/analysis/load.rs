@@ -90,6 +90,8 @@ pub struct Data {
     pub overhead: Vec<Overhead>,
     /// Rounds that the plan has, where plan.csv says so.
     pub planned_rounds: Option<usize>,
+    /// Rounds that were measured again, each with the round that stands for it.
+    pub redone: Vec<(u32, u32)>,
     /// What was left out, in words.
     pub warnings: Vec<String>,
 }
@@ -118,13 +120,17 @@ pub fn load(dir: &Path) -> Result<Data, Error> {
     let mut data = Data::default();
     let rounds = optional(dir, "rounds.csv", &mut data.warnings)?;
     data.rounds = rounds.map(|table| table.rounds()).transpose()?;
-    data.planned_rounds = optional(dir, "plan.csv", &mut data.warnings)?.map(|t| t.frame.height());
+    let plan = optional(dir, "plan.csv", &mut data.warnings)?;
+    data.planned_rounds = plan.as_ref().map(|t| t.frame.height());
     let finished: Option<BTreeSet<u32>> = data.rounds.as_ref().map(|rows| rows.iter().map(|r| r.round).collect());
     let counts = |round: u32| finished.as_ref().is_none_or(|f| f.contains(&round));
+    data.redone = plan.map_or(Ok(Vec::new()), |table| table.redone())?;
+    data.redone.retain(|(_, again)| counts(*again));
+    let replaced: BTreeSet<u32> = data.redone.iter().map(|(round, _)| *round).collect();
     data.arms = Table::read(dir, "arms.csv", &mut data.warnings)?.arms()?;
     data.arms.retain(|a| counts(a.round));
-    let completed: BTreeSet<(u32, &str)> =
-        data.arms.iter().filter(|a| a.outcome == "completed").map(|a| (a.round, a.treatment.as_str())).collect();
+    let used = |a: &&Arm| a.outcome == "completed" && !replaced.contains(&a.round);
+    let completed: BTreeSet<(u32, &str)> = data.arms.iter().filter(used).map(|a| (a.round, a.treatment.as_str())).collect();
     let (mut trials, treatments) = Table::read(dir, "trials.csv", &mut data.warnings)?.trials()?;
     trials.retain(|t| completed.contains(&(t.round, treatments[t.treatment].as_str())));
     trials.sort_by_key(|t| (t.round, t.block, t.position));
@@ -145,7 +151,7 @@ struct Table {
 }
 
 /// Columns that are text; every other is read as a number.
-const TEXT: [&str; 17] = [
+const TEXT: [&str; 18] = [
     "cell",
     "treatment",
     "kind",
@@ -157,6 +163,7 @@ const TEXT: [&str; 17] = [
     "run_id",
     "started_utc",
     "setup_order",
+    "flagged",
     "part",
     "clock",
     "side",
@@ -257,6 +264,11 @@ impl Table {
             figures: figures.iter().filter_map(|(name, column)| Some((*name, column[i]?))).collect(),
         };
         Ok((0..rounds.len()).map(arm).collect())
+    }
+
+    fn redone(&self) -> Result<Vec<(u32, u32)>, Error> {
+        let (rounds, redoes) = (self.required("round")?, self.maybe_numbers("redoes")?);
+        Ok(redoes.into_iter().zip(rounds).filter_map(|(old, again)| Some((old? as u32, again as u32))).collect())
     }
 
     fn overhead(&self) -> Result<Vec<Overhead>, Error> {

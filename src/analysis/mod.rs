@@ -1,6 +1,7 @@
 //! From the rows of a run to effects with intervals. The only door to polars; the maths is on plain slices. Measures and prints nothing.
 
 pub mod carry;
+pub mod components;
 pub mod contrast;
 pub mod effect;
 pub mod factorial;

@@ -3,12 +3,13 @@
 use super::carry::{Carry, carry};
 use super::effect::{CellEffects, Settings, analyse};
 use super::load::{self, Data, Error};
+use super::stopping;
 use crate::run::manifest::Manifest;
 use std::path::Path;
 use std::{fs, io};
 
 /// Settings where a run has no manifest to tell them.
-const DEFAULTS: Settings = Settings { delta: 0.02, alpha: 0.05, stall: 0.02, target_half_width: None };
+const DEFAULTS: Settings = Settings { delta: 0.02, alpha: 0.05, stall: 0.02, spin: 0.05 };
 
 /// Everything that tables and charts are made of.
 pub struct Model {
@@ -27,9 +28,10 @@ impl Model {
         let manifest = manifest(&results.join("manifest.json"))?;
         let settings = manifest.as_ref().map_or(DEFAULTS, |m| Settings {
             delta: m.experiment.delta,
-            alpha: m.experiment.alpha,
+            // Looking often costs some of what intervals and tests promise.
+            alpha: m.experiment.alpha * if m.experiment.looks { stopping::MISSES } else { 1.0 },
             stall: m.experiment.stall,
-            target_half_width: m.experiment.target_half_width,
+            spin: m.experiment.spin,
         });
         Ok(Model { cells: analyse(&data, &settings), carry: carry(&data), data, settings, manifest })
     }

@@ -76,15 +76,11 @@ fn number(ordinal: u64) -> f64 {
     f64::from_bits(if ordinal & SIGN == 0 { !ordinal } else { ordinal & !SIGN })
 }
 
-/// The middle of sorted values; `None` when there are none.
-pub fn median_of_sorted(values: &[f64]) -> Option<f64> {
-    let n = values.len();
-    (n > 0).then(|| (values[(n - 1) / 2] + values[n / 2]) / 2.0)
-}
-
 /// The median; `None` of nothing.
 pub fn median(values: &[f64]) -> Option<f64> {
-    median_of_sorted(&sorted(values.to_vec()))
+    let values = sorted(values.to_vec());
+    let n = values.len();
+    (n > 0).then(|| (values[(n - 1) / 2] + values[n / 2]) / 2.0)
 }
 
 /// The Hodges-Lehmann estimate: the median of the Walsh averages.
@@ -203,6 +199,11 @@ pub fn t_interval(d: &[f64], confidence: f64) -> Option<(f64, Interval)> {
     Some((mean, Interval { lo: mean - half, hi: mean + half, confidence }))
 }
 
+/// The standard deviation; `None` of fewer than two.
+pub fn sd(d: &[f64]) -> Option<f64> {
+    mean_and_sd(d).map(|(_, sd)| sd)
+}
+
 fn mean_and_sd(d: &[f64]) -> Option<(f64, f64)> {
     let n = d.len() as f64;
     let mean = d.iter().sum::<f64>() / n;
@@ -219,7 +220,11 @@ fn t_quantile(n: usize, p: f64) -> Option<f64> {
 /// How many rounds would find an effect of `size` with probability .8, at the spread of these; a little more than Student's t says, since
 /// ranks are used. `None` where the spread is not known, or more than a thousand would be needed.
 pub fn rounds_needed(d: &[f64], size: f64) -> Option<usize> {
-    let (_, sd) = mean_and_sd(d)?;
+    rounds_for(sd(d)?, size)
+}
+
+/// The same of a spread that is known.
+pub fn rounds_for(sd: f64, size: f64) -> Option<usize> {
     let enough = |n: &usize| factor(*n).is_some_and(|f| f * sd <= size);
     (6..=1000).find(enough).map(|n| (n as f64 / RANK_EFFICIENCY).ceil() as usize + 2)
 }
@@ -234,8 +239,12 @@ fn factor(n: usize) -> Option<f64> {
 
 /// The effect that would be found with probability .8 at level .05: (t.975 + t.8) s / sqrt(n).
 pub fn detectable(d: &[f64]) -> Option<f64> {
-    let (_, sd) = mean_and_sd(d)?;
-    Some(factor(d.len())? * sd)
+    detectable_in(sd(d)?, d.len())
+}
+
+/// The same in `n` rounds of a spread that is known.
+pub fn detectable_in(sd: f64, n: usize) -> Option<f64> {
+    Some(factor(n)? * sd)
 }
 
 #[cfg(test)]

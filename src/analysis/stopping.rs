@@ -4,9 +4,9 @@
 use super::effect::CellEffects;
 
 /// No look before so many rounds.
-const FIRST: u32 = 12;
+pub const FIRST: u32 = 12;
 /// Then one after every so many.
-const EVERY: u32 = 4;
+pub const EVERY: u32 = 4;
 
 /// Of the rate of misses that was asked for, what intervals of a run with this rule are built for: looking often costs some of their
 /// coverage (simulated in `tests/it/statistics.rs`).
@@ -18,16 +18,11 @@ pub fn looks_after(rounds: u32) -> bool {
 }
 
 /// What is judged: the effects of toggles and levels.
-const KINDS: [&str; 5] = ["leave-one-out", "add-one-in", "ladder", "sweep", "main"];
+const KINDS: [&str; 7] = ["leave-one-out", "add-one-in", "explicit", "ladder", "ladder-reverse", "sweep", "main"];
 
-/// True when every cell has effects of toggles and no interval of one is further from its middle than `half_width` (a fraction), in the metric that the
-/// verdicts come from.
-pub fn narrow_enough(cells: &[CellEffects], half_width: f64) -> bool {
-    let narrow = |bounds: super::effect::Bounds| (bounds.hi / bounds.lo).ln() / 2.0 <= half_width;
-    let of_cell = |cell: &CellEffects| {
-        let judged = cell.effects.iter().filter(|e| e.metric == cell.primary && KINDS.contains(&e.contrast.kind));
-        let all: Vec<_> = judged.collect();
-        !all.is_empty() && all.iter().all(|e| e.bounds.is_some_and(narrow))
-    };
-    !cells.is_empty() && cells.iter().all(of_cell)
+/// How far from its middle the widest interval of a cell's toggles lies, as a fraction, in the metric that the verdicts come from. Infinite
+/// where one has no interval; `None` where there is nothing to judge.
+pub fn widest(cell: &CellEffects) -> Option<f64> {
+    let judged = cell.effects.iter().filter(|e| e.metric == cell.primary && KINDS.contains(&e.contrast.kind));
+    judged.map(|e| e.bounds.map_or(f64::INFINITY, |b| (b.hi / b.lo).ln() / 2.0)).max_by(f64::total_cmp)
 }

@@ -7,7 +7,7 @@ use super::contrast::Metric;
 pub enum Verdict {
     Improved,
     Regressed,
-    /// The 90 % interval lies inside the margin (two one-sided tests).
+    /// The one-sided interval lies inside the margin (two one-sided tests).
     Equivalent,
     DifferentButNegligible,
     Inconclusive,
@@ -32,14 +32,15 @@ pub struct Evidence {
     pub point: f64,
     /// p after adjustment for the family.
     pub p: f64,
-    pub lo90: f64,
-    pub hi90: f64,
+    /// The interval of two one-sided tests at the level of the decision.
+    pub lo: f64,
+    pub hi: f64,
 }
 
 /// Decides at level `alpha` with the practical margin `delta` (a fraction).
 pub fn decide(metric: Metric, evidence: &Evidence, alpha: f64, delta: f64) -> Verdict {
     let different = evidence.p <= alpha;
-    let inside = evidence.lo90 > (1.0 - delta).ln() && evidence.hi90 < (1.0 + delta).ln();
+    let inside = evidence.lo > (1.0 - delta).ln() && evidence.hi < (1.0 + delta).ln();
     match (different, inside) {
         (true, true) => Verdict::DifferentButNegligible,
         (true, false) if evidence.point * metric.sign() > 0.0 => Verdict::Improved,
@@ -55,7 +56,7 @@ mod tests {
 
     #[test]
     fn each_verdict_has_its_case() {
-        let say = |metric, point, p, lo90, hi90| decide(metric, &Evidence { point, p, lo90, hi90 }, 0.05, 0.02);
+        let say = |metric, point, p, lo, hi| decide(metric, &Evidence { point, p, lo, hi }, 0.05, 0.02);
         assert_eq!(say(Metric::Iops, 0.10, 0.001, 0.08, 0.12), Verdict::Improved);
         assert_eq!(say(Metric::CpuPerOp, 0.10, 0.001, 0.08, 0.12), Verdict::Regressed);
         assert_eq!(say(Metric::CpuPerOp, -0.10, 0.001, -0.12, -0.08), Verdict::Improved);

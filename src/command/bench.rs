@@ -39,6 +39,7 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         seed: args.randseed,
         blocks: 1,
         completions: 0,
+        conditioning: false,
         hang_guard: run::HANG_GUARD + args.runtime * 2,
         profile: None,
         counted: args.counters.then(|| target.devices()),
@@ -61,7 +62,8 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         allow_iowq: args.allow_iowq,
         since_start: Duration::ZERO,
     };
-    let round = Round { round: 1, cell: workload.cell_name(), kind: RoundKind::Isolated, part: Part::All, seed: args.randseed };
+    let (cell, kind, part) = (workload.cell_name(), RoundKind::Isolated, Part::All);
+    let round = Round { round: 1, repetition: 0, cell, kind, part, seed: args.randseed };
     let rows = rows::from_report(&facts, &round, &spec, &report);
     let Some(row) = rows.arms.first() else { return Ok(Exit::Environment) };
     if let Some(devices) = &spec.counted {

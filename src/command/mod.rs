@@ -2,10 +2,12 @@
 
 mod bench;
 mod doctor;
+mod history;
 mod plan;
 mod progress;
 mod report;
 mod run;
+mod schemes;
 mod selftest;
 mod simulate;
 mod toggles;
@@ -75,6 +77,13 @@ impl From<crate::run::Error> for Failure {
             E::Pilot(_) | E::Failing(_) | E::Process(_) => Exit::Environment,
         };
         failure(exit)(&error)
+    }
+}
+
+impl From<crate::peer::Error> for Failure {
+    fn from(error: crate::peer::Error) -> Failure {
+        let interrupted = matches!(error, crate::peer::Error::Interrupted);
+        failure(if interrupted { Exit::Interrupted } else { Exit::Environment })(&error)
     }
 }
 

@@ -1,9 +1,8 @@
 //! `uring-ablate plan`: what an experiment would do, without doing it.
 
 use super::Failure;
-use super::run::{limits, newest, plan_on, prepare};
-use crate::analysis::Model;
-use crate::analysis::effect::{CellEffects, Effect};
+use super::history::{self, LEAST_ROUNDS};
+use super::run::{limits, plan_on, prepare};
 use crate::analysis::fraction::Fraction;
 use crate::cli::PlanArgs;
 use crate::engine::lane;
@@ -11,13 +10,14 @@ use crate::exit::Exit;
 use crate::experiment::{self, Experiment, FioConfig};
 use crate::plan::{self, Plan, RoundKind};
 use crate::row::kind_name;
+use crate::run::facts::{self, Circumstances};
 use crate::run::{self, peers};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::{self, Target};
 use crate::toggle::Toggle;
 use crate::units;
 use crate::workload::Workload;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Start, warm-up and settling of the process arms of a round.
@@ -25,7 +25,12 @@ const PEERS_EXTRA: Duration = Duration::from_secs(1);
 
 /// Prints the plan.
 pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
-    let experiment = experiment::load(&args.experiment, &args.overrides)?;
+    let mut experiment = experiment::load(&args.experiment, &args.changes())?;
+    // The target is not made yet: earlier runs on this machine count.
+    let machine = facts::fingerprint(&facts::machine(), &[]);
+    let here = |c: &Circumstances| facts::fingerprint(&c.machine, &[]) == machine;
+    let chosen = history::rounds(&experiment, here);
+    experiment.rounds = experiment.rounds.or(chosen);
     let setting = target::setting(experiment.target.iter().flat_map(|t| t.path.as_deref()), experiment.options.numa_node);
     let plan =
         plan::make(&experiment, &plan::Place { setting: &setting, obstacle: &unlockable, limits: limits(&experiment, &[]) })?;
@@ -47,7 +52,10 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     }
     println!("\n{}", rounds(&plan));
     println!("time: about {}", units::duration_text(expected(&experiment, &plan)));
-    println!("{}", detectable(&experiment.name, &plan));
+    if let Some(rounds) = chosen {
+        println!("{rounds} rounds of each cell: what earlier rounds here ask for to find {} %", experiment.delta * 100.0);
+    }
+    println!("{}", detectable(&experiment, here, &plan));
     print!("{}", plan.limits);
     if args.pilot { pilot(&experiment, &args.allow_destructive) } else { Ok(Exit::Ok) }
 }
@@ -73,27 +81,25 @@ const START: Duration = Duration::from_millis(300);
 /// Of slices with their fill and drain over the slices alone.
 const OUTSIDE: f64 = 1.1;
 
-/// What the newest run of this experiment with rounds enough says of the effects that this plan would find with probability 0.8.
-fn detectable(name: &str, plan: &Plan) -> String {
-    let unknown = format!(
-        "detectable effect: not known until a run of {LEAST_ROUNDS} rounds lies in results/{name}; from fewer the spread between rounds cannot be told"
-    );
-    let Some(results) = newest(&Path::new("results").join(name)) else { return unknown };
-    let Ok(model) = Model::load(&results) else { return unknown };
-    let of_cell = |cell: &CellEffects| {
-        let known = cell.effects.iter().filter(|e| e.metric == cell.primary && e.n_rounds >= LEAST_ROUNDS);
-        let scaled = |e: &Effect| Some(e.mde80? * (e.n_rounds as f64 / f64::from(plan.repetitions)).sqrt() * 100.0);
-        let mut sizes: Vec<f64> = known.filter(|e| e.p_adjusted.is_some()).filter_map(scaled).collect();
-        sizes.sort_by(f64::total_cmp);
-        let (least, most) = (sizes.first()?, sizes.last()?);
-        Some(format!("\n  {}: {least:.1} to {most:.1} %, of {}", cell.cell, cell.primary.name()))
+/// What earlier runs on this machine say of the effects that this plan would find with probability 0.8.
+fn detectable(experiment: &Experiment, here: impl Fn(&Circumstances) -> bool, plan: &Plan) -> String {
+    let name = &experiment.name;
+    let of_cell = |s: &history::Spread| {
+        let (least, most) = s.detectable(plan.repetitions)?;
+        let (least, most) = (least * 100.0, most * 100.0);
+        Some(format!(
+            "\n  {}: {least:.1} to {most:.1} %, of {} ({} earlier rounds in {} runs)",
+            s.cell, s.metric, s.rounds, s.runs
+        ))
     };
-    let cells: String = model.cells.iter().filter_map(of_cell).collect();
-    if cells.is_empty() { unknown } else { format!("detectable effects, from the rounds of {}:{cells}", results.display()) }
+    let cells: String = history::spread(experiment, here).iter().filter_map(of_cell).collect();
+    if cells.is_empty() {
+        return format!(
+            "detectable effect: not known until runs of {LEAST_ROUNDS} rounds on this machine lie in results/{name}; from fewer the spread between rounds cannot be told"
+        );
+    }
+    format!("detectable effects, from the spread between rounds of earlier runs:{cells}")
 }
-
-/// Fewer rounds do not tell how far rounds lie apart.
-const LEAST_ROUNDS: usize = 12;
 
 /// Says why buffers cannot be registered here: what can be found out without the target.
 fn unlockable(toggle: Toggle, level: u32, workload: &Workload) -> Option<String> {

@@ -1,13 +1,15 @@
 //! `uring-ablate run`: preflight, the run, the report.
 
-use super::Failure;
 use super::progress::Bar;
+use super::{Failure, history};
 use crate::analysis::{Model, stopping};
 use crate::cli::RunArgs;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment};
 use crate::perf::{self, Limits};
 use crate::plan::{self, Plan};
+use crate::run::manifest::{Circumstances, Manifest};
+use crate::run::pace::{Pace, Widths};
 use crate::run::{self, Job};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::{Target, guard};
@@ -16,33 +18,42 @@ use std::path::{Path, PathBuf};
 
 /// Runs an experiment.
 pub fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Failure> {
-    let experiment = experiment::load(&args.experiment, &args.overrides)?;
+    let experiment = experiment::load(&args.experiment, &args.changes())?;
     let place = Place::choose(args, &experiment)?;
-    measure(&experiment, &place.results, args.resume, &args.allow_destructive, quiet)?;
+    measure(experiment, &place.results, args.resume, &args.allow_destructive, quiet)?;
     super::report::show(&place.results, &place.plots, quiet)
 }
 
 /// Preflight and run, into `dir`.
-pub fn measure(experiment: &Experiment, dir: &Path, resume: bool, allowed: &[PathBuf], quiet: bool) -> Result<(), Failure> {
+pub fn measure(mut experiment: Experiment, dir: &Path, resume: bool, allowed: &[PathBuf], quiet: bool) -> Result<(), Failure> {
     engine::probe()?;
     let process = |e: std::io::Error| run::Error::Process(e);
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
-    let target = prepare(experiment, allowed)?;
-    let plan = plan_on(experiment, &target, &tether, &interrupts)?;
+    let target = prepare(&experiment, allowed)?;
+    let fingerprint = Circumstances::read(target.paths()).fingerprint;
+    let chosen = if resume { begun_with(dir) } else { history::rounds(&experiment, |c| c.fingerprint == fingerprint) };
+    experiment.rounds = experiment.rounds.or(chosen);
+    let plan = plan_on(&experiment, &target, &tether, &interrupts)?;
     if !quiet {
-        announce(experiment, &plan, &target, dir);
+        announce(&experiment, &plan, &target, dir);
     }
+    let widths = || Model::load(dir).map_or_else(|_| Widths::new(), |model| widths(&model));
+    let pace = Pace { budget: experiment.budget, target_half_width: experiment.target_half_width, widths: &widths };
+    let (experiment, plan, target) = (&experiment, &plan, &target);
     let (interrupts, tether, progress) = (&interrupts, &tether, &Bar::new(quiet));
-    let enough = |rounds| enough(experiment.target_half_width?, rounds, dir);
-    run::run(&Job { experiment, plan: &plan, target: &target, dir, resume, tether, interrupts, progress, enough: &enough })?;
+    run::run(&Job { experiment, plan, target, dir, resume, tether, interrupts, progress, pace })?;
     Ok(())
 }
 
-/// Why a run of which so many rounds lie in `dir` may end.
-fn enough(half_width: f64, rounds: u32, dir: &Path) -> Option<String> {
-    let narrow = stopping::looks_after(rounds) && Model::load(dir).is_ok_and(|m| stopping::narrow_enough(&m.cells, half_width));
-    let percent = half_width * 100.0;
-    narrow.then(|| format!("after {rounds} rounds no interval of a toggle is further than {percent} % from its middle"))
+/// How wide the intervals of each cell are.
+fn widths(model: &Model) -> Widths {
+    model.cells.iter().filter_map(|cell| Some((cell.cell.clone(), stopping::widest(cell)?))).collect()
+}
+
+/// The number of rounds that a run was planned with.
+fn begun_with(dir: &Path) -> Option<u32> {
+    let text = std::fs::read_to_string(dir.join("manifest.json")).ok()?;
+    serde_json::from_str(&text).ok().map(|manifest: Manifest| manifest.repetitions).filter(|n| *n > 0)
 }
 
 /// The plan of an experiment on a target, without the toggles that it turns out to lack.
@@ -102,17 +113,12 @@ impl Place {
         let home = Path::new("results").join(&experiment.name);
         let plots = Path::new("plots").join(&experiment.name);
         if args.resume {
-            let newest = newest(&home).ok_or_else(|| run::store::Error::Nothing(home.clone())).map_err(run::Error::from)?;
+            let newest =
+                history::newest(&home).ok_or_else(|| run::store::Error::Nothing(home.clone())).map_err(run::Error::from)?;
             return Ok(Place { results: newest, plots });
         }
         let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
         let host = rustix::system::uname();
         Ok(Place { results: home.join(format!("{now}-{}", host.nodename().to_string_lossy())), plots })
     }
-}
-
-/// The newest run of an experiment: names begin with the time.
-pub fn newest(home: &Path) -> Option<PathBuf> {
-    let dirs = std::fs::read_dir(home).ok()?.flatten().map(|e| e.path()).filter(|p| p.is_dir());
-    dirs.max()
 }

@@ -5,33 +5,23 @@ use super::{Failure, run};
 use crate::analysis::Model;
 use crate::cli::SelftestArgs;
 use crate::exit::Exit;
-use crate::experiment;
+use crate::experiment::{self, Experiment};
 use crate::report;
 use crate::run::Error;
 use crate::selftest::{self, Check};
 use comfy_table::{Table, presets};
 use std::path::Path;
 
-/// One toggle, for the references and controls that every experiment has: about two and a half minutes.
-const EXPERIMENT: &str = "name = \"selftest\"
-question = \"Do the controls show what they must?\"
-[workload]
-rw = \"read\"
-bs = \"4k\"
-iodepth = 128
-[design]
-kind = [\"add-one-in\"]
-toggles = [\"fixed_files\"]
-rounds = 24
-round_time = \"5s\"
-seed = 1
-[fixed]
-queue_refill = \"eager\"
-taskrun = \"defer\"
-";
+/// The controls alone, for about two and a half minutes.
+pub const EXPERIMENT: &str = include_str!("../../experiments/aa.toml");
+const ROUND_TIME: &str = "design.round_time=6s";
 
 /// Checks the analysis, then the machine.
 pub fn selftest(args: &SelftestArgs, quiet: bool) -> Result<Exit, Failure> {
+    if let Some(time) = args.schemes {
+        super::schemes::schemes(args, time, &args.out, quiet)?;
+        return Ok(Exit::Ok);
+    }
     let mut passed = show("the analysis, on simulated machines", &selftest::synthetic());
     if !args.synthetic {
         let checks = controls(args, quiet)?;
@@ -45,14 +35,20 @@ pub fn selftest(args: &SelftestArgs, quiet: bool) -> Result<Exit, Failure> {
     Err(Failure { exit: Exit::SelfCheck, message: message.into() })
 }
 
-fn controls(args: &SelftestArgs, quiet: bool) -> Result<Vec<Check>, Failure> {
-    let mut experiment = experiment::overridden(Path::new("selftest"), EXPERIMENT, &args.overrides)?;
+/// The experiment on the target that the user names.
+pub fn named(mut experiment: Experiment, args: &SelftestArgs) -> Experiment {
     if let Some(path) = &args.target {
         experiment.target = vec![wanted(Some(path.clone()), None)];
     }
+    experiment
+}
+
+fn controls(args: &SelftestArgs, quiet: bool) -> Result<Vec<Check>, Failure> {
+    let changes = [vec![ROUND_TIME.to_string()], args.overrides.clone()].concat();
+    let experiment = named(experiment::overridden(Path::new("selftest"), EXPERIMENT, &changes)?, args);
     let dir = tempfile::tempdir().map_err(Error::Process)?;
     let results = dir.path().join("run");
-    run::measure(&experiment, &results, false, &[], quiet)?;
+    run::measure(experiment, &results, false, &[], quiet)?;
     let model = Model::load(&results).map_err(report::Error::from)?;
     Ok(selftest::real(&model))
 }

@@ -133,6 +133,18 @@ impl Failed {
 pub const WRONG_BYTES: i32 = i32::MIN;
 
 impl Tally {
+    /// Of this call and of the one after it.
+    pub fn and(self, next: Tally) -> Tally {
+        let first_error = if self.failed.errors > 0 { self.failed.first_error } else { next.failed.first_error };
+        Tally {
+            completions: self.completions + next.completions,
+            enters: self.enters + next.enters,
+            failed: Failed { errors: self.failed.errors + next.failed.errors, first_error },
+            overran: self.overran || next.overran,
+            variant: next.variant,
+        }
+    }
+
     /// Looks at the clock.
     #[inline(always)]
     fn overruns(&mut self, goal: &Goal<'_>) -> bool {

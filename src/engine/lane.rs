@@ -34,9 +34,14 @@ pub struct Tuning {
 }
 
 impl Tuning {
-    /// `placebo` picks the second copy of the code.
+    /// `placebo` begins with the second copy of the code.
     pub fn new(levels: &Levels, placebo: bool) -> Tuning {
         Tuning { levels: *levels, bits: bits_of(levels) | if placebo { bit::PLACEBO } else { 0 } }
+    }
+
+    /// The same on the other copy of the code.
+    pub fn on_other_copy(self) -> Tuning {
+        Tuning { bits: self.bits ^ bit::PLACEBO, ..self }
     }
 
     /// The levels that only another ring can change: arms with the same ones share rings.

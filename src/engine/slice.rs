@@ -24,8 +24,12 @@ pub struct Gang {
 pub struct Order {
     /// Completions of the measured stretch.
     pub completions: u64,
+    /// Run as many completions of the same arm before, unmeasured: what the arm before left behind on the target is not measured then.
+    pub conditioning: bool,
     /// Fraction of the elapsed time to burn before the clock is read: the stall control.
     pub stall: f64,
+    /// Fraction of the thread's CPU time to burn besides: the spin control.
+    pub spin: f64,
     /// The device counts as hung when a stretch takes longer than this; no sound slice does.
     pub hang_guard: Duration,
 }
@@ -81,6 +85,9 @@ pub fn run<W: Tabled>(
     instruments: Instruments<'_>,
 ) -> Result<Sample, SetupError> {
     let Instruments { latency, discard, edge } = instruments;
+    if order.spin > 0.0 {
+        clock::thread_cpu_reading_ns();
+    }
     // A job that cannot go on must not keep the others waiting at the barrier.
     let begun = buffers.and_then(|buffers| lane.begin(tuning, buffers));
     gang.broken.fetch_or(begun.is_err(), Relaxed);
@@ -90,7 +97,7 @@ pub fn run<W: Tabled>(
     let depth = u64::from(lane.worker.slots.depth());
     let never = AtomicBool::new(false);
     // An open loop has no queue to fill.
-    let filling = if lane.rate.is_some() { 1 } else { depth };
+    let filling = if lane.rate.is_some() { 1 } else { depth } + if order.conditioning { order.completions } else { 0 };
     let fill = lane.drive(tuning, &Goal { stop: &never, ..goal(filling) }, discard);
     let counted = lane.worker.stats.read();
 
@@ -102,7 +109,8 @@ pub fn run<W: Tabled>(
     let goal = goal(order.completions);
     let opened = clock::open();
     edge(Edge::Begin);
-    let tally = lane.drive(tuning, &goal, latency);
+    let tally =
+        if order.spin > 0.0 { spinning(lane, tuning, &goal, latency, order.spin) } else { lane.drive(tuning, &goal, latency) };
     // The others stop first: what devices did is counted for all jobs.
     gang.stop.store(true, Relaxed);
     edge(Edge::End);
@@ -121,6 +129,34 @@ pub fn run<W: Tabled>(
     gang.stop.store(false, Relaxed);
     let moved = (total.0 - counted.0, total.1 - counted.1);
     Ok(sample(lane, &tally, &fill, moved, (opened, closed), drained, touched))
+}
+
+/// How often the spin control burns in a slice. Each time the device runs dry and must be woken, which changes what the requests themselves
+/// cost: after every queue by 1 % where the loop is the limit, after every half of a slice by less than a tenth of that.
+const BURNS: u64 = 2;
+
+/// The measured stretch in pieces, after each of which the thread burns `fraction` of the CPU time that the piece took: the whole takes
+/// 1 + `fraction` times the CPU time by construction. Reading the clock belongs to what is burnt.
+fn spinning<W: Tabled>(
+    lane: &mut Lane<W>,
+    tuning: &Tuning,
+    goal: &Goal<'_>,
+    latency: &mut Histogram<u64>,
+    fraction: f64,
+) -> Tally {
+    let piece = goal.completions.div_ceil(BURNS);
+    let reading_ns = clock::thread_cpu_reading_ns();
+    let (mut tally, mut now_ns) = (Tally::default(), clock::thread_cpu_ns());
+    let mut due_ns = now_ns;
+    while tally.completions < goal.completions && !goal.stop.load(Relaxed) && !tally.overran {
+        let completions = piece.min(goal.completions - tally.completions);
+        tally = tally.and(lane.drive(tuning, &Goal { completions, ..*goal }, latency));
+        let used_ns = (clock::thread_cpu_ns() - now_ns).saturating_sub(reading_ns);
+        // What the last burn did too much, this one does less.
+        due_ns += used_ns + (used_ns as f64 * fraction) as u64;
+        now_ns = clock::burn_until(due_ns);
+    }
+    tally
 }
 
 fn sample<W: Tabled>(

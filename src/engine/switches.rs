@@ -16,7 +16,8 @@ pub mod bit {
     /// `latency_sampling` other than 1.
     pub const SAMPLED: u32 = 1 << 5;
     pub const POW2_MASK: u32 = 1 << 6;
-    /// Means nothing: a second copy of the same code for the placebo control.
+    /// Means nothing: a second copy of the same code, on which each arm runs half of its slices. Where code lies in memory can be worth 1 %
+    /// of the CPU time per operation.
     pub const PLACEBO: u32 = 1 << 7;
     /// How many there are.
     pub const COUNT: u32 = 8;

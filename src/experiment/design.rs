@@ -1,11 +1,53 @@
 //! `[design]` and `[fixed]`: toggles, their levels, and the time.
 
-use super::wire::{Wire, WireDesign};
-use super::{Design, Error, Source, Time};
+use super::wire::{Scalar, Wire, WireDesign};
+use super::{Error, Source, Treatment, check_name};
 use crate::toggle::{Levels, Toggle};
-use crate::units;
-use std::time::Duration;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
+
+/// `[design] kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Design {
+    LeaveOneOut,
+    AddOneIn,
+    Ladder,
+    /// The same toggles in the reverse order.
+    LadderReverse,
+    /// Every combination of the toggles.
+    Factorial,
+    /// Half of them or fewer, with main effects and pairs apart.
+    Fraction,
+    /// Main effects of many toggles in 24 arms.
+    Screening,
+    /// Every level of each toggle, all others on.
+    Sweep,
+    /// Treatments that the experiment spells out.
+    Explicit,
+}
+
+impl Design {
+    /// True where the effects are contrasts over all of its combinations.
+    pub fn is_of_combinations(self) -> bool {
+        matches!(self, Design::Factorial | Design::Fraction | Design::Screening)
+    }
+
+    /// As in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Design::LeaveOneOut => "leave-one-out",
+            Design::AddOneIn => "add-one-in",
+            Design::Ladder => "ladder",
+            Design::LadderReverse => "ladder-reverse",
+            Design::Factorial => "factorial",
+            Design::Fraction => "fraction",
+            Design::Screening => "screening",
+            Design::Sweep => "sweep",
+            Design::Explicit => "explicit",
+        }
+    }
+}
 
 /// The listed toggles with their *on* level.
 pub fn toggles(source: &Source<'_>, wire: &WireDesign) -> Result<Vec<(Toggle, u32)>, Error> {
@@ -50,6 +92,26 @@ pub fn sweep(source: &Source<'_>, wire: &WireDesign, listed: &[(Toggle, u32)]) -
     Ok(sweep)
 }
 
+/// The treatments that are spelt out.
+pub fn treatments(source: &Source<'_>, wire: &WireDesign) -> Result<Vec<Treatment>, Error> {
+    let mut treatments = Vec::new();
+    for (name, levels) in &wire.treatments {
+        let read = |(key, value): (&Spanned<String>, &Spanned<Scalar>)| {
+            let toggle = source.read("[design] treatments", key, |k| Toggle::parse(k))?;
+            Ok((toggle, source.level(toggle, value)?))
+        };
+        let name = source.read("[design] treatments", name, |n| check_name(n))?;
+        treatments.push((name, levels.iter().map(read).collect::<Result<_, _>>()?));
+    }
+    if wire.kind.contains(&Design::Explicit) == treatments.is_empty() {
+        let message =
+            "[design] kind = \"explicit\" and treatments go together, for example treatments.small = { batch_submit = 8 }";
+        let place = wire.treatments.keys().next().or(wire.toggles.first()).map_or(0..0, Spanned::span);
+        return Err(source.fail(place, message));
+    }
+    Ok(treatments)
+}
+
 /// Levels of what is not listed.
 pub fn fixed(source: &Source<'_>, wire: &Wire) -> Result<Levels, Error> {
     let mut levels = Levels::all_off();
@@ -61,13 +123,4 @@ pub fn fixed(source: &Source<'_>, wire: &Wire) -> Result<Levels, Error> {
         levels = levels.with(toggle, source.level(toggle, value)?);
     }
     Ok(levels)
-}
-
-/// How long the slices take.
-pub fn time(source: &Source<'_>, wire: &WireDesign) -> Result<Time, Error> {
-    match (&wire.round_time, &wire.budget) {
-        (Some(_), Some(budget)) => Err(source.fail(budget.span(), "[design] has both round_time and budget; keep one")),
-        (None, Some(budget)) => source.read("budget", budget, |t| units::duration(t)).map(Time::Budget),
-        (round, None) => source.duration("round_time", round.as_ref(), Duration::from_secs(5)).map(Time::Round),
-    }
 }

@@ -94,7 +94,12 @@ pub struct WireDesign {
     /// What kind = "sweep" takes of each toggle.
     #[serde(default)]
     pub levels: BTreeMap<Spanned<String>, Spanned<List>>,
+    /// What kind = "explicit" compares: levels by toggle, by name.
+    #[serde(default)]
+    pub treatments: BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, Spanned<Scalar>>>,
     pub mode: Option<Mode>,
+    pub slice_time: Option<Spanned<String>>,
+    pub conditioning: Option<bool>,
     pub rounds: Option<Spanned<u32>>,
     pub round_time: Option<Spanned<String>>,
     pub budget: Option<Spanned<String>>,
@@ -111,6 +116,7 @@ pub struct WireAnalysis {
     pub delta: Option<Spanned<String>>,
     pub alpha: Option<Spanned<f64>>,
     pub stall: Option<Spanned<String>>,
+    pub spin: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]

@@ -2,7 +2,7 @@
 
 use super::{Arm, Control, fraction};
 use crate::analysis::fraction::PREFIX;
-use crate::experiment::{Design, Experiment, Mode};
+use crate::experiment::{Design, Experiment, Mode, Treatment};
 use crate::toggle::{Levels, Toggle};
 use crate::workload::{Rw, Workload};
 use std::ops::RangeInclusive;
@@ -19,7 +19,9 @@ pub fn takes(design: Design) -> RangeInclusive<usize> {
         Design::Factorial => 1..=MOST_FACTORS,
         Design::Fraction => fraction::OF_FRACTION,
         Design::Screening => fraction::OF_SCREENING,
-        Design::LeaveOneOut | Design::AddOneIn | Design::Ladder | Design::Sweep => 1..=usize::MAX,
+        Design::LeaveOneOut | Design::AddOneIn | Design::Ladder | Design::LadderReverse | Design::Sweep | Design::Explicit => {
+            1..=usize::MAX
+        }
     }
 }
 
@@ -29,19 +31,28 @@ pub fn of(experiment: &Experiment, workload: &Workload, toggles: &[(Toggle, u32)
     let full = toggles.iter().fold(baseline, |l, (t, on)| l.with(*t, *on));
     let arm = |treatment: String, levels, control, copies| Arm { treatment, levels, control, copies };
     let references = if experiment.mode == Mode::Sliced { REFERENCE_COPIES } else { 1 };
-    let mut arms = vec![
-        arm("baseline".into(), baseline, Control::None, references),
-        arm("full".into(), full, Control::None, references),
-        arm("placebo".into(), full, Control::Placebo, 1),
-        arm("stall".into(), full, Control::Stall(experiment.stall), 1),
-    ];
-    if ceiling_has_meaning(workload) {
+    let mut controls = vec![arm("placebo".into(), full, Control::Placebo, 1)];
+    if experiment.stall > 0.0 {
+        controls.push(arm("stall".into(), full, Control::Stall(experiment.stall), 1));
+    }
+    if experiment.spin > 0.0 && runs_freely(workload) {
+        controls.push(arm("spin".into(), full, Control::Spin(experiment.spin), 1));
+    }
+    // With nothing to compare, the controls alone: as many slices of each tell most.
+    let Some(_) = toggles.first() else {
+        controls.insert(0, arm("full".into(), full, Control::None, 1));
+        return controls;
+    };
+    let mut arms =
+        vec![arm("baseline".into(), baseline, Control::None, references), arm("full".into(), full, Control::None, references)];
+    arms.append(&mut controls);
+    if runs_freely(workload) && workload.rw != Rw::Nop {
         // NOPs have no device that could be polled or commanded.
         let levels = [Toggle::Iopoll, Toggle::Passthrough].iter().fold(full, |l, t| l.with(*t, t.spec().off));
         arms.push(arm("ceiling".into(), levels, Control::Ceiling, 1));
     }
     for design in &experiment.designs {
-        for (treatment, levels) in asked(*design, toggles, &experiment.sweep, &baseline, &full) {
+        for (treatment, levels) in asked(*design, toggles, experiment, &baseline, &full) {
             // A combination that two designs ask for stands once.
             if arms.iter().all(|a| a.treatment != treatment) {
                 arms.push(arm(treatment, levels, Control::None, 1));
@@ -51,16 +62,16 @@ pub fn of(experiment: &Experiment, workload: &Workload, toggles: &[(Toggle, u32)
     arms
 }
 
-/// Not where the work is NOPs already, comes at a fixed rate, or is verified.
-fn ceiling_has_meaning(workload: &Workload) -> bool {
-    workload.rw != Rw::Nop && workload.rate.is_none() && !workload.verify
+/// Not where the work comes at a fixed rate, or is verified.
+fn runs_freely(workload: &Workload) -> bool {
+    workload.rate.is_none() && !workload.verify
 }
 
 /// What a design asks for beside the references.
 fn asked(
     design: Design,
     toggles: &[(Toggle, u32)],
-    levels: &[(Toggle, Vec<u32>)],
+    experiment: &Experiment,
     baseline: &Levels,
     full: &Levels,
 ) -> Vec<(String, Levels)> {
@@ -69,47 +80,54 @@ fn asked(
     match design {
         Design::LeaveOneOut => toggles.iter().map(without).collect(),
         Design::AddOneIn => toggles.iter().map(only).collect(),
-        Design::Ladder => {
-            let mut climbed = *baseline;
-            let step = |(number, &(t, on)): (u32, &(Toggle, u32))| {
-                climbed = climbed.with(t, on);
-                (format!("ladder:{number}:{}", t.key()), climbed)
+        Design::Ladder => climb("ladder", toggles.iter(), baseline),
+        Design::LadderReverse => climb("reverse", toggles.iter().rev(), baseline),
+        Design::Factorial => {
+            let all = (1_usize << toggles.len().min(MOST_FACTORS)) - 1;
+            let one = |set: usize| (set.count_ones() == 1).then(|| &toggles[set.trailing_zeros() as usize]);
+            let arm = |set| match (one(set), one(all & !set)) {
+                (Some(toggle), _) => only(toggle),
+                (None, Some(toggle)) => without(toggle),
+                (None, None) => combination("cell", set, toggles, baseline),
             };
-            // The last step is `full` itself.
-            (1..).zip(&toggles[..toggles.len() - 1]).map(step).collect()
+            (1..all).map(arm).collect()
         }
-        Design::Factorial => (1..(1_u64 << toggles.len().min(MOST_FACTORS)) - 1)
-            .map(|set| {
-                let chosen: Vec<&(Toggle, u32)> = (0..).zip(toggles).filter(|(i, _)| set >> i & 1 == 1).map(|(_, t)| t).collect();
-                let missing = (0..).zip(toggles).find(|(i, _)| set >> i & 1 == 0).map(|(_, t)| t);
-                match (chosen.as_slice(), missing) {
-                    ([one], _) => only(one),
-                    (most, Some(missing)) if most.len() + 1 == toggles.len() => without(missing),
-                    _ => {
-                        let keys: Vec<&str> = chosen.iter().map(|(t, _)| t.key()).collect();
-                        (format!("cell:{}", keys.join("+")), chosen.iter().fold(*baseline, |l, (t, on)| l.with(*t, *on)))
-                    }
-                }
-            })
-            .collect(),
         Design::Fraction => runs(fraction::regular(toggles.len()).unwrap_or_default(), toggles, baseline),
         Design::Screening => runs(fraction::screening(toggles.len()), toggles, baseline),
         // Of toggles that were dropped nothing is swept.
         Design::Sweep => {
-            let kept = levels.iter().filter(|(toggle, _)| toggles.iter().any(|(t, _)| t == toggle));
+            let kept = experiment.sweep.iter().filter(|(toggle, _)| toggles.iter().any(|(t, _)| t == toggle));
             kept.flat_map(|(toggle, levels)| sweep(*toggle, levels, full)).collect()
+        }
+        Design::Explicit => {
+            let treatment = |(name, levels): &Treatment| {
+                (format!("explicit:{name}"), levels.iter().fold(*baseline, |all, (t, level)| all.with(*t, *level)))
+            };
+            experiment.treatments.iter().map(treatment).collect()
         }
     }
 }
 
+/// One toggle after another, up to the last step, which is `full` itself.
+fn climb<'a>(kind: &str, toggles: impl ExactSizeIterator<Item = &'a (Toggle, u32)>, baseline: &Levels) -> Vec<(String, Levels)> {
+    let (steps, mut climbed) = (toggles.len() - 1, *baseline);
+    let step = |(number, &(t, on)): (u32, &(Toggle, u32))| {
+        climbed = climbed.with(t, on);
+        (format!("{kind}:{number}:{}", t.key()), climbed)
+    };
+    (1..).zip(toggles.take(steps)).map(step).collect()
+}
+
 /// The arms of a fraction.
 fn runs(sets: Vec<usize>, toggles: &[(Toggle, u32)], baseline: &Levels) -> Vec<(String, Levels)> {
-    let run = |set: usize| {
-        let on = || (0..).zip(toggles).filter(move |(i, _)| set >> i & 1 == 1).map(|(_, t)| t);
-        let keys: Vec<&str> = on().map(|(t, _)| t.key()).collect();
-        (format!("{PREFIX}:{}", keys.join("+")), on().fold(*baseline, |l, (t, level)| l.with(*t, *level)))
-    };
-    sets.into_iter().map(run).collect()
+    sets.into_iter().map(|set| combination(PREFIX, set, toggles, baseline)).collect()
+}
+
+/// The treatment with the toggles of a bit-set on, called by their keys.
+fn combination(kind: &str, set: usize, toggles: &[(Toggle, u32)], baseline: &Levels) -> (String, Levels) {
+    let on = || (0..).zip(toggles).filter(|(i, _)| set >> i & 1 == 1).map(|(_, t)| t);
+    let keys: Vec<&str> = on().map(|(t, _)| t.key()).collect();
+    (format!("{kind}:{}", keys.join("+")), on().fold(*baseline, |l, (t, level)| l.with(*t, *level)))
 }
 
 /// Levels of a toggle with all others on; what `full` has is the reference already.
@@ -128,7 +146,8 @@ mod tests {
         let toggles = [(Toggle::FixedBuffers, 1), (Toggle::FixedFiles, 1), (Toggle::BatchSubmit, 4), (Toggle::Pow2Mask, 1)];
         let baseline = Levels::all_off();
         let full = toggles.iter().fold(baseline, |l, (t, on)| l.with(*t, *on));
-        let found = asked(Design::Factorial, &toggles, &[], &baseline, &full);
+        let experiment = any_experiment();
+        let found = asked(Design::Factorial, &toggles, &experiment, &baseline, &full);
         assert_eq!(found.len(), 14, "16 combinations, two of them the references");
         let mut levels: Vec<String> = found.iter().map(|(_, l)| format!("{l:?}")).collect();
         levels.extend([format!("{baseline:?}"), format!("{full:?}")]);
@@ -139,6 +158,26 @@ mod tests {
         for name in ["only:fixed_buffers", "without:pow2_mask", "cell:fixed_files+batch_submit"] {
             assert!(names.contains(&name), "{names:?}");
         }
-        assert_eq!(asked(Design::Factorial, &toggles[..1], &[], &baseline, &full), []);
+        assert_eq!(asked(Design::Factorial, &toggles[..1], &experiment, &baseline, &full), []);
+    }
+
+    fn any_experiment() -> Experiment {
+        let text = "name = \"any\"\nquestion = \"\"\n[workload]\nrw = \"read\"\nbs = \"4k\"\niodepth = 8\n\
+                    [design]\nkind = [\"explicit\"]\ntoggles = [\"fixed_files\"]\n[design.treatments]\nsmall = { batch_submit = 8 }\n";
+        crate::experiment::parse(std::path::Path::new("any.toml"), text).unwrap()
+    }
+
+    #[test]
+    fn a_ladder_goes_up_in_either_order_and_what_is_spelt_out_starts_from_baseline() {
+        let toggles = [(Toggle::FixedBuffers, 1), (Toggle::FixedFiles, 1), (Toggle::BatchSubmit, 4)];
+        let baseline = Levels::all_off();
+        let of = |design| asked(design, &toggles, &any_experiment(), &baseline, &baseline);
+        let on = |toggles: &[(Toggle, u32)]| toggles.iter().fold(baseline, |l, (t, level)| l.with(*t, *level));
+        let expected = [("ladder:1:fixed_buffers".into(), on(&toggles[..1])), ("ladder:2:fixed_files".into(), on(&toggles[..2]))];
+        assert_eq!(of(Design::Ladder), expected);
+        let expected =
+            [("reverse:1:batch_submit".into(), on(&toggles[2..])), ("reverse:2:fixed_files".into(), on(&toggles[1..]))];
+        assert_eq!(of(Design::LadderReverse), expected);
+        assert_eq!(of(Design::Explicit), [("explicit:small".into(), on(&[(Toggle::BatchSubmit, 8)]))]);
     }
 }

@@ -2,10 +2,13 @@
 
 mod ablation;
 mod ladder;
+mod schemes;
 mod style;
 
 use crate::analysis::Model;
+use crate::selftest::scheme::Finding;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A chart that could not be drawn.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +16,11 @@ use std::path::{Path, PathBuf};
 pub struct Error {
     pub path: PathBuf,
     pub reason: String,
+}
+
+/// Draws ways of comparing identical programs as `stem.svg` and `stem.png`; returns the files.
+pub fn schemes(found: &[Finding], time: Duration, stem: &Path) -> Result<[PathBuf; 2], Error> {
+    style::render(stem, &schemes::Schemes::new(found, time))
 }
 
 /// Draws every chart of a run into `dir`; returns the files.

@@ -1,6 +1,6 @@
 //! `report.md`: the answer first, then the tables it rests on, then what speaks against it.
 
-use super::{counts, factorial, overhead, validity};
+use super::{counts, factorial, overhead, toggles, validity};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
@@ -27,7 +27,7 @@ pub fn report(model: &Model, charts: &[PathBuf]) -> String {
     for cell in &model.cells {
         let _ = writeln!(text, "\n## {}\n", cell.cell);
         text += &pictures(cell, charts);
-        text += &toggles(cell);
+        text += &toggles::section(cell);
         text += &factorial::section(cell);
         text += &overhead::section(model, cell);
         text += &counts::section(model, cell);
@@ -45,6 +45,9 @@ fn answer(cell: &CellEffects) -> String {
     text += &saturated(cell);
     if let Some(total) = primary("total").next() {
         let _ = write!(text, ": all toggles together change {unit} by a factor of {}", total);
+    }
+    if primary("leave-one-out").next().is_none() {
+        return text + ".";
     }
     let mut pays: Vec<&Effect> = primary("leave-one-out").filter(|e| e.verdict == Verdict::Improved).collect();
     pays.sort_by(|a, b| b.ratio.ln().abs().total_cmp(&a.ratio.ln().abs()));
@@ -85,39 +88,6 @@ fn pictures(cell: &CellEffects, charts: &[PathBuf]) -> String {
         charts.iter().filter_map(|c| c.file_name()?.to_str()).filter(|n| n.starts_with(&cell.cell) && n.ends_with(".svg"));
     let names: Vec<String> = of_cell.map(|n| format!("`{n}`")).collect();
     if names.is_empty() { String::new() } else { format!("Charts: {}.\n\n", names.join(", ")) }
-}
-
-fn toggles(cell: &CellEffects) -> String {
-    let mut text = String::from(
-        "Ratios are with the toggle / without it; in brackets the 95 % interval over rounds. Leave-one-out: all others on. Add-one-in: all \
-         others off. Sweep: another level, all others on, over `full`.\n\n| toggle | kind | IOPS | CPU per op | verdict | detectable |\n|---|---|---|---|---|---|\n",
-    );
-    let kinds = ["total", "leave-one-out", "add-one-in", "ladder", "sweep"];
-    for effect in cell.effects.iter().filter(|e| e.metric == Metric::Iops && kinds.contains(&e.contrast.kind)) {
-        let cpu = cell.effects.iter().find(|e| e.contrast == effect.contrast && e.metric == Metric::CpuPerOp);
-        let judged = if cell.primary == Metric::Iops { Some(effect) } else { cpu };
-        let toggle = if effect.contrast.toggle.is_empty() { effect.contrast.name() } else { effect.contrast.toggle.clone() };
-        let shape = if judged.is_some_and(|e| e.shape_differs) { ", *shape differs*" } else { "" };
-        let _ = writeln!(
-            text,
-            "| {toggle} | {} | {} | {} | {}{shape} | {} |",
-            effect.contrast.kind,
-            effect,
-            cpu.map_or_else(String::new, Effect::to_string),
-            judged.map_or("", |e| e.verdict.name()),
-            judged.map_or_else(String::new, detectable),
-        );
-    }
-    text + "\n"
-}
-
-/// The effect that these rounds would find, and for an open question how many would settle it.
-fn detectable(effect: &Effect) -> String {
-    let found = effect.mde80.map_or_else(String::new, |m| format!("{:.2} %", m * 100.0));
-    match effect.rounds_needed.filter(|_| effect.verdict == Verdict::Inconclusive) {
-        Some(rounds) => format!("{found}; {rounds} rounds would settle it"),
-        None => found,
-    }
 }
 
 fn peers(cell: &CellEffects) -> String {

@@ -6,6 +6,7 @@ mod factorial;
 mod markdown;
 mod overhead;
 mod terminal;
+mod toggles;
 mod validity;
 
 use crate::analysis::{Model, load};

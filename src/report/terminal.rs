@@ -25,7 +25,7 @@ fn table(cell: &CellEffects) -> Table {
     for effect in rows {
         let cpu = cell.effects.iter().find(|e| e.contrast == effect.contrast && e.metric == Metric::CpuPerOp);
         let verdict = if cell.primary == Metric::Iops { Some(effect) } else { cpu };
-        let verdict = if ["placebo", "stall"].contains(&effect.contrast.kind) {
+        let verdict = if ["placebo", "stall", "spin"].contains(&effect.contrast.kind) {
             "(control)"
         } else {
             verdict.map_or("", |e| e.verdict.name())

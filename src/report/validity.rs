@@ -1,8 +1,10 @@
 //! The section of `report.md` that says what speaks against the run: controls, time lost, what disturbed it, what was left out.
 
 use crate::analysis::Model;
-use crate::analysis::contrast::Metric;
-use crate::analysis::effect::{CellEffects, placebo_failure};
+use crate::analysis::components::Components;
+use crate::analysis::contrast::{FAMILY, Metric};
+use crate::analysis::effect::{CellEffects, Effect, placebo_failure};
+use crate::analysis::load::Arm;
 use crate::analysis::signed_rank::median;
 use crate::run::facts::THROTTLES;
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ pub fn section(model: &Model) -> String {
             carry.cell, carry.after, carry.slices
         );
     }
+    text += &redone(model);
     text += &time_lost(model);
     text += &disturbances(model);
     let mut reasons: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
@@ -45,10 +48,10 @@ pub fn section(model: &Model) -> String {
     for warning in &model.data.warnings {
         let _ = writeln!(text, "- {warning}.");
     }
-    text
+    model.cells.iter().fold(text, |text, cell| text + &components(model, cell))
 }
 
-/// Placebo and stall: what they should show, what they show.
+/// Placebo, stall and spin: what they should show, what they show.
 fn controls(model: &Model, cell: &CellEffects) -> String {
     let mut text = String::new();
     for metric in Metric::ALL {
@@ -57,13 +60,75 @@ fn controls(model: &Model, cell: &CellEffects) -> String {
             let _ = writeln!(text, "- {}: placebo (identical code), {}: {} {verdict}.", cell.cell, metric.name(), effect);
         }
     }
-    let truth = 1.0 / (1.0 + model.settings.stall);
-    if let Some(effect) = cell.find("stall", "", Metric::Iops) {
-        let covered = effect.bounds.is_some_and(|b| (b.lo..=b.hi).contains(&truth));
-        let found = if covered { "covers it" } else { "**misses it**" };
-        let _ = writeln!(text, "- {}: stall of true size {truth:.4}: {} {found}.", cell.cell, effect);
+    for known in model.settings.known() {
+        if let Some(effect) = cell.find(known.control, "", known.metric) {
+            let found = match effect.bounds {
+                Some(b) if (b.lo..=b.hi).contains(&known.truth) => "covers it",
+                Some(_) => "**misses it**",
+                None => "does not tell",
+            };
+            let (control, metric) = (known.control, known.metric.name());
+            let _ = writeln!(text, "- {}: {control} of true size {:.4} in {metric}: {effect} {found}.", cell.cell, known.truth);
+        }
     }
     text
+}
+
+/// Rounds that were measured again.
+fn redone(model: &Model) -> String {
+    let mut text = String::new();
+    for (round, again) in &model.data.redone {
+        let broke = |a: &&Arm| a.round == *round && !["completed", "unsupported"].contains(&a.outcome.as_str());
+        let reasons: Vec<String> =
+            model.data.arms.iter().filter(broke).map(|a| format!("`{}` was {} ({})", a.treatment, a.outcome, a.reason)).collect();
+        let _ = writeln!(text, "- Round {round} was measured again as round {again}: {}.", reasons.join(", "));
+    }
+    text
+}
+
+/// How far blocks and rounds lie apart, and what that says of the length of rounds.
+fn components(model: &Model, cell: &CellEffects) -> String {
+    let shown = |e: &&Effect| {
+        e.metric == cell.primary && (FAMILY.contains(&e.contrast.kind) || ["total", "placebo"].contains(&e.contrast.kind))
+    };
+    let found: Vec<(&Effect, Components)> = cell.effects.iter().filter(shown).filter_map(|e| Some((e, e.components?))).collect();
+    if found.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\nHow far the ratios of {} in {} lie apart (standard deviations): of a block, of a round as its blocks alone would make it, of a round \
+         as seen, and the share of the last variance that lies between rounds.\n\n\
+         | contrast | block | round, expected | round, seen | between rounds |\n|---|---|---|---|---|\n",
+        cell.cell,
+        cell.primary.name()
+    );
+    let percent = |share: f64| format!("{:.2} %", share * 100.0);
+    for (effect, c) in &found {
+        let (name, between) = (effect.contrast.name(), c.between() * 100.0);
+        let _ =
+            writeln!(text, "| {name} | {} | {} | {} | {between:.0} % |", percent(c.block), percent(c.expected), percent(c.seen));
+    }
+    text + &best_round(model, cell, &found) + "\n"
+}
+
+/// The length of rounds that makes most of the time, from the median contrast.
+fn best_round(model: &Model, cell: &CellEffects, found: &[(&Effect, Components)]) -> String {
+    let rounds = model.data.rounds.iter().flatten().filter(|r| r.cell == cell.cell && r.kind == "slices");
+    let (count, wall, slices) = rounds.fold((0.0, 0.0, 0.0), |(n, w, s), r| (n + 1.0, w + r.wall_s, s + r.slices_s));
+    let blocks: f64 = found.iter().map(|(e, _)| e.n_blocks as f64 / e.n_rounds as f64).fold(0.0, f64::max);
+    if count == 0.0 || blocks == 0.0 {
+        return String::new();
+    }
+    let (block, beside) = (slices / count / blocks, (wall - slices) / count);
+    let best: Vec<f64> = found.iter().filter_map(|(_, c)| c.best_blocks(beside / block)).collect();
+    match median(&best).filter(|_| 2 * best.len() > found.len()) {
+        Some(best) => format!(
+            "\nA round has {blocks:.0} blocks; with about {best:.0} ({:.1} s of slices) the same time would tell most.\n",
+            best * block
+        ),
+        None => "\nMost rounds lie no further apart than their blocks make them: their number does not matter, only the time.\n"
+            .into(),
+    }
 }
 
 fn time_lost(model: &Model) -> String {
@@ -83,7 +148,7 @@ fn time_lost(model: &Model) -> String {
     }
     let _ = writeln!(text, "- Rules of the process arms were broken {violations} times.");
     if let Some(why) = model.manifest.as_ref().and_then(|m| m.stopped.as_ref()) {
-        let _ = writeln!(text, "- Ended as [design] target_half_width asks: {why}.");
+        let _ = writeln!(text, "- Ended early, as [design] target_half_width or budget asks: {why}.");
     } else if let Some(planned) = model.data.planned_rounds.filter(|p| *p > rounds.len()) {
         let _ = writeln!(text, "- **Unfinished**: {} of {planned} rounds; continue with --resume.", rounds.len());
     }

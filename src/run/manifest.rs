@@ -20,6 +20,9 @@ pub struct Manifest {
     pub experiment: ExperimentFacts,
     /// CRC-32 of the experiment's text, eight hexadecimal digits.
     pub plan_hash: String,
+    /// How often each cell was to be measured.
+    #[serde(default)]
+    pub repetitions: u32,
     pub dropped: Vec<DroppedToggle>,
     pub unavailable: Vec<Unavailable>,
     pub fio: Option<Fio>,
@@ -45,7 +48,10 @@ pub struct ExperimentFacts {
     pub alpha: f64,
     pub stall: f64,
     #[serde(default)]
-    pub target_half_width: Option<f64>,
+    pub spin: f64,
+    /// The width of intervals may end the run, or say where its time goes.
+    #[serde(default)]
+    pub looks: bool,
     /// The file as it ran, `--set` included.
     pub text: String,
 }
@@ -112,10 +118,12 @@ impl Manifest {
                 delta: experiment.delta,
                 alpha: experiment.alpha,
                 stall: experiment.stall,
-                target_half_width: experiment.target_half_width,
+                spin: experiment.spin,
+                looks: experiment.looks(),
                 text: experiment.text.clone(),
             },
             plan_hash: plan_hash(&experiment.text),
+            repetitions: plan.repetitions,
             dropped: dropped.collect(),
             unavailable: empty_cells().into_iter().chain(limits(plan)).collect(),
             fio: None,

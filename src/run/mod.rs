@@ -7,29 +7,31 @@ pub mod facts;
 pub mod gates;
 pub mod manifest;
 pub mod own_counts;
+pub mod pace;
 pub mod peers;
 pub mod pilot;
 pub mod round;
 pub mod rows;
 pub mod store;
 pub mod tracks;
+mod walk;
 
 use crate::experiment::{Experiment, Mode};
-use crate::plan::{self, Arm, Cell, Part, Plan, Round, RoundKind};
-use crate::row::{JournalRow, Outcome};
+use crate::plan::{self, Arm, Cell, Part, Plan, RoundKind};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::Target;
 use crate::toggle::{self, Toggle};
-use crate::workload::{Rw, Workload};
-use cpus::{Cpus, Shares};
+use crate::workload::Workload;
 use manifest::Manifest;
-use peers::{Outcomes, Peers};
+use pace::{Journal, Next, Pace};
+use peers::Peers;
+use pilot::Length;
 use round::Spec;
 use rows::RunFacts;
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, Instant};
-use store::{PlannedRound, RoundRows, Store};
+use std::time::Duration;
+use store::{PlannedRound, Store};
+use walk::Walk;
 
 /// A slice that takes longer than this counts as hung.
 pub const HANG_GUARD: Duration = Duration::from_secs(30);
@@ -74,8 +76,7 @@ pub struct Job<'a> {
     pub tether: &'a Tether,
     pub interrupts: &'a Interrupts,
     pub progress: &'a dyn Progress,
-    /// Asked now and then, with the rounds of each cell that lie in `dir`: why the run may end, or `None` to go on.
-    pub enough: &'a dyn Fn(u32) -> Option<String>,
+    pub pace: Pace<'a>,
 }
 
 /// Runs what is missing of the plan.
@@ -84,35 +85,40 @@ pub fn run(job: &Job<'_>) -> Result<(), Error> {
     let peers = Peers::find(job.experiment, &job.plan.cells, job.target, job.tether);
     let fresh =
         Manifest { fio: peers.manifest(&job.plan.cells), ..Manifest::new(job.experiment, job.plan, job.target, &started) };
-    let (store, finished) = if job.resume {
-        let (store, finished) = Store::resume(job.dir)?;
+    let (store, mut journal) = if job.resume {
+        let (store, journal) = Store::resume(job.dir)?;
         check_unchanged(job, &store.read_manifest()?, &fresh)?;
-        (store, finished)
+        (store, journal)
     } else {
-        (Store::create(job.dir, &fresh)?, BTreeSet::new())
+        (Store::create(job.dir, &fresh)?, Journal::new())
     };
     let mut manifest: Manifest = store.read_manifest()?;
     let mut walk = Walk { job, store, peers, facts: run_facts(job, &manifest), began: began(&manifest), failures: 0 };
-    let rounds = walk.planned()?;
-    for (i, round) in rounds.iter().enumerate() {
-        if finished.contains(&round.round) {
-            continue;
+    let mut rounds = walk.planned()?;
+    loop {
+        let next = match manifest.stopped {
+            Some(_) => pace::rest(&rounds, &journal),
+            None => job.pace.next(&rounds, &journal),
+        };
+        let place = match next {
+            Next::Enough(why) => {
+                manifest.stopped = Some(why);
+                walk.store.write_manifest(&manifest)?;
+                continue;
+            }
+            // What broke a gate by accident is measured again before the last things.
+            Next::Nothing | Next::Round(_) if last(&next, &rounds) && walk.redo(&mut rounds, &journal)? => continue,
+            Next::Nothing => break,
+            Next::Round(place) => place,
+        };
+        let (done, total) = (journal.len(), rounds.len());
+        job.progress.round(done, total, &rounds[place].cell);
+        let interrupted = || Error::Interrupted { done, total, dir: job.dir.display().to_string() };
+        if job.interrupts.pending() {
+            return Err(interrupted());
         }
-        if manifest.stopped.is_none()
-            && let Some(done) = repetitions_before(&rounds, i, job.plan.repetitions)
-            && let Some(why) = (job.enough)(done)
-        {
-            manifest.stopped = Some(why);
-            walk.store.write_manifest(&manifest)?;
-        }
-        if manifest.stopped.is_some() && round.kind != RoundKind::Whole {
-            continue;
-        }
-        job.progress.round(i, rounds.len(), &round.cell);
-        if job.interrupts.pending() || !walk.round(round)? {
-            let dir = job.dir.display().to_string();
-            return Err(Error::Interrupted { done: i, total: rounds.len(), dir });
-        }
+        let finished = walk.round(&rounds[place])?.ok_or_else(interrupted)?;
+        journal.insert(rounds[place].round, finished);
     }
     job.progress.round(rounds.len(), rounds.len(), "");
     manifest.circumstances.load_after = facts::load();
@@ -120,12 +126,12 @@ pub fn run(job: &Job<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// How often every cell was measured before a round that begins the next time; `None` for other rounds.
-fn repetitions_before(rounds: &[PlannedRound], place: usize, repetitions: u32) -> Option<u32> {
-    let measures = |round: &PlannedRound| !round.kind.is_watched() && round.kind != RoundKind::Whole;
-    let all = |rounds: &[PlannedRound]| rounds.iter().filter(|round| measures(round)).count();
-    let (before, each) = (all(&rounds[..place]), all(rounds) / repetitions as usize);
-    (measures(&rounds[place]) && before.is_multiple_of(each)).then(|| (before / each) as u32)
+/// True where nothing is left to measure in slices.
+fn last(next: &Next, rounds: &[PlannedRound]) -> bool {
+    match next {
+        Next::Round(place) => rounds[*place].kind == RoundKind::Whole,
+        Next::Enough(_) | Next::Nothing => true,
+    }
 }
 
 fn check_unchanged(job: &Job<'_>, then: &Manifest, now: &Manifest) -> Result<(), Error> {
@@ -180,6 +186,7 @@ fn spec(experiment: &Experiment, target: &Target, cell: &Cell, part: Part, seed:
         seed,
         blocks: 0,
         completions: 0,
+        conditioning: experiment.conditions(&cell.workload, target.carries_over()),
         hang_guard: HANG_GUARD + experiment.trial_time * 2,
         profile: None,
         counted: None,
@@ -234,161 +241,10 @@ pub fn pilot_of(
     cell: &Cell,
     (tether, interrupts): (&Tether, &Interrupts),
 ) -> Result<pilot::Fixed, pilot::Error> {
-    let trial_time = (mode == Mode::Isolated).then_some(experiment.trial_time);
+    let length = match mode {
+        Mode::Isolated => Length::Trial(experiment.trial_time),
+        Mode::Sliced => Length::Slice(experiment.slice_time.unwrap_or(pilot::usual_slice(cell.workload.jobs))),
+    };
     let spec = spec(experiment, target, cell, Part::All, experiment.seed);
-    pilot::run(tether, cell, &spec, plan.round_time, trial_time, interrupts)
-}
-
-/// A run under way.
-struct Walk<'a> {
-    job: &'a Job<'a>,
-    store: Store,
-    peers: Peers<'a>,
-    facts: RunFacts,
-    began: jiff::Timestamp,
-    failures: u32,
-}
-
-impl Walk<'_> {
-    /// The plan with what the pilot fixed: read back where an earlier start got that far, else measured now.
-    fn planned(&mut self) -> Result<Vec<PlannedRound>, Error> {
-        let plan = self.job.plan;
-        if let Some(planned) = self.store.read_plan()? {
-            if planned.iter().map(PlannedRound::round).ne(plan.rounds.iter().cloned()) {
-                return Err(Error::Changed { dir: self.job.dir.display().to_string(), what: "the plan" });
-            }
-            return Ok(planned);
-        }
-        let mut planned = Vec::with_capacity(plan.rounds.len());
-        let mode = self.job.experiment.mode;
-        let fixed = self.pilots(mode)?;
-        // Rounds that are watched hold all arms in one process, in slices, whatever the others do.
-        let apart = mode == Mode::Isolated && plan.rounds.iter().any(|r| r.kind.is_watched());
-        let watched = if apart { self.pilots(Mode::Sliced)? } else { fixed.clone() };
-        for round in &plan.rounds {
-            let pilots = if round.kind.is_watched() { &watched } else { &fixed };
-            let fixed = pilots.iter().find(|(name, _)| *name == round.cell).map(|(_, fixed)| fixed);
-            let (blocks, completions, slice) = match (round.kind, fixed) {
-                (RoundKind::Slices | RoundKind::Isolated | RoundKind::Profile | RoundKind::Counts, Some(fixed)) => {
-                    (fixed.blocks, fixed.completions, Duration::ZERO)
-                }
-                (RoundKind::Peers, Some(fixed)) => {
-                    let slice = (fixed.queue_time * peers::QUEUES_PER_SLICE).max(peers::LEAST_SLICE);
-                    (self.peers.blocks(slice), 0, slice)
-                }
-                _ => (0, 0, Duration::ZERO),
-            };
-            let Round { round, cell, kind, part, seed } = round.clone();
-            planned.push(PlannedRound { round, cell, kind, part, seed, blocks, completions, slice_us: slice.as_micros() as u64 });
-        }
-        self.store.write_plan(&planned)?;
-        Ok(planned)
-    }
-
-    /// What the pilot fixes for each cell, by name.
-    fn pilots(&self, mode: Mode) -> Result<Vec<(String, pilot::Fixed)>, Error> {
-        self.job.plan.cells.iter().map(|cell| Ok((cell.name.clone(), self.pilot(cell, mode)?))).collect()
-    }
-
-    fn pilot(&self, cell: &Cell, mode: Mode) -> Result<pilot::Fixed, Error> {
-        let Job { experiment, plan, target, tether, interrupts, progress, dir, .. } = self.job;
-        progress.round(0, plan.rounds.len(), &format!("pilot of {}", cell.name));
-        pilot_of(experiment, mode, plan, target, cell, (tether, interrupts)).map_err(|error| match error {
-            pilot::Error::Round { source: child::Error::Interrupted, .. } => {
-                Error::Interrupted { done: 0, total: plan.rounds.len(), dir: dir.display().to_string() }
-            }
-            error => error.into(),
-        })
-    }
-
-    /// Runs one round and makes it durable. False when a signal came; the round is then redone whole another time.
-    fn round(&mut self, planned: &PlannedRound) -> Result<bool, Error> {
-        let round = planned.round();
-        let Some(cell) = self.job.plan.cells.iter().find(|c| c.name == round.cell) else {
-            return Err(Error::Changed { dir: self.job.dir.display().to_string(), what: "the plan" });
-        };
-        let (started, clock, cpus) = (jiff::Timestamp::now(), Instant::now(), Cpus::read());
-        // A clock that was set back meanwhile must not end the run.
-        self.facts.since_start = started.duration_since(self.began).try_into().unwrap_or_default();
-        let told = spec(self.job.experiment, self.job.target, cell, round.part, round.seed);
-        let profile = (round.kind == RoundKind::Profile).then_some(self.job.experiment.profile.frequency);
-        let counted = (round.kind == RoundKind::Counts).then(|| self.job.target.devices());
-        let spec = Spec { blocks: planned.blocks, completions: planned.completions, profile, counted, ..told };
-        let interrupts = self.job.interrupts;
-        let Some((rows, setup_order, violations)) = (match round.kind {
-            RoundKind::Slices | RoundKind::Profile | RoundKind::Counts => self.sliced(&round, &spec)?,
-            RoundKind::Isolated => self.isolated(&round, &spec)?,
-            RoundKind::Peers if cell.workload.rw == Rw::Nop => self.peers.own_counts(&self.facts, planned, cell, interrupts),
-            RoundKind::Peers => self.peers.duet(&self.facts, planned, cell, interrupts),
-            RoundKind::Whole => self.peers.whole(&self.facts, &round, cell, interrupts),
-        }) else {
-            return Ok(false);
-        };
-        let shares = cpus.map_or_else(Shares::default, Cpus::since);
-        let journal = JournalRow {
-            round: round.round,
-            cell: round.cell,
-            kind: round.kind,
-            started_utc: started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            wall_s: clock.elapsed().as_secs_f64(),
-            slices_s: rows.arms.iter().filter_map(|arm| arm.duration_s).sum(),
-            violations,
-            machine_busy_share: shares.busy,
-            machine_steal_share: shares.steal,
-            setup_order,
-            trials_bytes: 0,
-            arms_bytes: 0,
-            latency_bytes: 0,
-            overhead_bytes: 0,
-        };
-        self.store.commit(&rows, journal)?;
-        Ok(true)
-    }
-
-    /// All arms in one process.
-    fn sliced(&mut self, round: &Round, spec: &Spec) -> Result<Option<Outcomes>, Error> {
-        let timeout = HANG_GUARD * 4 + self.job.plan.round_time.max(self.job.experiment.trial_time) * 4;
-        match child::run(self.job.tether, spec, timeout, self.job.interrupts) {
-            Ok(report) => {
-                self.failures = 0;
-                let order: Vec<&str> = report.setup_order.iter().map(|arm| spec.arms[*arm].treatment.as_str()).collect();
-                Ok(Some((rows::from_report(&self.facts, round, spec, &report), order.join(" "), 0)))
-            }
-            Err(error) => self.failed(round, spec, error),
-        }
-    }
-
-    /// Every arm in a process of its own, in random order; the block is the round.
-    fn isolated(&mut self, round: &Round, spec: &Spec) -> Result<Option<Outcomes>, Error> {
-        let mut decisions = crate::random::Decisions::new(round.seed);
-        let order = plan::block_order(&spec.arms, &mut decisions);
-        let (mut all, mut names) = (RoundRows::default(), Vec::new());
-        for (position, &(arm, _)) in (0..).zip(&order) {
-            let alone = spec.arms[arm].clone();
-            names.push(alone.treatment.clone());
-            let spec = Spec { arms: vec![alone], seed: decisions.seed(), ..spec.clone() };
-            let Some((mut rows, ..)) = self.sliced(round, &spec)? else { return Ok(None) };
-            rows.trials.iter_mut().for_each(|t| t.position = position);
-            all.trials.append(&mut rows.trials);
-            all.arms.append(&mut rows.arms);
-            all.latency += &rows.latency;
-        }
-        // In the plan's order: a ladder is read step by step.
-        all.arms.sort_by_key(|row| spec.arms.iter().position(|arm| arm.treatment == row.treatment));
-        Ok(Some((all, names.join(" "), 0)))
-    }
-
-    /// A round without a report: said in its rows, and the run goes on unless it keeps happening.
-    fn failed(&mut self, round: &Round, spec: &Spec, error: child::Error) -> Result<Option<Outcomes>, Error> {
-        let outcome = match error {
-            child::Error::Interrupted => return Ok(None),
-            child::Error::TimedOut(_) => Outcome::TimedOut,
-            child::Error::Died(_) | child::Error::Io(_) => Outcome::Failed,
-        };
-        self.failures += 1;
-        if self.failures >= FAILURES_IN_A_ROW {
-            return Err(Error::Failing(error.to_string()));
-        }
-        Ok(Some((rows::without_report(&self.facts, round, spec, outcome, &error.to_string()), String::new(), 0)))
-    }
+    pilot::run(tether, cell, &spec, plan.round_time, length, interrupts)
 }

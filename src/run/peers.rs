@@ -176,7 +176,7 @@ pub const QUEUES_PER_SLICE: u32 = 12;
 pub const LEAST_SLICE: Duration = Duration::from_millis(10);
 
 /// Two fifths of a slice go before it as warm-up.
-fn timing(slice: Duration) -> Timing {
+pub fn timing(slice: Duration) -> Timing {
     Timing { slice, warm_up: slice * 2 / 5, ..Timing::default() }
 }
 

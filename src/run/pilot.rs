@@ -45,8 +45,14 @@ pub enum Error {
     NothingRan { cell: String, reason: String },
 }
 
-/// What is wanted of a slice: `None` for sliced mode, the trial time for isolated mode.
-pub type TrialTime = Option<Duration>;
+/// How long the slowest arm is to take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Length {
+    /// For a slice, of which a round holds as many as it has time for.
+    Slice(Duration),
+    /// For a trial in a process of its own.
+    Trial(Duration),
+}
 
 /// Runs the pilot of a cell. `spec` describes its rounds; blocks and completions in it are ignored.
 pub fn run(
@@ -54,7 +60,7 @@ pub fn run(
     cell: &Cell,
     spec: &Spec,
     round_time: Duration,
-    trial_time: TrialTime,
+    length: Length,
     interrupts: &Interrupts,
 ) -> Result<Fixed, Error> {
     let depth = u64::from(cell.workload.queue_depth);
@@ -64,25 +70,30 @@ pub fn run(
             .map_err(|source| Error::Round { cell: cell.name.clone(), source })
     };
     // First a short look, so that a device far too slow for the plan is found out in one turn and not in twenty.
-    derive(cell, &measure(1, depth)?, round_time * SHORT_LOOK_MARGIN, trial_time)?;
-    derive(cell, &measure(PILOT_BLOCKS, depth * COMPLETIONS_PER_DEPTH)?, round_time, trial_time)
+    let times = if spec.conditioning { 2.0 } else { 1.0 };
+    derive(cell, &measure(1, depth)?, round_time * SHORT_LOOK_MARGIN, length, times)?;
+    derive(cell, &measure(PILOT_BLOCKS, depth * COMPLETIONS_PER_DEPTH)?, round_time, length, times)
 }
 
-/// Completions and blocks from the slices of a pilot. Medians: one slice that another process held up must not decide.
-fn derive(cell: &Cell, report: &Report, round_time: Duration, trial_time: TrialTime) -> Result<Fixed, Error> {
+/// Completions and blocks from the slices of a pilot, each of which is run so many times. Medians: one slice that another process held up
+/// must not decide.
+fn derive(cell: &Cell, report: &Report, round_time: Duration, length: Length, times_run: f64) -> Result<Fixed, Error> {
     let times: Vec<Option<f64>> = (0..cell.arms.len()).map(|arm| ns_per_completion(report, arm)).collect();
     let Some(slowest) = times.iter().flatten().copied().max_by(f64::total_cmp) else {
         let reason = report.arms.iter().find_map(|a| a.unsupported.clone()).unwrap_or_else(|| "no request completed".into());
         return Err(Error::NothingRan { cell: cell.name.clone(), reason });
     };
     let jobs = u64::from(cell.workload.jobs);
-    let wanted = trial_time.unwrap_or(slice_time(cell.workload.jobs)).as_nanos() as f64;
+    let (Length::Slice(wanted) | Length::Trial(wanted)) = length;
     let least = u64::from(cell.workload.queue_depth) * COMPLETIONS_PER_DEPTH;
-    let completions = ((wanted / slowest) as u64 / jobs).max(least);
+    let completions = ((wanted.as_nanos() as f64 / slowest) as u64 / jobs).max(least);
     let slices = |arm: &Arm| f64::from(arm.copies) * arm.control.times() as f64;
     let per_block = cell.arms.iter().zip(&times).filter_map(|(arm, time)| Some((*time)? * slices(arm)));
-    let block = Duration::from_nanos((per_block.sum::<f64>() * (completions * jobs) as f64) as u64);
-    let blocks = if trial_time.is_some() { 1 } else { (round_time.as_secs_f64() / block.as_secs_f64()) as u32 };
+    let block = Duration::from_nanos((per_block.sum::<f64>() * (completions * jobs) as f64 * times_run) as u64);
+    let blocks = match length {
+        Length::Trial(_) => 1,
+        Length::Slice(_) => (round_time.as_secs_f64() / block.as_secs_f64()) as u32,
+    };
     if blocks == 0 {
         let slices = cell.arms.iter().map(|a| a.copies as usize).sum();
         let needed = block.as_secs_f64().ceil() as u64;
@@ -112,7 +123,8 @@ fn ns_per_completion(report: &Report, arm: usize) -> Option<f64> {
     times.get(times.len() / 2).copied()
 }
 
-fn slice_time(jobs: u32) -> Duration {
+/// A slice's length unless the experiment says otherwise.
+pub fn usual_slice(jobs: u32) -> Duration {
     let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
     if jobs > cpus { SHARED_CPU_SLICE_TIME * jobs.div_ceil(cpus) } else { SLICE_TIME }
 }

@@ -8,7 +8,7 @@ use crate::engine::slice::{Edge, Gang, Instruments, Order, Sample};
 use crate::engine::{Options, SetupError};
 use crate::perf::counters::{Counters, Counts};
 use crate::perf::profile::{Profile, Recorder, Stretch};
-use crate::plan::{self, Arm};
+use crate::plan::{Arm, Control, order};
 use crate::random::Decisions;
 use crate::toggle::{Levels, Setting, Toggle};
 use crate::workload::Workload;
@@ -37,6 +37,8 @@ pub struct Spec {
     pub blocks: u32,
     /// Completions of each job in each slice: the same for every arm that does the work.
     pub completions: u64,
+    /// Each slice is preceded by as many completions of its arm that are not measured.
+    pub conditioning: bool,
     /// Longest time a slice may take.
     pub hang_guard: Duration,
     /// Ticks a second of the clock that writes down what runs.
@@ -148,7 +150,7 @@ pub fn run(spec: &Spec) -> Result<Report, SetupError> {
     let mut decisions = Decisions::new(spec.seed);
     let mut setup_order: Vec<usize> = (0..spec.arms.len()).collect();
     decisions.shuffle(&mut setup_order);
-    let schedule: Vec<_> = (0..spec.blocks).map(|_| plan::block_order(&spec.arms, &mut decisions)).collect();
+    let schedule = order::blocks(&spec.arms, spec.blocks as usize, &mut decisions);
     let seeds: Vec<u64> = (0..spec.workload.jobs).map(|_| decisions.seed()).collect();
     let ground = Ground::prepare(spec, &mut decisions)?;
     let gang = Gang { barrier: Barrier::new(seeds.len()), stop: AtomicBool::new(false), broken: AtomicBool::new(false) };
@@ -213,7 +215,7 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
     // What is made after the counters is counted with its maker; what devices do, by one job for all.
     let devices = |devices: &Vec<_>| if number == 0 { devices.clone() } else { vec![] };
     let mut watch = Watch::new(spec.counted.as_ref().map(devices), spec.arms.len());
-    let mut tracks = Tracks::new(ground, context, number as usize);
+    let mut tracks = Tracks::new(ground, context, number as usize, seed % 2 == 1);
     let mut refusals: Vec<Option<String>> = vec![None; spec.arms.len()];
     for &arm in shared.setup_order {
         if let Err(error) = tracks.admit(arm, &spec.arms[arm]) {
@@ -231,7 +233,13 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
         for &(arm, _) in order.iter().filter(|(arm, _)| !refused(*arm)) {
             let control = spec.arms[arm].control;
             let completions = spec.completions.saturating_mul(control.times());
-            let order = Order { completions, stall: control.stall(), hang_guard: spec.hang_guard };
+            let order = Order {
+                completions,
+                conditioning: spec.conditioning && control != Control::Ceiling,
+                stall: control.stall(),
+                spin: control.spin(),
+                hang_guard: spec.hang_guard,
+            };
             let mut edge = |edge| watch.edge(edge, arm);
             let instruments = Instruments { latency: &mut latency[arm], discard: &mut discard, edge: &mut edge };
             let sample = tracks.slice(arm, block, &order, shared.gang, instruments)?;
@@ -344,7 +352,7 @@ fn usage() -> (u64, u64) {
 
 /// The loop of a process arm: runs one arm until the process is killed.
 pub fn run_forever(spec: &Spec) -> Result<(), SetupError> {
-    let endless = Spec { completions: u64::MAX, blocks: 1, hang_guard: ENDLESS, ..spec.clone() };
+    let endless = Spec { completions: u64::MAX, conditioning: false, blocks: 1, hang_guard: ENDLESS, ..spec.clone() };
     let report = run(&endless)?;
     let refused = report.arms.into_iter().find_map(|arm| arm.unsupported);
     refused.map_or(Ok(()), |reason| Err(SetupError::Unsupported(reason)))

@@ -3,10 +3,10 @@
 //! A round's rows go to `trials.csv`, `arms.csv`, `latency.hlog` and `overhead.csv` and are flushed to disk; then one line of `rounds.csv` says so, with the
 //! lengths of the other files. What lies beyond the last such line belongs to a round that was not finished and is cut off.
 
+use super::pace::Journal;
 use crate::plan::Round;
 use crate::row::{ArmRow, JournalRow, OverheadRow, TrialRow};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -41,6 +41,7 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedRound {
     pub round: u32,
+    pub repetition: u32,
     pub cell: String,
     pub kind: crate::plan::RoundKind,
     pub part: crate::plan::Part,
@@ -50,14 +51,18 @@ pub struct PlannedRound {
     pub completions: u64,
     /// Length of slices that are timed from outside; 0 elsewhere.
     pub slice_us: u64,
+    /// The round that this one measures again; that one's figures are then not used.
+    pub redoes: Option<u32>,
 }
 
 impl PlannedRound {
-    const HEADER: &[&str] = &["round", "cell", "kind", "part", "seed", "blocks", "completions", "slice_us"];
+    const HEADER: &[&str] =
+        &["round", "repetition", "cell", "kind", "part", "seed", "blocks", "completions", "slice_us", "redoes"];
 
     /// The round without what the pilot fixed.
     pub fn round(&self) -> Round {
-        Round { round: self.round, cell: self.cell.clone(), kind: self.kind, part: self.part, seed: self.seed }
+        let PlannedRound { round, repetition, ref cell, kind, part, seed, .. } = *self;
+        Round { round, repetition, cell: cell.clone(), kind, part, seed }
     }
 }
 
@@ -107,8 +112,8 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the run in `dir`, cut back to whole rounds; returns it with the numbers of the rounds it has.
-    pub fn resume(dir: &Path) -> Result<(Store, BTreeSet<u32>), Error> {
+    /// Opens the run in `dir`, cut back to whole rounds; returns it with the rounds it has.
+    pub fn resume(dir: &Path) -> Result<(Store, Journal), Error> {
         if !dir.join(MANIFEST).exists() {
             return Err(Error::Nothing(dir.into()));
         }
@@ -123,7 +128,7 @@ impl Store {
         for (name, length) in APPENDED.into_iter().zip(lengths) {
             cut(&dir.join(name), length)?;
         }
-        Ok((Store { dir: dir.into(), lengths, _lock: lock }, rows.iter().map(|r| r.round).collect()))
+        Ok((Store { dir: dir.into(), lengths, _lock: lock }, rows.iter().map(|r| (r.round, r.finished())).collect()))
     }
 
     /// Makes a round durable. Until the last step has reached the disk the round does not count.
@@ -288,7 +293,7 @@ mod tests {
                     fs::write(dir.join(name), &after[file][..cut_at]).unwrap();
                 }
                 let (_, finished) = Store::resume(&dir).unwrap();
-                assert_eq!(finished.into_iter().collect::<Vec<_>>(), [1], "{name} cut at {cut_at}");
+                assert_eq!(finished.into_keys().collect::<Vec<_>>(), [1], "{name} cut at {cut_at}");
                 assert_eq!(contents(&dir), whole, "{name} cut at {cut_at}");
             }
         }

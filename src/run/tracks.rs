@@ -126,6 +126,8 @@ pub struct Tracks<'a> {
     ground: &'a Ground,
     context: JobContext<'a>,
     job: usize,
+    /// Whether the second copies of the code come first.
+    copies_swapped: bool,
     kinds: Vec<(RingKind, Vec<AnyLane>)>,
     /// For each arm admitted, its place among the kinds.
     arms: BTreeMap<usize, (usize, Tuning)>,
@@ -133,8 +135,8 @@ pub struct Tracks<'a> {
 
 impl<'a> Tracks<'a> {
     /// No rings yet.
-    pub fn new(ground: &'a Ground, context: JobContext<'a>, job: usize) -> Tracks<'a> {
-        Tracks { ground, context, job, kinds: Vec::new(), arms: BTreeMap::new() }
+    pub fn new(ground: &'a Ground, context: JobContext<'a>, job: usize, copies_swapped: bool) -> Tracks<'a> {
+        Tracks { ground, context, job, copies_swapped, kinds: Vec::new(), arms: BTreeMap::new() }
     }
 
     /// Creates what the arm needs and is not there, and tries it on: what it does not get it is refused for.
@@ -212,7 +214,9 @@ impl<'a> Tracks<'a> {
         gang: &Gang,
         instruments: Instruments<'_>,
     ) -> Result<Sample, SetupError> {
-        let (kind, tuning) = self.arms[&arm];
+        let (kind, first) = self.arms[&arm];
+        // The copies of the code take turns as the rings do, each ring with both.
+        let tuning = if (block / TURNS % 2 == 1) == self.copies_swapped { first } else { first.on_other_copy() };
         let (_, buffers) = self.ground.buffers(self.memory(&tuning), self.job, block).expect("an admitted arm has buffers");
         let seat = self.confine(&tuning).map(|()| buffers);
         let any = &mut self.kinds[kind].1[block % TURNS];

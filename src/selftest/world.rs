@@ -7,10 +7,7 @@ use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 
-/// Rounds of an experiment.
-pub const ROUNDS: u32 = 12;
-
-const SETTINGS: Settings = Settings { delta: 0.02, alpha: 0.05, stall: 0.02, target_half_width: None };
+const SETTINGS: Settings = Settings { delta: 0.02, alpha: 0.05, stall: 0.02, spin: 0.05 };
 
 /// What disturbs a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +20,7 @@ pub enum Noise {
 /// A machine, and how it is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct World {
+    pub rounds: u32,
     /// Blocks of a round; every third round is cut short by a third.
     pub blocks: u32,
     /// What the second arm really does, as a log ratio of throughput.
@@ -42,7 +40,15 @@ const SPIKE: f64 = 0.3;
 impl World {
     /// A shared machine on which two identical arms take turns.
     pub fn shared_machine() -> World {
-        World { blocks: 30, truth: 0.0, of_round: 0.003, noise: Noise::Drifting, spikes: [0.03; 2], interleaved: true }
+        World {
+            rounds: 12,
+            blocks: 30,
+            truth: 0.0,
+            of_round: 0.003,
+            noise: Noise::Drifting,
+            spikes: [0.03; 2],
+            interleaved: true,
+        }
     }
 
     /// The ratio of throughputs. What holds up one arm more than the other is part of what it does.
@@ -63,8 +69,8 @@ impl World {
             figures: [("thread_cpu_share", 1.0)].into(),
             ..Arm::default()
         };
-        let arms = (1..=ROUNDS).flat_map(|round| treatments.iter().map(move |t| arm(round, t))).collect();
-        let mut trials: Vec<Trial> = (1..=ROUNDS).flat_map(|round| self.round(round, seed)).collect();
+        let arms = (1..=self.rounds).flat_map(|round| treatments.iter().map(move |t| arm(round, t))).collect();
+        let mut trials: Vec<Trial> = (1..=self.rounds).flat_map(|round| self.round(round, seed)).collect();
         trials.sort_by_key(|t| (t.round, t.block, t.position));
         let cells = analyse(&Data { trials, treatments, arms, ..Data::default() }, &SETTINGS);
         cells[0].find("placebo", "", Metric::Iops).expect("both arms are there").clone()

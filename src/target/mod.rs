@@ -191,6 +191,12 @@ impl Target {
         all
     }
 
+    /// True where a slice may find what the one before left behind: in the caches and the erased blocks of a real disk, not in memory.
+    pub fn carries_over(&self) -> bool {
+        let in_memory = |m: &Member| (m.made_here && m.own_device.is_some()) || m.path.starts_with("/dev/nullb");
+        !self.members.iter().all(in_memory)
+    }
+
     /// What the devices offer to toggles.
     pub fn setting(&self, numa_node: Option<u32>) -> Setting {
         setting(self.paths(), numa_node)

@@ -168,7 +168,7 @@ fn round_shorter_than_a_block() {
     settings.add_filter(r"takes [0-9.]+ms", "takes TIME");
     settings.bind(|| assert_snapshot!(text, @"
     exit 2
-    uring-ablate: cell read-4k-qd16-j1: one block of 10 slices takes TIME, longer than round_time = 8.0ms allows; list fewer toggles or designs, lower iodepth, or set [design] round_time to 1 s or more
+    uring-ablate: cell read-4k-qd16-j1: one block of 11 slices takes TIME, longer than round_time = 8.0ms allows; list fewer toggles or designs, lower iodepth, or set [design] round_time to 1 s or more
     "));
 }
 

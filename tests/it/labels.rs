@@ -37,6 +37,7 @@ fn spec(target: &Target, workload: Workload, levels: &[Levels]) -> Spec {
         seed: 5,
         blocks: 4,
         completions: 400,
+        conditioning: false,
         hang_guard: Duration::from_secs(20),
         profile: None,
         counted: None,

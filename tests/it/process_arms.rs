@@ -71,6 +71,7 @@ fn ours(target: &Target) -> Contestant {
         seed: 1,
         blocks: 0,
         completions: 0,
+        conditioning: false,
         hang_guard: Duration::from_secs(20),
         profile: None,
         counted: None,

@@ -23,7 +23,7 @@ fn kill(child: &mut Child, signal: &str) {
 
 /// The trials that the plan of a run calls for, each as `round/treatment/replica/block`.
 fn planned(out: &Path) -> BTreeSet<String> {
-    let arms = [("baseline", 3), ("full", 3), ("placebo", 1), ("stall", 1), ("ceiling", 1), ("without:batch_submit", 1)];
+    let arms = [("baseline", 3), ("full", 3), ("placebo", 1), ("stall", 1), ("spin", 1), ("ceiling", 1), ("without:batch_submit", 1)];
     let mut keys = BTreeSet::new();
     for row in rows(&out.join("plan.csv")) {
         for block in 0..row["blocks"].parse::<u32>().unwrap() {
@@ -57,7 +57,7 @@ fn twenty_kills_lose_and_double_nothing() {
     let unique: BTreeSet<String> = measured.iter().cloned().collect();
     assert_eq!(unique.len(), measured.len(), "no trial twice");
     assert_eq!(unique, planned(&bench.out()), "every planned trial, and no other");
-    assert_eq!(rows(&bench.out().join("arms.csv")).len(), 24 * 6);
+    assert_eq!(rows(&bench.out().join("arms.csv")).len(), 24 * 7);
 }
 
 #[test]

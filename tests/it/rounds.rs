@@ -38,6 +38,7 @@ fn spec(target: &Target, rw: Rw, jobs: u32, arms: Vec<Arm>, blocks: u32) -> Spec
         seed: 5,
         blocks,
         completions: COMPLETIONS,
+        conditioning: false,
         hang_guard: Duration::from_secs(20),
         profile: None,
         counted: None,
@@ -232,6 +233,7 @@ fn cpu_time_agrees_with_the_kernels_accounting_of_the_process() {
         let long = Spec {
             paths: vec![file.path().to_path_buf()],
             completions: 150_000,
+            conditioning: false,
             hang_guard: Duration::from_secs(100),
             ..spec(&target, Rw::Randread, 1, vec![tested], 1)
         };

@@ -34,6 +34,7 @@ fn spec(target: &Target, workload: Workload, arms: Vec<Arm>) -> Spec {
         seed: 9,
         blocks: 1,
         completions: 200,
+        conditioning: false,
         hang_guard: Duration::from_secs(20),
         profile: None,
         counted: None,
