@@ -9,6 +9,7 @@ mod wire;
 
 pub use design::Design;
 
+use crate::analysis::stopping::MISSES;
 use crate::engine::Options;
 use crate::engine::ring::Sqpoll;
 use crate::engine::stamp::SEED;
@@ -84,6 +85,11 @@ impl Experiment {
     /// Whether the width of intervals may end a run, or say where its time goes.
     pub fn looks(&self) -> bool {
         self.target_half_width.is_some() || self.budget.is_some()
+    }
+
+    /// The level of every single test and interval: where a rule looks often, a little below what is asked for, which keeps the promise.
+    pub fn level(&self) -> f64 {
+        self.alpha * if self.looks() { MISSES } else { 1.0 }
     }
 
     /// Whether slices of a workload are preceded by unmeasured ones of the same arm, on a target that carries over or not.

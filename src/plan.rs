@@ -31,7 +31,7 @@ const FIRST_SHARE: f64 = 0.6;
 #[serde(rename_all = "lowercase")]
 pub enum Control {
     None,
-    /// Runs on the copy of the code on which `full` does not run in the same block.
+    /// In slices it runs on the copy of the code on which `full` does not run in the same block.
     Placebo,
     /// Burns this fraction of the elapsed time before each reading of the clock.
     Stall(f64),
@@ -185,6 +185,11 @@ pub enum Error {
     TooFewRounds { rounds: u32, contrasts: usize, alpha: String, least: u32 },
     #[error("[profile] rounds = {rounds} gives no interval at alpha = {alpha}: {least} are needed, or 0 for no profiles")]
     TooFewProfiles { rounds: u32, alpha: String, least: u32 },
+    #[error(
+        "[design] budget = {budget:?} is too short: the first {rounds} rounds of {cells} cells take about {needed:.0?}; raise it, or lower \
+         round_time, trial_time or the number of cells"
+    )]
+    Budget { budget: Duration, needed: Duration, rounds: u32, cells: usize },
     #[error("cell {cell}: {reason}; strict = true refuses it")]
     Strict { cell: String, reason: String },
     #[error("cell {cell}: none of the listed toggles can run: {reasons}")]
@@ -205,13 +210,15 @@ pub struct Place<'a> {
     pub obstacle: &'a dyn Fn(Toggle, u32, &Workload) -> Option<String>,
     /// What of the profiles and counts that are asked for cannot be had here.
     pub limits: Limits,
+    /// The rounds that earlier runs ask for, where the experiment leaves their number open.
+    pub learnt: Option<u32>,
 }
 
 /// Makes the plan of an experiment.
 pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
     let cells = experiment.cells.iter().map(|w| cell(experiment, w, place)).collect::<Result<Vec<_>, _>>()?;
     let contrasts = cells.iter().map(|c| contrasts(&c.arms)).max().unwrap_or(1).max(1);
-    let least = (2.0 * contrasts as f64 / experiment.alpha).log2().ceil() as u32;
+    let least = (2.0 * contrasts as f64 / experiment.level()).log2().ceil() as u32;
     let usual = if experiment.looks() {
         MOST_ROUNDS
     } else if experiment.peers.count() == 0 {
@@ -219,7 +226,7 @@ pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
     } else {
         DEFAULT_ROUNDS_WITH_PEERS
     };
-    let rounds = experiment.rounds.unwrap_or(usual.max(least));
+    let rounds = experiment.rounds.unwrap_or(usual.max(least).max(place.learnt.unwrap_or(0)));
     if rounds < least {
         return Err(Error::TooFewRounds { rounds, contrasts, alpha: experiment.alpha.to_string(), least });
     }
@@ -232,15 +239,53 @@ pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
     // What the first rounds of a budget leave goes where intervals are widest.
     let first = |budget: Duration| USUAL_ROUND_TIME.min(budget.mul_f64(FIRST_SHARE) / rounds.min(FIRST) / parts as u32);
     let round_time = experiment.round_time.unwrap_or(experiment.budget.map_or(USUAL_ROUND_TIME, first));
-    Ok(Plan {
+    let plan = Plan {
         rounds: schedule(experiment, &cells, rounds, &place.limits),
         cells,
         repetitions: rounds,
         round_time,
         fio: experiment.peers.fio.clone(),
         limits: place.limits.clone(),
-    })
+    };
+    let needed = plan.first_rounds(experiment);
+    match experiment.budget {
+        Some(budget) if budget < needed => {
+            Err(Error::Budget { budget, needed, rounds: rounds.min(FIRST), cells: plan.cells.len() })
+        }
+        _ => Ok(plan),
+    }
 }
+
+impl Plan {
+    /// How long some of the rounds will take, beside pilots and the making of the target.
+    pub fn expected(&self, experiment: &Experiment, wanted: impl Fn(&Round) -> bool) -> Duration {
+        let whole = experiment.peers.whole_time + PEERS_EXTRA;
+        let of = |round: &Round| match round.kind {
+            RoundKind::Slices | RoundKind::Profile | RoundKind::Counts => self.round_time.mul_f64(OUTSIDE) + ROUND_START,
+            RoundKind::Isolated => {
+                let arms = self.cells.iter().find(|c| c.name == round.cell).map_or(0, |c| c.arms.len());
+                (experiment.trial_time + ROUND_START) * arms as u32
+            }
+            RoundKind::Peers => experiment.peers.round_time + PEERS_EXTRA,
+            RoundKind::Whole => whole * experiment.peers.count() as u32,
+        };
+        self.rounds.iter().filter(|r| wanted(r)).map(of).sum()
+    }
+
+    /// How long it takes until a rule may look for the first time, whole runs of peers included.
+    fn first_rounds(&self, experiment: &Experiment) -> Duration {
+        self.expected(experiment, |r| r.repetition < FIRST || r.kind == RoundKind::Whole)
+    }
+}
+
+/// Start, warm-up and settling of the process arms of a round.
+pub const PEERS_EXTRA: Duration = Duration::from_secs(1);
+
+/// Start and set-up of a round process.
+pub const ROUND_START: Duration = Duration::from_millis(300);
+
+/// Of slices with their fill and drain over the slices alone.
+const OUTSIDE: f64 = 1.1;
 
 /// The contrasts of the confirmatory family.
 fn contrasts(arms: &[Arm]) -> usize {

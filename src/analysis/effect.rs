@@ -34,13 +34,14 @@ pub struct Known {
 
 impl Settings {
     /// The controls whose truth is known by construction.
-    pub fn known(&self) -> [Known; 2] {
-        let known = |control, metric, truth| Known { control, metric, truth };
-        [known("stall", Metric::Iops, 1.0 / (1.0 + self.stall)), known("spin", Metric::CpuPerOp, 1.0 + self.spin)]
+    pub fn known(&self) -> Vec<Known> {
+        let known = |control, metric, size: f64, truth| (size > 0.0).then_some(Known { control, metric, truth });
+        let stall = known("stall", Metric::Iops, self.stall, 1.0 / (1.0 + self.stall));
+        stall.into_iter().chain(known("spin", Metric::CpuPerOp, self.spin, 1.0 + self.spin)).collect()
     }
 
     /// Of intervals.
-    fn confidence(&self) -> f64 {
+    pub fn confidence(&self) -> f64 {
         1.0 - self.alpha
     }
 }
@@ -218,6 +219,8 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, cell: &str
             effects.extend(effect(contrast.clone(), metric, &ratios, settings));
         }
     }
+    let contexts = contexts(&effects, settings);
+    effects.extend(contexts);
     let mut variation = None;
     let factorial = Factorial::of(&treatments);
     let fraction = if factorial.is_none() { Fraction::of(treatments.iter().map(String::as_str)) } else { None };
@@ -241,6 +244,24 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, cell: &str
     let of_slices = |r: &&super::load::Round| r.cell == cell && ["slices", "isolated"].contains(&r.kind.as_str());
     let busy: Vec<f64> = data.rounds.iter().flatten().filter(of_slices).filter_map(|r| r.machine_busy_share).collect();
     CellEffects { cell: cell.into(), thread_cpu_share, machine_busy_share: median(&busy), primary, effects, variation, aliases }
+}
+
+/// How much each toggle's worth with all others on differs from that with all others off, round by round: it interacts with them.
+fn contexts(effects: &[Effect], settings: &Settings) -> Vec<Effect> {
+    let of = |on: &Effect| {
+        let same =
+            |e: &&Effect| (e.contrast.kind, &e.contrast.toggle, e.metric) == ("add-one-in", &on.contrast.toggle, on.metric);
+        let off: HashMap<u32, f64> = effects.iter().find(same)?.rounds.iter().copied().collect();
+        let ratio = |(round, ratio): &(u32, f64)| {
+            let log = (ratio / off.get(round)?).ln();
+            Some((*round, RoundRatio { log, robust: log, blocks: on.n_blocks / on.n_rounds, block_sd: None }))
+        };
+        let ratios: Vec<_> = on.rounds.iter().filter_map(ratio).collect();
+        let toggle = on.contrast.toggle.clone();
+        let contrast = Contrast { kind: "context", toggle, treatment: "others on".into(), reference: "others off".into() };
+        effect(contrast, on.metric, &ratios, settings)
+    };
+    effects.iter().filter(|e| e.contrast.kind == "leave-one-out").filter_map(of).collect()
 }
 
 /// The effects of contrasts over many cells.
@@ -274,8 +295,8 @@ fn effect(contrast: Contrast, metric: Metric, ratios: &[(u32, RoundRatio)], sett
         p_adjusted: None,
         verdict: Verdict::Inconclusive,
         components: Components::of(&ratios.iter().map(|(_, r)| *r).collect::<Vec<_>>()),
-        mde80: detectable(&logs).map(f64::exp_m1).filter(|m| m.is_finite()),
-        rounds_needed: rounds_needed(&logs, settings.delta.ln_1p()),
+        mde80: detectable(&logs, settings.alpha).map(f64::exp_m1).filter(|m| m.is_finite()),
+        rounds_needed: rounds_needed(&logs, settings.delta.ln_1p(), settings.alpha),
         mean: t_interval(&logs, settings.confidence()).map(|(mean, i)| (mean.exp(), i.lo.exp(), i.hi.exp())),
         shape_differs: wide.is_some_and(|w| (point - robust).abs() > (w.hi - w.lo) / 2.0),
         rounds: ratios.iter().map(|(round, r)| (*round, r.log.exp())).collect(),
@@ -294,7 +315,7 @@ fn adjust(effects: &mut [Effect], settings: &Settings) {
     let members: Vec<Member<'_>> = logs.iter().map(Vec::as_slice).collect();
     let confirmed = adjusted(&members, &raw(effects, &family), settings.alpha);
     family.into_iter().zip(confirmed).for_each(|(i, p)| effects[i].p_adjusted = Some(p));
-    for kind in ["ladder", "ladder-reverse", "sweep", "main", "shapley", "interaction"] {
+    for kind in ["ladder", "ladder-reverse", "sweep", "main", "shapley", "interaction", "context"] {
         let looked_at = places(effects, &[kind]);
         let explored = benjamini_hochberg(&raw(effects, &looked_at));
         looked_at.into_iter().zip(explored).for_each(|(i, p)| effects[i].p_adjusted = Some(p));
@@ -310,13 +331,14 @@ fn adjust(effects: &mut [Effect], settings: &Settings) {
 
 /// Why the placebo says that this run is not to be trusted; `None` when it has nothing against it.
 pub fn placebo_failure(effect: &Effect, settings: &Settings) -> Option<String> {
-    let bounds = effect.bounds?;
-    let (lo, hi) = bounds.one_sided;
+    let logs: Vec<f64> = effect.rounds.iter().map(|(_, ratio)| ratio.ln()).collect();
+    let inner = interval(&logs, 0.90)?;
+    let (lo, hi) = (inner.lo.exp(), inner.hi.exp());
     let outside = lo < 1.0 - settings.delta || hi > 1.0 + settings.delta;
-    let (percent, confidence) = (settings.delta * 100.0, (1.0 - 2.0 * settings.alpha) * 100.0);
+    let percent = settings.delta * 100.0;
     match (effect.p < 0.001, outside) {
         (true, _) => Some(format!("identical code differs (p = {:.4})", effect.p)),
-        (_, true) => Some(format!("the {confidence:.0} % interval of identical code, {lo:.4} to {hi:.4}, leaves +-{percent} %")),
+        (_, true) => Some(format!("the 90 % interval of identical code, {lo:.4} to {hi:.4}, leaves +-{percent} %")),
         _ => None,
     }
 }

@@ -96,6 +96,20 @@ pub struct Data {
     pub warnings: Vec<String>,
 }
 
+impl Data {
+    /// Of rounds that were measured again keeps the second where it broke fewer gates, else the first; returns those that do not count.
+    fn replace(&mut self, redone: impl Iterator<Item = (u32, u32)>) -> BTreeSet<u32> {
+        let broken = |round: u32| -> BTreeSet<&str> {
+            let of = self.arms.iter().filter(|a| a.round == round && !["completed", "unsupported"].contains(&a.outcome.as_str()));
+            of.map(|a| a.treatment.as_str()).collect()
+        };
+        let better = |(first, again): &(u32, u32)| broken(*again).len() < broken(*first).len();
+        let (better, worse): (Vec<_>, Vec<_>) = redone.partition(better);
+        self.redone = better;
+        self.redone.iter().map(|(first, _)| *first).chain(worse.into_iter().map(|(_, again)| again)).collect()
+    }
+}
+
 /// Kinds of rounds whose throughput is not used: what watches them costs some.
 pub const WATCHED: [&str; 2] = ["profile", "counts"];
 
@@ -124,13 +138,14 @@ pub fn load(dir: &Path) -> Result<Data, Error> {
     data.planned_rounds = plan.as_ref().map(|t| t.frame.height());
     let finished: Option<BTreeSet<u32>> = data.rounds.as_ref().map(|rows| rows.iter().map(|r| r.round).collect());
     let counts = |round: u32| finished.as_ref().is_none_or(|f| f.contains(&round));
-    data.redone = plan.map_or(Ok(Vec::new()), |table| table.redone())?;
-    data.redone.retain(|(_, again)| counts(*again));
-    let replaced: BTreeSet<u32> = data.redone.iter().map(|(round, _)| *round).collect();
     data.arms = Table::read(dir, "arms.csv", &mut data.warnings)?.arms()?;
     data.arms.retain(|a| counts(a.round));
-    let used = |a: &&Arm| a.outcome == "completed" && !replaced.contains(&a.round);
-    let completed: BTreeSet<(u32, &str)> = data.arms.iter().filter(used).map(|a| (a.round, a.treatment.as_str())).collect();
+    let redone = plan.map_or(Ok(Vec::new()), |table| table.redone())?;
+    let replaced = data.replace(redone.into_iter().filter(|(_, again)| counts(*again)));
+    // What broke a gate stays, for its reason.
+    data.arms.retain(|a| a.outcome != "completed" || !replaced.contains(&a.round));
+    let completed: BTreeSet<(u32, &str)> =
+        data.arms.iter().filter(|a| a.outcome == "completed").map(|a| (a.round, a.treatment.as_str())).collect();
     let (mut trials, treatments) = Table::read(dir, "trials.csv", &mut data.warnings)?.trials()?;
     trials.retain(|t| completed.contains(&(t.round, treatments[t.treatment].as_str())));
     trials.sort_by_key(|t| (t.round, t.block, t.position));

@@ -3,7 +3,6 @@
 use super::carry::{Carry, carry};
 use super::effect::{CellEffects, Settings, analyse};
 use super::load::{self, Data, Error};
-use super::stopping;
 use crate::run::manifest::Manifest;
 use std::path::Path;
 use std::{fs, io};
@@ -28,8 +27,7 @@ impl Model {
         let manifest = manifest(&results.join("manifest.json"))?;
         let settings = manifest.as_ref().map_or(DEFAULTS, |m| Settings {
             delta: m.experiment.delta,
-            // Looking often costs some of what intervals and tests promise.
-            alpha: m.experiment.alpha * if m.experiment.looks { stopping::MISSES } else { 1.0 },
+            alpha: m.experiment.level.unwrap_or(m.experiment.alpha),
             stall: m.experiment.stall,
             spin: m.experiment.spin,
         });
@@ -38,10 +36,7 @@ impl Model {
 
     /// Where and how this was measured, for the foot of charts.
     pub fn provenance(&self) -> String {
-        self.manifest.as_ref().map_or_else(String::new, |m| {
-            let e = &m.environment;
-            format!("{} ({} CPUs), {}, uring-ablate {}; {}", e.cpu, e.cpus, e.kernel, e.version, m.command)
-        })
+        self.manifest.as_ref().map_or_else(String::new, |m| format!("{}; {}", m.environment, m.command))
     }
 
     /// Short name of the target.

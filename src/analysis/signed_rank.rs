@@ -219,13 +219,13 @@ fn t_quantile(n: usize, p: f64) -> Option<f64> {
 
 /// How many rounds would find an effect of `size` with probability .8, at the spread of these; a little more than Student's t says, since
 /// ranks are used. `None` where the spread is not known, or more than a thousand would be needed.
-pub fn rounds_needed(d: &[f64], size: f64) -> Option<usize> {
-    rounds_for(sd(d)?, size)
+pub fn rounds_needed(d: &[f64], size: f64, alpha: f64) -> Option<usize> {
+    rounds_for(sd(d)?, size, alpha)
 }
 
 /// The same of a spread that is known.
-pub fn rounds_for(sd: f64, size: f64) -> Option<usize> {
-    let enough = |n: &usize| factor(*n).is_some_and(|f| f * sd <= size);
+pub fn rounds_for(sd: f64, size: f64, alpha: f64) -> Option<usize> {
+    let enough = |n: &usize| factor(*n, alpha).is_some_and(|f| f * sd <= size);
     (6..=1000).find(enough).map(|n| (n as f64 / RANK_EFFICIENCY).ceil() as usize + 2)
 }
 
@@ -233,18 +233,18 @@ pub fn rounds_for(sd: f64, size: f64) -> Option<usize> {
 const RANK_EFFICIENCY: f64 = 0.955;
 
 /// The detectable effect in units of the spread.
-fn factor(n: usize) -> Option<f64> {
-    Some((t_quantile(n, 0.975)? + t_quantile(n, 0.8)?) / (n as f64).sqrt())
+fn factor(n: usize, alpha: f64) -> Option<f64> {
+    Some((t_quantile(n, 1.0 - alpha / 2.0)? + t_quantile(n, 0.8)?) / (n as f64).sqrt())
 }
 
-/// The effect that would be found with probability .8 at level .05: (t.975 + t.8) s / sqrt(n).
-pub fn detectable(d: &[f64]) -> Option<f64> {
-    detectable_in(sd(d)?, d.len())
+/// The effect that would be found with probability .8 at level `alpha`: (t(1 - alpha / 2) + t.8) s / sqrt(n).
+pub fn detectable(d: &[f64], alpha: f64) -> Option<f64> {
+    detectable_in(sd(d)?, d.len(), alpha)
 }
 
 /// The same in `n` rounds of a spread that is known.
-pub fn detectable_in(sd: f64, n: usize) -> Option<f64> {
-    Some(factor(n)? * sd)
+pub fn detectable_in(sd: f64, n: usize, alpha: f64) -> Option<f64> {
+    Some(factor(n, alpha)? * sd)
 }
 
 #[cfg(test)]
@@ -284,8 +284,8 @@ mod tests {
     fn detectable_effect_is_the_t_formula() {
         // s = .0110997235838 (R sd), qt(.975, 11) = 2.20098516009, qt(.8, 11) = .875529978
         let expected = (2.20098516009 + 0.875529978) * 0.0110997235838 / 12_f64.sqrt();
-        assert!((detectable(&D).unwrap() - expected).abs() < 1e-8);
-        assert_eq!(detectable(&[0.1]), None);
+        assert!((detectable(&D, 0.05).unwrap() - expected).abs() < 1e-8);
+        assert_eq!(detectable(&[0.1], 0.05), None);
     }
 
     #[test]
@@ -301,9 +301,9 @@ mod tests {
         // power.t.test(delta = .01, sd = .0141, power = .8, type = "paired") gives n = 17.62: 18, and 18 / .955 + 2.
         let scale = 0.0141 / 0.0110997235838;
         let spread: Vec<f64> = D.iter().map(|d| d * scale).collect();
-        assert_eq!(rounds_needed(&spread, 0.01), Some(21));
-        assert_eq!(rounds_needed(&spread, 1e-6), None);
-        assert_eq!(rounds_needed(&[0.5], 0.01), None);
+        assert_eq!(rounds_needed(&spread, 0.01, 0.05), Some(21));
+        assert_eq!(rounds_needed(&spread, 1e-6, 0.05), None);
+        assert_eq!(rounds_needed(&[0.5], 0.01, 0.05), None);
     }
 
     fn enumerated(d: &[f64]) -> f64 {

@@ -2,10 +2,9 @@
 
 use crate::analysis::Model;
 use crate::analysis::contrast::FAMILY;
-use crate::analysis::effect::{CellEffects, Effect};
-use crate::analysis::signed_rank::{detectable_in, median, rounds_for, sd};
-use crate::experiment::Experiment;
-use crate::run::manifest::Circumstances;
+use crate::analysis::signed_rank::{detectable_in, rounds_for};
+use crate::experiment::{self, Experiment};
+use crate::run::manifest::{Circumstances, Manifest};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub const LEAST_ROUNDS: usize = 12;
 
 /// More are not chosen unasked.
-const MOST_ROUNDS: u32 = 60;
+pub const MOST_ROUNDS: u32 = 60;
 
 /// How far the rounds of earlier runs lie apart.
 pub struct Spread {
@@ -27,52 +26,88 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Smallest and largest effect, as fractions, that so many rounds find with probability 0.8.
-    pub fn detectable(&self, rounds: u32) -> Option<(f64, f64)> {
-        let mut sizes: Vec<f64> =
-            self.of_rounds.iter().filter_map(|sd| Some(detectable_in(*sd, rounds as usize)?.exp_m1())).collect();
+    /// Smallest and largest effect, as fractions, that so many rounds find with probability 0.8 at level `alpha`, each for itself.
+    pub fn detectable(&self, rounds: u32, alpha: f64) -> Option<(f64, f64)> {
+        let found = |sd: &f64| Some(detectable_in(*sd, rounds as usize, alpha)?.exp_m1());
+        let mut sizes: Vec<f64> = self.of_rounds.iter().filter_map(found).collect();
         sizes.sort_by(f64::total_cmp);
         Some((*sizes.first()?, *sizes.last()?))
     }
 }
 
-/// The spread in each cell over all runs of an experiment that lie in `results` and share their circumstances; cells with too few rounds
-/// are left out.
-pub fn spread(experiment: &Experiment, alike: impl Fn(&Circumstances) -> bool) -> Vec<Spread> {
-    let home = Path::new("results").join(&experiment.name);
-    let models: Vec<Model> = runs(&home).iter().filter_map(|dir| Model::load(dir).ok()).collect();
-    let same = |m: &&Model| m.manifest.as_ref().is_some_and(|manifest| alike(&manifest.circumstances));
-    let models: Vec<&Model> = models.iter().filter(same).collect();
-    let cells = experiment.cells.iter().filter_map(|workload| {
-        let name = workload.cell_name();
-        let found: Vec<&CellEffects> = models.iter().flat_map(|m| &m.cells).filter(|c| c.cell == name).collect();
-        let metric = found.last()?.primary;
-        let mut logs: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-        let confirmed = |e: &&Effect| e.metric == metric && FAMILY.contains(&e.contrast.kind);
-        for effect in found.iter().flat_map(|c| &c.effects).filter(confirmed) {
-            // Days differ in their mean; what is asked is how far the rounds of one day lie apart.
-            let own: Vec<f64> = effect.rounds.iter().map(|(_, ratio)| ratio.ln()).collect();
-            let middle = median(&own).unwrap_or(0.0);
-            logs.entry(effect.contrast.name()).or_default().extend(own.iter().map(|log| log - middle));
-        }
-        let rounds = logs.values().map(Vec::len).min().filter(|n| *n >= LEAST_ROUNDS)?;
-        let of_rounds = logs.values().filter_map(|logs| sd(logs)).collect();
-        Some(Spread { cell: name, metric: metric.name(), of_rounds, rounds, runs: found.len() })
-    });
-    cells.collect()
+/// Squares of what the rounds of one contrast differ from the mean of their run by.
+#[derive(Default)]
+struct Pooled {
+    squares: f64,
+    rounds: usize,
+    runs: usize,
 }
 
-/// The rounds that find an effect of the practical margin in every cell, where the experiment leaves their number open and earlier runs in
-/// the same circumstances tell. A pilot's guess of the spread between rounds would be worthless.
-pub fn rounds(experiment: &Experiment, alike: impl Fn(&Circumstances) -> bool) -> Option<u32> {
-    if experiment.rounds.is_some() || experiment.looks() {
+impl Pooled {
+    /// Days differ in their mean; what is asked is how far the rounds of one day lie apart.
+    fn add(&mut self, logs: &[f64]) {
+        let mean = logs.iter().sum::<f64>() / logs.len() as f64;
+        self.squares += logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>();
+        self.rounds += logs.len();
+        self.runs += 1;
+    }
+
+    fn sd(&self) -> Option<f64> {
+        (self.rounds > self.runs).then(|| (self.squares / (self.rounds - self.runs) as f64).sqrt())
+    }
+}
+
+/// The spread in each cell over all runs in `results` that measured the same in the same circumstances; cells with too few rounds are left
+/// out.
+pub fn spread(experiment: &Experiment, alike: impl Fn(&Circumstances) -> bool) -> Vec<Spread> {
+    let mut cells: BTreeMap<String, (&'static str, BTreeMap<String, Pooled>)> = BTreeMap::new();
+    for dir in runs(&Path::new("results").join(&experiment.name)) {
+        if !manifest(&dir).is_some_and(|m| alike(&m.circumstances) && same(experiment, &m.experiment.text)) {
+            continue;
+        }
+        // One run at a time is in memory. What cannot be read tells nothing.
+        for cell in Model::load(&dir).map_or(vec![], |model| model.cells) {
+            let (metric, contrasts) = cells.entry(cell.cell).or_insert((cell.primary.name(), BTreeMap::new()));
+            for effect in cell.effects.iter().filter(|e| e.metric.name() == *metric && FAMILY.contains(&e.contrast.kind)) {
+                let logs: Vec<f64> = effect.rounds.iter().map(|(_, ratio)| ratio.ln()).collect();
+                contrasts.entry(effect.contrast.name()).or_default().add(&logs);
+            }
+        }
+    }
+    let known = |(cell, (metric, contrasts)): (String, (&'static str, BTreeMap<String, Pooled>))| {
+        let rounds = contrasts.values().map(|p| p.rounds).min().filter(|n| *n >= LEAST_ROUNDS)?;
+        let runs = contrasts.values().map(|p| p.runs).max()?;
+        Some(Spread { cell, metric, of_rounds: contrasts.values().filter_map(Pooled::sd).collect(), rounds, runs })
+    };
+    cells.into_iter().filter_map(known).collect()
+}
+
+/// What a run says of itself.
+pub fn manifest(dir: &Path) -> Option<Manifest> {
+    serde_json::from_str(&std::fs::read_to_string(dir.join("manifest.json")).ok()?).ok()
+}
+
+/// Whether an earlier run measured what this one will: rounds of the same arms and length, whatever their number.
+fn same(experiment: &Experiment, text: &str) -> bool {
+    let Ok(then) = experiment::parse(Path::new("manifest.json"), text) else { return false };
+    let what =
+        |e: &Experiment| (e.cells.clone(), e.designs.clone(), e.toggles.clone(), e.sweep.clone(), e.treatments.clone(), e.fixed);
+    let how = |e: &Experiment| (e.mode, e.round_time, e.slice_time, e.trial_time, e.conditioning);
+    what(experiment) == what(&then) && how(experiment) == how(&then)
+}
+
+/// The rounds that find an effect of the practical margin in every cell after the correction for the family, where the experiment leaves
+/// their number open and earlier rounds tell. A pilot's guess of the spread between rounds would be worthless.
+pub fn rounds(experiment: &Experiment, spread: &[Spread]) -> Option<u32> {
+    if experiment.rounds.is_some() || experiment.looks() || spread.len() < experiment.cells.len() {
         return None;
     }
-    let spreads = spread(experiment, alike);
-    let known = spreads.len() == experiment.cells.len();
-    let widest = spreads.iter().flat_map(|s| &s.of_rounds).copied().max_by(f64::total_cmp).filter(|_| known)?;
-    let needed = rounds_for(widest, experiment.delta.ln_1p()).map_or(MOST_ROUNDS, |n| n as u32);
-    Some(needed.clamp(LEAST_ROUNDS as u32, MOST_ROUNDS))
+    let needed = |s: &Spread| {
+        let alpha = experiment.alpha / s.of_rounds.len().max(1) as f64;
+        let widest = s.of_rounds.iter().copied().max_by(f64::total_cmp)?;
+        Some(rounds_for(widest, experiment.delta.ln_1p(), alpha).map_or(MOST_ROUNDS, |n| n as u32))
+    };
+    spread.iter().filter_map(needed).max().map(|n| n.min(MOST_ROUNDS))
 }
 
 /// The runs of an experiment, oldest first: names begin with the time.

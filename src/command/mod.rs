@@ -74,7 +74,7 @@ impl From<crate::run::Error> for Failure {
         let exit = match &error {
             E::Interrupted { .. } => Exit::Interrupted,
             E::Store(_) | E::Changed { .. } | E::Pilot(pilot::Error::TooSlow { .. }) => Exit::Usage,
-            E::Pilot(_) | E::Failing(_) | E::Process(_) => Exit::Environment,
+            E::Pilot(_) | E::Failing(_) | E::Unreadable(_) | E::Process(_) => Exit::Environment,
         };
         failure(exit)(&error)
     }

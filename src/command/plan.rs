@@ -4,6 +4,7 @@ use super::Failure;
 use super::history::{self, LEAST_ROUNDS};
 use super::run::{limits, plan_on, prepare};
 use crate::analysis::fraction::Fraction;
+use crate::analysis::stopping::FIRST;
 use crate::cli::PlanArgs;
 use crate::engine::lane;
 use crate::exit::Exit;
@@ -20,20 +21,17 @@ use crate::workload::Workload;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Start, warm-up and settling of the process arms of a round.
-const PEERS_EXTRA: Duration = Duration::from_secs(1);
-
 /// Prints the plan.
 pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
-    let mut experiment = experiment::load(&args.experiment, &args.changes())?;
+    let experiment = experiment::load(&args.experiment, &args.changes())?;
     // The target is not made yet: earlier runs on this machine count.
     let machine = facts::fingerprint(&facts::machine(), &[]);
     let here = |c: &Circumstances| facts::fingerprint(&c.machine, &[]) == machine;
-    let chosen = history::rounds(&experiment, here);
-    experiment.rounds = experiment.rounds.or(chosen);
+    let spread = history::spread(&experiment, here);
+    let learnt = history::rounds(&experiment, &spread);
     let setting = target::setting(experiment.target.iter().flat_map(|t| t.path.as_deref()), experiment.options.numa_node);
-    let plan =
-        plan::make(&experiment, &plan::Place { setting: &setting, obstacle: &unlockable, limits: limits(&experiment, &[]) })?;
+    let place = plan::Place { setting: &setting, obstacle: &unlockable, limits: limits(&experiment, &[]), learnt };
+    let plan = plan::make(&experiment, &place)?;
     if let Some(name) = &args.fio_job {
         return fio_jobs(&experiment, &plan, name);
     }
@@ -51,54 +49,57 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
         }
     }
     println!("\n{}", rounds(&plan));
-    println!("time: about {}", units::duration_text(expected(&experiment, &plan)));
-    if let Some(rounds) = chosen {
-        println!("{rounds} rounds of each cell: what earlier rounds here ask for to find {} %", experiment.delta * 100.0);
+    println!("{}", order(&experiment, &plan));
+    println!("time: {}", time(&experiment, &plan));
+    if let Some(rounds) = learnt {
+        let most = if rounds == history::MOST_ROUNDS { ", and more are not chosen unasked" } else { "" };
+        println!("rounds: {rounds} from the spread of earlier ones, for effects of {} %{most}", experiment.delta * 100.0);
     }
-    println!("{}", detectable(&experiment, here, &plan));
+    println!("{}", detectable(&experiment, &spread, &plan));
     print!("{}", plan.limits);
     if args.pilot { pilot(&experiment, &args.allow_destructive) } else { Ok(Exit::Ok) }
 }
 
-/// How long a run will take, beside pilots and the making of the target.
-fn expected(experiment: &Experiment, plan: &Plan) -> Duration {
-    let whole = experiment.peers.whole_time + PEERS_EXTRA;
-    let of = |round: &plan::Round| match round.kind {
-        RoundKind::Slices | RoundKind::Profile | RoundKind::Counts => plan.round_time.mul_f64(OUTSIDE) + START,
-        RoundKind::Isolated => {
-            let arms = plan.cells.iter().find(|c| c.name == round.cell).map_or(0, |c| c.arms.len());
-            (experiment.trial_time + START) * arms as u32
-        }
-        RoundKind::Peers => experiment.peers.round_time + PEERS_EXTRA,
-        RoundKind::Whole => whole * experiment.peers.count() as u32,
-    };
-    plan.rounds.iter().map(of).sum()
+/// How blocks are randomised.
+fn order(experiment: &Experiment, plan: &Plan) -> String {
+    let most = plan.cells.iter().map(|c| c.arms.len()).max().unwrap_or(0);
+    let blocks = if most <= plan::order::BALANCED { "rows of Williams squares" } else { "an order of its own in each block" };
+    format!("order: cells in turn, arms in {blocks}, all drawn by ChaCha8 from seed {}", experiment.seed)
 }
 
-/// Start and set-up of a round process.
-const START: Duration = Duration::from_millis(300);
-
-/// Of slices with their fill and drain over the slices alone.
-const OUTSIDE: f64 = 1.1;
+/// How long a run will take, in words.
+fn time(experiment: &Experiment, plan: &Plan) -> String {
+    let all = units::duration_text(plan.expected(experiment, |_| true));
+    match (experiment.budget, experiment.target_half_width) {
+        (Some(budget), _) => {
+            let first = FIRST.min(plan.repetitions);
+            format!("{}: {first} rounds of each cell, then where intervals are widest", units::duration_text(budget))
+        }
+        (None, Some(half_width)) => format!("at most about {all}; less where intervals reach {} % before", half_width * 100.0),
+        (None, None) => format!("about {all}"),
+    }
+}
 
 /// What earlier runs on this machine say of the effects that this plan would find with probability 0.8.
-fn detectable(experiment: &Experiment, here: impl Fn(&Circumstances) -> bool, plan: &Plan) -> String {
+fn detectable(experiment: &Experiment, spread: &[history::Spread], plan: &Plan) -> String {
     let name = &experiment.name;
+    // A rule that looks may end a run at its first look.
+    let rounds = if experiment.looks() { FIRST.min(plan.repetitions) } else { plan.repetitions };
     let of_cell = |s: &history::Spread| {
-        let (least, most) = s.detectable(plan.repetitions)?;
+        let (least, most) = s.detectable(rounds, experiment.level())?;
         let (least, most) = (least * 100.0, most * 100.0);
         Some(format!(
             "\n  {}: {least:.1} to {most:.1} %, of {} ({} earlier rounds in {} runs)",
             s.cell, s.metric, s.rounds, s.runs
         ))
     };
-    let cells: String = history::spread(experiment, here).iter().filter_map(of_cell).collect();
+    let cells: String = spread.iter().filter_map(of_cell).collect();
     if cells.is_empty() {
         return format!(
-            "detectable effect: not known until runs of {LEAST_ROUNDS} rounds on this machine lie in results/{name}; from fewer the spread between rounds cannot be told"
+            "detectable effect: not known until runs of this plan with {LEAST_ROUNDS} rounds on this machine lie in results/{name}; from fewer the spread between rounds cannot be told"
         );
     }
-    format!("detectable effects, from the spread between rounds of earlier runs:{cells}")
+    format!("detectable effects in {rounds} rounds, each for itself, from the spread between rounds of earlier runs:{cells}")
 }
 
 /// Says why buffers cannot be registered here: what can be found out without the target.
@@ -112,7 +113,7 @@ fn pilot(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Exit, Failure> 
     let process = |e: std::io::Error| run::Error::Process(e);
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
     let target = prepare(experiment, allowed)?;
-    let plan = &plan_on(experiment, &target, &tether, &interrupts)?;
+    let plan = &plan_on(experiment, &target, None, &tether, &interrupts)?;
     println!("pilot on {}", target.description);
     let mut total = Duration::ZERO;
     for cell in &plan.cells {
@@ -120,15 +121,16 @@ fn pilot(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Exit, Failure> 
         let fixed =
             run::pilot_of(experiment, experiment.mode, plan, &target, cell, (&tether, &interrupts)).map_err(run::Error::from)?;
         let round = fixed.block_time * fixed.blocks;
-        total += round * plan.repetitions;
+        total += round * if experiment.looks() { FIRST.min(plan.repetitions) } else { plan.repetitions };
         println!(
             "cell {}: slices of {} completions, {} blocks of {:.0?} a round",
             cell.name, fixed.completions, fixed.blocks, fixed.block_time
         );
     }
+    let least = if experiment.looks() { "at least" } else { "about" };
     println!(
-        "rounds of our arms: about {total:.0?}; each round of peers adds about {:.0?}",
-        experiment.peers.round_time + PEERS_EXTRA
+        "rounds of our arms: {least} {total:.0?}; each round of peers adds about {:.0?}",
+        experiment.peers.round_time + plan::PEERS_EXTRA
     );
     Ok(Exit::Ok)
 }

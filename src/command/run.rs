@@ -7,8 +7,8 @@ use crate::cli::RunArgs;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment};
 use crate::perf::{self, Limits};
-use crate::plan::{self, Plan};
-use crate::run::manifest::{Circumstances, Manifest};
+use crate::plan::{self, Plan, RoundKind};
+use crate::run::manifest::Circumstances;
 use crate::run::pace::{Pace, Widths};
 use crate::run::{self, Job};
 use crate::spawn::{Interrupts, Tether};
@@ -31,14 +31,20 @@ pub fn measure(mut experiment: Experiment, dir: &Path, resume: bool, allowed: &[
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
     let target = prepare(&experiment, allowed)?;
     let fingerprint = Circumstances::read(target.paths()).fingerprint;
-    let chosen = if resume { begun_with(dir) } else { history::rounds(&experiment, |c| c.fingerprint == fingerprint) };
-    experiment.rounds = experiment.rounds.or(chosen);
-    let plan = plan_on(&experiment, &target, &tether, &interrupts)?;
+    let learnt = || history::rounds(&experiment, &history::spread(&experiment, |c| c.fingerprint == fingerprint));
+    let learnt = if resume { None } else { learnt() };
+    experiment.rounds = experiment.rounds.or_else(|| begun_with(dir).filter(|_| resume));
+    let plan = plan_on(&experiment, &target, learnt, &tether, &interrupts)?;
     if !quiet {
         announce(&experiment, &plan, &target, dir);
     }
-    let widths = || Model::load(dir).map_or_else(|_| Widths::new(), |model| widths(&model));
-    let pace = Pace { budget: experiment.budget, target_half_width: experiment.target_half_width, widths: &widths };
+    let widths = || Model::load(dir).map(|model| widths(&model)).map_err(|e| e.to_string());
+    let whole = plan.expected(&experiment, |r| r.kind == RoundKind::Whole);
+    let pace = Pace {
+        budget: experiment.budget.map(|b| b.saturating_sub(whole)),
+        target_half_width: experiment.target_half_width,
+        widths: &widths,
+    };
     let (experiment, plan, target) = (&experiment, &plan, &target);
     let (interrupts, tether, progress) = (&interrupts, &tether, &Bar::new(quiet));
     run::run(&Job { experiment, plan, target, dir, resume, tether, interrupts, progress, pace })?;
@@ -52,22 +58,26 @@ fn widths(model: &Model) -> Widths {
 
 /// The number of rounds that a run was planned with.
 fn begun_with(dir: &Path) -> Option<u32> {
-    let text = std::fs::read_to_string(dir.join("manifest.json")).ok()?;
-    serde_json::from_str(&text).ok().map(|manifest: Manifest| manifest.repetitions).filter(|n| *n > 0)
+    history::manifest(dir).map(|manifest| manifest.repetitions).filter(|n| *n > 0)
 }
 
 /// The plan of an experiment on a target, without the toggles that it turns out to lack.
-pub fn plan_on(experiment: &Experiment, target: &Target, tether: &Tether, interrupts: &Interrupts) -> Result<Plan, Failure> {
+/// `learnt` is what earlier runs ask for.
+pub fn plan_on(
+    experiment: &Experiment,
+    target: &Target,
+    learnt: Option<u32>,
+    tether: &Tether,
+    interrupts: &Interrupts,
+) -> Result<Plan, Failure> {
     let obstacles = run::obstacles(experiment, target, tether, interrupts)?;
     let obstacle = |toggle, level, workload: &Workload| {
         let found = obstacles.iter().find(|o| (o.toggle, o.level, &o.workload) == (toggle, level, workload));
         found.map(|o| o.reason.clone())
     };
     let setting = target.setting(experiment.options.numa_node);
-    Ok(plan::make(
-        experiment,
-        &plan::Place { setting: &setting, obstacle: &obstacle, limits: limits(experiment, &target.devices()) },
-    )?)
+    let limits = limits(experiment, &target.devices());
+    Ok(plan::make(experiment, &plan::Place { setting: &setting, obstacle: &obstacle, limits, learnt })?)
 }
 
 /// What of the profiles and counts that an experiment asks for cannot be had here.

@@ -11,6 +11,7 @@ use crate::peer::duet::{self, Contest, Contestant};
 use crate::peer::fio::Fio;
 use crate::peer::whole;
 use crate::plan::{Cell, Place};
+use crate::run::environment::Environment;
 use crate::run::peers::{job, timing};
 use crate::selftest::scheme::{self, Finding, Scheme};
 use crate::spawn::{Interrupts, Tether};
@@ -18,10 +19,11 @@ use crate::target::Target;
 use crate::{plan, plot, report, units};
 use comfy_table::{Table, presets};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Of a round of processes that are stopped and continued, and its number of slices.
-const FIO_ROUND: Duration = Duration::from_secs(5);
+/// Rounds of whatever is sliced.
+const ROUNDS: u32 = 12;
+/// Slice of a process that is stopped and continued.
 const FIO_SLICE: Duration = Duration::from_millis(20);
 /// Of processes that outlast their round.
 const ENDLESS: Duration = Duration::from_secs(24 * 3600);
@@ -35,25 +37,31 @@ pub fn schemes(args: &SelftestArgs, time: Duration, out: &Path, quiet: bool) -> 
         if !quiet {
             eprintln!("{}: about {}", scheme.name(), units::duration_text(time));
         }
+        let started = Instant::now();
         let finding = match scheme {
             Scheme::Processes(trial) => {
                 engine(args, scheme, "isolated", &[("trial_time", trial)], (time / 2).div_duration_f64(trial))
             }
             Scheme::Slices(slice) => {
-                let rounds = 12;
-                engine(args, scheme, "sliced", &[("slice_time", slice), ("round_time", time / rounds)], f64::from(rounds))
+                engine(args, scheme, "sliced", &[("slice_time", slice), ("round_time", time / ROUNDS)], f64::from(ROUNDS))
             }
             Scheme::FioInTurn(_) | Scheme::FioSliced => fio(args, scheme, time),
         };
         match finding {
-            Ok(finding) => found.extend(finding),
+            Ok(Some(finding)) => found.push(Finding { wall: started.elapsed(), ..finding }),
+            Ok(None) => eprintln!("{}: left out: {time:?} hold too few pairs of it for an interval", scheme.name()),
             Err(failure) if failure.exit == Exit::Interrupted => return Err(failure),
             Err(failure) => eprintln!("{}: left out: {}", scheme.name(), failure.message),
         }
     }
+    if found.is_empty() {
+        let message = format!("no scheme gave an interval; {} is the time of each: raise it", units::duration_text(time));
+        return Err(Failure { exit: Exit::Environment, message });
+    }
     show(&found);
     std::fs::write(out.join("schemes.csv"), scheme::csv(&found)).map_err(fail)?;
-    for file in plot::schemes(&found, time, &out.join("schemes")).map_err(report::Error::from)? {
+    let foot = format!("{}; {}", Environment::read(), std::env::args().collect::<Vec<_>>().join(" "));
+    for file in plot::schemes(&found, time, foot, &out.join("schemes")).map_err(report::Error::from)? {
         println!("chart: {}", file.display());
     }
     Ok(())
@@ -67,6 +75,7 @@ fn show(found: &[Finding]) {
         "a pair",
         "ratio",
         "half-width",
+        "took",
     ]);
     for f in found {
         table.add_row([
@@ -75,6 +84,7 @@ fn show(found: &[Finding]) {
             format!("{:.1} %", f.pair_sd * 100.0),
             format!("{:.4} [{:.4}, {:.4}]", f.ratio, f.lo, f.hi),
             format!("{:.2} %", f.half_width() * 100.0),
+            format!("{:.0} s", f.wall.as_secs_f64()),
         ]);
     }
     println!("{table}");
@@ -113,8 +123,10 @@ fn fio(args: &SelftestArgs, scheme: Scheme, time: Duration) -> Result<Option<Fin
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
     let target = run::prepare(&experiment, &[])?;
     let setting = target.setting(None);
-    let plan =
-        plan::make(&experiment, &Place { setting: &setting, obstacle: &|_, _, _| None, limits: run::limits(&experiment, &[]) })?;
+    let plan = plan::make(
+        &experiment,
+        &Place { setting: &setting, obstacle: &|_, _, _| None, limits: run::limits(&experiment, &[]), learnt: None },
+    )?;
     let cell = &plan.cells[0];
     let beside =
         Beside { fio: Fio::find(tether.clone(), &experiment.peers.fio_path)?, tether, interrupts, target: &target, cell };
@@ -123,8 +135,7 @@ fn fio(args: &SelftestArgs, scheme: Scheme, time: Duration) -> Result<Option<Fin
             beside.in_turn(each, (time / 2).div_duration_f64(each).round() as u32).map(|p| Finding::of_pairs(scheme, &p))
         }
         _ => {
-            let rounds = time.div_duration_f64(FIO_ROUND).round().max(1.0) as u32;
-            let ratios = (1..=rounds).map(|round| beside.sliced(round)).collect::<Result<Vec<_>, _>>()?;
+            let ratios = (1..=ROUNDS).map(|round| beside.sliced(round, time / ROUNDS)).collect::<Result<Vec<_>, _>>()?;
             Ok(Finding::of_rounds(scheme, &ratios.into_iter().flatten().collect::<Vec<_>>()))
         }
     }
@@ -147,12 +158,18 @@ impl Beside<'_> {
     /// Whole runs, two and two.
     fn in_turn(&self, each: Duration, pairs: u32) -> Result<Vec<(whole::Whole, whole::Whole)>, Failure> {
         let job = self.job(each)?;
-        let run = || whole::run(&self.fio, &job, each, &self.interrupts);
+        let run = || match whole::run(&self.fio, &job, each, &self.interrupts) {
+            Ok(whole) if whole.errors > 0 || whole.ops == 0 => {
+                let message = format!("fio reports {} errors in {} operations", whole.errors, whole.ops);
+                Err(Failure { exit: Exit::Environment, message })
+            }
+            whole => Ok(whole?),
+        };
         (0..pairs).map(|_| Ok((run()?, run()?))).collect()
     }
 
     /// One round of two processes.
-    fn sliced(&self, round: u32) -> Result<Option<crate::analysis::contrast::RoundRatio>, Failure> {
+    fn sliced(&self, round: u32, time: Duration) -> Result<Option<crate::analysis::contrast::RoundRatio>, Failure> {
         let job = self.job(ENDLESS)?;
         let contestant = |name: &str| Contestant { name: name.into(), start: self.fio.start(job.clone()) };
         let timing = timing(FIO_SLICE);
@@ -162,7 +179,7 @@ impl Beside<'_> {
             workload: &self.cell.workload,
             contestants: &[contestant("fio"), contestant("fio again")],
             timing,
-            blocks: timing.blocks(FIO_ROUND, 2),
+            blocks: timing.blocks(time, 2),
             seed: u64::from(round),
             interrupts: &self.interrupts,
         };

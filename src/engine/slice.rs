@@ -136,7 +136,8 @@ pub fn run<W: Tabled>(
 const BURNS: u64 = 2;
 
 /// The measured stretch in pieces, after each of which the thread burns `fraction` of the CPU time that the piece took: the whole takes
-/// 1 + `fraction` times the CPU time by construction. Reading the clock belongs to what is burnt.
+/// 1 + `fraction` times the CPU time by construction, as long as no completion work interrupts the burning (`taskrun` other than
+/// `default`). Reading the clock belongs to what is burnt.
 fn spinning<W: Tabled>(
     lane: &mut Lane<W>,
     tuning: &Tuning,

@@ -35,7 +35,9 @@ pub fn of(experiment: &Experiment, workload: &Workload, toggles: &[(Toggle, u32)
     if experiment.stall > 0.0 {
         controls.push(arm("stall".into(), full, Control::Stall(experiment.stall), 1));
     }
-    if experiment.spin > 0.0 && runs_freely(workload) {
+    // Kernel threads that work for the arm would not burn with it.
+    let alone = !experiment.allow_iowq && !full.is_on(Toggle::Sqpoll);
+    if experiment.spin > 0.0 && alone && runs_freely(workload) {
         controls.push(arm("spin".into(), full, Control::Spin(experiment.spin), 1));
     }
     // With nothing to compare, the controls alone: as many slices of each tell most.

@@ -4,13 +4,14 @@ use super::Arm;
 use crate::random::Decisions;
 
 /// Up to so many arms, blocks in a row form Williams squares.
-const BALANCED: usize = 8;
+pub const BALANCED: usize = 8;
 
 /// The slices of so many blocks in the order they run: `(arm, copy)`, with every copy of every arm once a block.
 ///
 /// With few arms the blocks are rows of Williams squares (Williams 1949) of all copies, whose letters and rows are drawn anew for each
 /// square: over a square each slice stands behind each other one equally often, so that what one leaves for the next cancels. With more
-/// arms each block is an order of its own.
+/// arms each block is an order of its own. Places balance over a square, so where each block is a round of processes the test of the rounds
+/// errs to the safe side.
 pub fn blocks(arms: &[Arm], count: usize, decisions: &mut Decisions) -> Vec<Vec<(usize, u32)>> {
     let mut slices: Vec<(usize, u32)> = arms.iter().enumerate().flat_map(|(i, a)| (0..a.copies).map(move |c| (i, c))).collect();
     let mut orders = Vec::with_capacity(count);

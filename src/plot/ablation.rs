@@ -34,7 +34,11 @@ impl<'a> Ablation<'a> {
         }
         let bound = if cell.bound_by_target() { "; not bound by the loop: CPU per operation is what counts" } else { "" };
         let rounds = cell.effects.first().map_or(0, |e| e.n_rounds);
-        let subtitle = format!("{}, {rounds} rounds; dots are rounds, bars 95 % intervals{bound}", model.target());
+        let subtitle = format!(
+            "{}, {rounds} rounds; dots are rounds, bars {:.0} % intervals{bound}",
+            model.target(),
+            model.settings.confidence() * 100.0
+        );
         Ablation { cell, toggles, delta: model.settings.delta, subtitle, foot: model.provenance() }
     }
 

@@ -48,16 +48,18 @@ impl Ladder {
         let arms: Vec<&Arm> = model.data.arms.iter().filter(|a| a.cell == cell.cell && a.outcome == "completed").collect();
         let large = arms.first().and_then(|a| a.block_size_bytes).is_some_and(|b| b >= 65_536.0);
         let (name, unit, title) = if large { ("bandwidth_bytes_per_s", 1e9, "GB/s") } else { ("iops", 1e3, "thousand IOPS") };
+        let confidence = model.settings.confidence();
         let panel = |title: &str, figure: &'static str, unit: f64| Panel {
             title: title.into(),
-            steps: steps(&arms, figure, unit),
-            lines: lines(&arms, figure, unit),
+            steps: steps(&arms, figure, Scale { unit, confidence }),
+            lines: lines(&arms, figure, Scale { unit, confidence }),
         };
         Ladder {
             title: format!("From baseline to full: {}", cell.cell),
             subtitle: format!(
-                "{}; points with 95 % intervals over rounds: our arms in slices; lines: peers as processes, counted by the kernel, and the ring alone (NOP)",
-                model.target()
+                "{}; points with {:.0} % intervals over rounds: our arms in slices; lines: peers as processes, counted by the kernel, and the ring alone (NOP)",
+                model.target(),
+                model.settings.confidence() * 100.0
             ),
             foot: model.provenance(),
             panels: vec![
@@ -68,15 +70,23 @@ impl Ladder {
     }
 }
 
+/// How a figure is shown: in this unit, with intervals of this confidence.
+#[derive(Clone, Copy)]
+struct Scale {
+    unit: f64,
+    confidence: f64,
+}
+
 /// Estimate and interval over rounds of a treatment's figure, by the same inference as effects, on logarithms.
-fn level(arms: &[&Arm], treatment: &str, kinds: &[&str], figure: &str, unit: f64) -> Option<Level> {
+fn level(arms: &[&Arm], treatment: &str, kinds: &[&str], figure: &str, scale: Scale) -> Option<Level> {
     let of = arms.iter().filter(|a| a.treatment == treatment && kinds.contains(&a.kind.as_str()));
-    let logs: Vec<f64> = of.filter_map(|a| Some(a.figures.get(figure)?.ln() - unit.ln())).filter(|v| v.is_finite()).collect();
-    let bounds = interval(&logs, 0.95).map(|b| Interval { lo: b.lo.exp(), hi: b.hi.exp(), confidence: b.confidence });
+    let logs: Vec<f64> =
+        of.filter_map(|a| Some(a.figures.get(figure)?.ln() - scale.unit.ln())).filter(|v| v.is_finite()).collect();
+    let bounds = interval(&logs, scale.confidence).map(|b| Interval { lo: b.lo.exp(), hi: b.hi.exp(), confidence: b.confidence });
     Some(Level { name: treatment.into(), value: hodges_lehmann(&logs)?.exp(), bounds })
 }
 
-fn steps(arms: &[&Arm], figure: &str, unit: f64) -> Vec<Level> {
+fn steps(arms: &[&Arm], figure: &str, scale: Scale) -> Vec<Level> {
     let mut names = vec!["baseline"];
     for arm in arms {
         if arm.treatment.starts_with("ladder:") && !names.contains(&arm.treatment.as_str()) {
@@ -84,20 +94,22 @@ fn steps(arms: &[&Arm], figure: &str, unit: f64) -> Vec<Level> {
         }
     }
     names.push("full");
-    names.iter().filter_map(|n| level(arms, n, &["slices", "isolated"], figure, unit)).collect()
+    names.iter().filter_map(|n| level(arms, n, &["slices", "isolated"], figure, scale)).collect()
 }
 
-fn lines(arms: &[&Arm], figure: &str, unit: f64) -> Vec<Level> {
+fn lines(arms: &[&Arm], figure: &str, scale: Scale) -> Vec<Level> {
     let names = ["fio:default", "fio:registered", "fio:matched", "fio:tuned", "t_io_uring"];
-    names.iter().filter_map(|n| level(arms, n, &["peers"], figure, unit)).chain(ceiling(arms, figure, unit)).collect()
+    names.iter().filter_map(|n| level(arms, n, &["peers"], figure, scale)).chain(ceiling(arms, figure, scale)).collect()
 }
 
 /// What the ring alone does; as bandwidth, as if each NOP moved a block.
-fn ceiling(arms: &[&Arm], figure: &str, unit: f64) -> Option<Level> {
+fn ceiling(arms: &[&Arm], figure: &str, scale: Scale) -> Option<Level> {
     let kinds = ["slices", "isolated"];
     let level = match arms.first()?.block_size_bytes {
-        Some(block) if figure == "bandwidth_bytes_per_s" => level(arms, "ceiling", &kinds, "iops", unit / block),
-        _ => level(arms, "ceiling", &kinds, figure, unit),
+        Some(block) if figure == "bandwidth_bytes_per_s" => {
+            level(arms, "ceiling", &kinds, "iops", Scale { unit: scale.unit / block, ..scale })
+        }
+        _ => level(arms, "ceiling", &kinds, figure, scale),
     };
     level.map(|level| Level { name: "NOP".into(), ..level })
 }

@@ -19,8 +19,8 @@ pub struct Error {
 }
 
 /// Draws ways of comparing identical programs as `stem.svg` and `stem.png`; returns the files.
-pub fn schemes(found: &[Finding], time: Duration, stem: &Path) -> Result<[PathBuf; 2], Error> {
-    style::render(stem, &schemes::Schemes::new(found, time))
+pub fn schemes(found: &[Finding], time: Duration, foot: String, stem: &Path) -> Result<[PathBuf; 2], Error> {
+    style::render(stem, &schemes::Schemes::new(found, time, foot))
 }
 
 /// Draws every chart of a run into `dir`; returns the files.

@@ -18,16 +18,17 @@ const RIGHT: i32 = 190;
 pub struct Schemes<'a> {
     found: &'a [Finding],
     subtitle: String,
+    foot: String,
 }
 
 impl<'a> Schemes<'a> {
-    /// Of schemes that had this time each.
-    pub fn new(found: &'a [Finding], time: Duration) -> Schemes<'a> {
+    /// Of schemes that had this time each; `foot` says where and how.
+    pub fn new(found: &'a [Finding], time: Duration, foot: String) -> Schemes<'a> {
         let subtitle = format!(
             "Throughput of a program over that of itself, {} of each scheme: 95 % intervals over rounds or pairs; truth is 1. n: rounds or pairs.",
             units::duration_text(time)
         );
-        Schemes { found, subtitle }
+        Schemes { found, subtitle, foot }
     }
 
     /// As far as the widest interval reaches to either side of 1, with air.
@@ -48,8 +49,7 @@ impl Chart for Schemes<'_> {
     }
 
     fn draw<DB: DrawingBackend>(&self, area: &Area<DB>) -> Drawn<DB> {
-        let foot = format!("uring-ablate {}; uring-ablate selftest --schemes", env!("CARGO_PKG_VERSION"));
-        frame(area, "Why not just run it twice?", &self.subtitle, &foot)?;
+        frame(area, "Why not just run it twice?", &self.subtitle, &self.foot)?;
         if self.found.is_empty() {
             return area.draw(&Text::new("No scheme could be measured here.", (20, TOP), text(16, &INK)));
         }

@@ -21,7 +21,7 @@ fn table(cell: &CellEffects) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["contrast", "IOPS ratio", "CPU per op ratio", "verdict"]);
-    let rows = cell.effects.iter().filter(|e| e.metric == Metric::Iops);
+    let rows = cell.effects.iter().filter(|e| e.metric == Metric::Iops && e.contrast.kind != "context");
     for effect in rows {
         let cpu = cell.effects.iter().find(|e| e.contrast == effect.contrast && e.metric == Metric::CpuPerOp);
         let verdict = if cell.primary == Metric::Iops { Some(effect) } else { cpu };

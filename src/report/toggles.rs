@@ -12,12 +12,17 @@ const KINDS: [&str; 7] = ["total", "leave-one-out", "add-one-in", "explicit", "l
 pub fn section(cell: &CellEffects) -> String {
     let rows: Vec<&Effect> =
         cell.effects.iter().filter(|e| e.metric == Metric::Iops && KINDS.contains(&e.contrast.kind)).collect();
-    let Some(confidence) = rows.iter().find_map(|e| Some(e.bounds?.confidence)) else { return String::new() };
+    if rows.is_empty() {
+        return String::new();
+    }
+    let interval = rows
+        .iter()
+        .find_map(|e| Some(e.bounds?.confidence))
+        .map_or("too few rounds for any".into(), |c| format!("{:.1} %", c * 100.0));
     let mut text = format!(
-        "Ratios are with the toggle / without it; in brackets the interval over rounds ({:.1} % confidence). Leave-one-out: all others on. \
+        "Ratios are with the toggle / without it; in brackets the interval over rounds ({interval}). Leave-one-out: all others on. \
          Add-one-in: all others off. Explicit: over `baseline`. Sweep: another level, all others on, over `full`.\n\n\
-         | toggle | kind | IOPS | CPU per op | verdict | detectable |\n|---|---|---|---|---|---|\n",
-        confidence * 100.0
+         | toggle | kind | IOPS | CPU per op | verdict | detectable |\n|---|---|---|---|---|---|\n"
     );
     for effect in rows {
         let cpu = cell.effects.iter().find(|e| e.contrast == effect.contrast && e.metric == Metric::CpuPerOp);
@@ -78,24 +83,21 @@ fn first_of(cell: &CellEffects, kind: &str) -> String {
     cell.effects.iter().find(|e| e.contrast.kind == kind).map_or_else(String::new, |e| e.contrast.toggle.clone())
 }
 
-/// The toggles whose worth with all others on is another than with all others off: their intervals have nothing in common.
+/// The toggles that are shown to be worth something else with all others on than with all others off.
 fn company(cell: &CellEffects) -> String {
-    let differs = |e: &&Effect| {
-        let alone = cell.find("add-one-in", &e.contrast.toggle, cell.primary).and_then(|e| e.bounds);
-        let apart = e.bounds.zip(alone).is_some_and(|(a, b)| a.hi < b.lo || b.hi < a.lo);
-        e.contrast.kind == "leave-one-out" && e.metric == cell.primary && apart
+    let shown = |e: &&Effect| {
+        let found = matches!(e.verdict, Verdict::Improved | Verdict::Regressed);
+        e.contrast.kind == "context" && e.metric == cell.primary && found
     };
-    let names: Vec<String> = cell.effects.iter().filter(differs).map(|e| format!("`{}`", e.contrast.toggle)).collect();
+    let names: Vec<String> = cell.effects.iter().filter(shown).map(|e| format!("`{}` ({e})", e.contrast.toggle)).collect();
     if names.is_empty() {
         return String::new();
     }
-    let remedy = if cell.effects.iter().any(|e| e.contrast.kind == "interaction") {
-        "see below"
-    } else {
-        "`kind = \"factorial\"` tells with which"
-    };
+    let known = cell.effects.iter().any(|e| e.contrast.kind == "interaction");
+    let remedy = if known { "with which, see below" } else { "`kind = \"factorial\"` tells with which" };
     format!(
-        "Worth something else with the others on than with them off: {}. They interact with other toggles ({remedy}).\n\n",
+        "These interact with other toggles, since they are worth something else with all others on than with all others off (in brackets the \
+         one over the other): {}; {remedy}.\n\n",
         names.join(", ")
     )
 }

@@ -6,6 +6,7 @@ use crate::analysis::contrast::{FAMILY, Metric};
 use crate::analysis::effect::{CellEffects, Effect, placebo_failure};
 use crate::analysis::load::Arm;
 use crate::analysis::signed_rank::median;
+use crate::plan::ROUND_START;
 use crate::run::facts::THROTTLES;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -83,6 +84,10 @@ fn redone(model: &Model) -> String {
             model.data.arms.iter().filter(broke).map(|a| format!("`{}` was {} ({})", a.treatment, a.outcome, a.reason)).collect();
         let _ = writeln!(text, "- Round {round} was measured again as round {again}: {}.", reasons.join(", "));
     }
+    let planned = model.data.planned_rounds.unwrap_or(0).saturating_sub(model.data.redone.len());
+    if planned > 0 && model.data.redone.len() * 5 >= planned {
+        text += "- **A fifth of the rounds had to be measured again: do not trust this run.**\n";
+    }
     text
 }
 
@@ -114,13 +119,13 @@ fn components(model: &Model, cell: &CellEffects) -> String {
 /// The length of rounds that makes most of the time, from the median contrast.
 fn best_round(model: &Model, cell: &CellEffects, found: &[(&Effect, Components)]) -> String {
     let rounds = model.data.rounds.iter().flatten().filter(|r| r.cell == cell.cell && r.kind == "slices");
-    let (count, wall, slices) = rounds.fold((0.0, 0.0, 0.0), |(n, w, s), r| (n + 1.0, w + r.wall_s, s + r.slices_s));
+    let (count, slices) = rounds.fold((0.0, 0.0), |(n, s), r| (n + 1.0, s + r.slices_s));
     let blocks: f64 = found.iter().map(|(e, _)| e.n_blocks as f64 / e.n_rounds as f64).fold(0.0, f64::max);
     if count == 0.0 || blocks == 0.0 {
         return String::new();
     }
-    let (block, beside) = (slices / count / blocks, (wall - slices) / count);
-    let best: Vec<f64> = found.iter().filter_map(|(_, c)| c.best_blocks(beside / block)).collect();
+    let block = slices / count / blocks;
+    let best: Vec<f64> = found.iter().filter_map(|(_, c)| c.best_blocks(ROUND_START.as_secs_f64() / block)).collect();
     match median(&best).filter(|_| 2 * best.len() > found.len()) {
         Some(best) => format!(
             "\nA round has {blocks:.0} blocks; with about {best:.0} ({:.1} s of slices) the same time would tell most.\n",

@@ -1,7 +1,7 @@
 //! What this machine is, as far as a reader of results needs to know.
 
 use serde::{Deserialize, Serialize};
-use std::fs;
+use std::{fmt, fs};
 
 /// Facts of the machine and of this build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,14 @@ pub struct Environment {
     #[serde(default)]
     pub compiler: String,
     pub debug_build: bool,
+}
+
+impl fmt::Display for Environment {
+    /// For the foot of charts.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Environment { cpu, cpus, kernel, version, .. } = self;
+        write!(f, "{cpu} ({cpus} CPUs), {kernel}, uring-ablate {version}")
+    }
 }
 
 impl Environment {

@@ -142,6 +142,7 @@ mod tests {
             errors: 0,
             first_error: 0,
             enters: 10,
+            variant: 0,
             slots_intact: true,
             overran: false,
             touched: 1 << (i % 64),

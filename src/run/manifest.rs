@@ -49,9 +49,9 @@ pub struct ExperimentFacts {
     pub stall: f64,
     #[serde(default)]
     pub spin: f64,
-    /// The width of intervals may end the run, or say where its time goes.
+    /// The level of single tests and intervals; absent in runs of old, where it is `alpha`.
     #[serde(default)]
-    pub looks: bool,
+    pub level: Option<f64>,
     /// The file as it ran, `--set` included.
     pub text: String,
 }
@@ -119,7 +119,7 @@ impl Manifest {
                 alpha: experiment.alpha,
                 stall: experiment.stall,
                 spin: experiment.spin,
-                looks: experiment.looks(),
+                level: Some(experiment.level()),
                 text: experiment.text.clone(),
             },
             plan_hash: plan_hash(&experiment.text),

@@ -56,6 +56,8 @@ pub enum Error {
         "{FAILURES_IN_A_ROW} rounds in a row failed, the last with: {0}; what was measured before is kept, --resume continues"
     )]
     Failing(String),
+    #[error("cannot read back what was measured: {0}")]
+    Unreadable(String),
     #[error("cannot start processes: {0}")]
     Process(std::io::Error),
 }
@@ -98,7 +100,7 @@ pub fn run(job: &Job<'_>) -> Result<(), Error> {
     loop {
         let next = match manifest.stopped {
             Some(_) => pace::rest(&rounds, &journal),
-            None => job.pace.next(&rounds, &journal),
+            None => job.pace.next(&rounds, &journal).map_err(Error::Unreadable)?,
         };
         let place = match next {
             Next::Enough(why) => {
@@ -106,8 +108,12 @@ pub fn run(job: &Job<'_>) -> Result<(), Error> {
                 walk.store.write_manifest(&manifest)?;
                 continue;
             }
-            // What broke a gate by accident is measured again before the last things.
-            Next::Nothing | Next::Round(_) if last(&next, &rounds) && walk.redo(&mut rounds, &journal)? => continue,
+            // What broke a gate by accident is measured again before the last things, but not beyond a budget.
+            Next::Nothing | Next::Round(_)
+                if job.pace.budget.is_none() && last(&next, &rounds) && walk.redo(&mut rounds, &journal)? =>
+            {
+                continue;
+            }
             Next::Nothing => break,
             Next::Round(place) => place,
         };

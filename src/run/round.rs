@@ -82,6 +82,8 @@ pub struct Slice {
     pub errors: u64,
     pub first_error: i32,
     pub enters: u64,
+    /// The bit-set of the loop that ran.
+    pub variant: u32,
     pub slots_intact: bool,
     pub overran: bool,
     pub touched: u64,
@@ -331,6 +333,7 @@ fn merge_slice<'a>((arm, copy, block, position): Ran, jobs: impl Iterator<Item =
         errors: sum(|s| s.errors),
         first_error: jobs.clone().map(|s| s.first_error).find(|e| *e != 0).unwrap_or(0),
         enters: sum(|s| s.enters),
+        variant: jobs.clone().map(|s| s.variant).max().unwrap_or(0),
         slots_intact: jobs.clone().all(|s| s.slots_intact),
         overran: jobs.clone().any(|s| s.overran),
         touched: jobs.fold(0, |bits, s| bits | s.touched),

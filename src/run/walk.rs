@@ -171,12 +171,14 @@ impl Walk<'_> {
         Ok(Some((all, names.join(" "), 0)))
     }
 
-    /// The order of a round of processes: its row among those of its cell, which are drawn from the experiment's seed.
+    /// The order of a round of processes: its row among those of its cell, which are drawn from the experiment's seed. One that is measured
+    /// again has an order of its own.
     fn isolated_order(&self, round: &Round, spec: &Spec) -> Vec<(usize, u32)> {
         let Job { experiment, plan, .. } = self.job;
-        let before = |r: &&Round| r.cell == round.cell && r.kind == round.kind && r.round < round.round;
-        let place = plan.rounds.iter().filter(before).count();
-        let mut rows = plan::order::blocks(&spec.arms, place + 1, &mut Decisions::new(experiment.seed));
+        let alike = |r: &&Round| r.cell == round.cell && r.kind == round.kind;
+        let place = plan.rounds.iter().filter(alike).position(|r| r.round == round.round);
+        let seed = place.map_or(round.seed, |_| experiment.seed ^ u64::from(crc32fast::hash(round.cell.as_bytes())));
+        let mut rows = plan::order::blocks(&spec.arms, place.unwrap_or(0) + 1, &mut Decisions::new(seed));
         rows.pop().expect("as many rows as were asked for")
     }
 

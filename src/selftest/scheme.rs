@@ -1,5 +1,6 @@
 //! Ways of comparing two programs that are the same, and how narrow an interval each gives from the same time: why not just run fio twice?
 
+use crate::analysis::components::Components;
 use crate::analysis::contrast::{Metric, RoundRatio, in_round};
 use crate::analysis::effect::Effect;
 use crate::analysis::load::Trial;
@@ -62,6 +63,8 @@ pub struct Finding {
     /// Its 95 % interval.
     pub lo: f64,
     pub hi: f64,
+    /// What it really took, starts and settling included.
+    pub wall: Duration,
 }
 
 impl Finding {
@@ -70,19 +73,18 @@ impl Finding {
         let logs: Vec<f64> = effect.rounds.iter().map(|(_, ratio)| ratio.ln()).collect();
         let pair_sd = effect.components.map(|c| c.block).or_else(|| sd(&logs))?;
         let (ratio, bounds) = (effect.ratio, effect.bounds?);
-        Some(Finding { scheme, n: logs.len(), pair_sd, ratio, lo: bounds.lo, hi: bounds.hi })
+        Some(Finding { scheme, n: logs.len(), pair_sd, ratio, lo: bounds.lo, hi: bounds.hi, wall: Duration::ZERO })
     }
 
     /// From rounds of processes that took turns.
     pub fn of_rounds(scheme: Scheme, rounds: &[RoundRatio]) -> Option<Finding> {
-        let pair_sd = (rounds.iter().map(|r| r.block_sd.unwrap_or(0.0).powi(2)).sum::<f64>() / rounds.len() as f64).sqrt();
-        of_logs(scheme, &rounds.iter().map(|r| r.log).collect::<Vec<_>>(), pair_sd)
+        of_logs(scheme, &rounds.iter().map(|r| r.log).collect::<Vec<_>>(), Components::of(rounds)?.block)
     }
 
     /// From whole runs, two and two.
     pub fn of_pairs(scheme: Scheme, pairs: &[(Whole, Whole)]) -> Option<Finding> {
         let rate = |whole: &Whole| whole.ops as f64 / whole.duration.as_secs_f64();
-        let logs: Vec<f64> = pairs.iter().map(|(a, b)| (rate(a) / rate(b)).ln()).filter(|log| log.is_finite()).collect();
+        let logs: Vec<f64> = pairs.iter().map(|(a, b)| (rate(a) / rate(b)).ln()).collect();
         of_logs(scheme, &logs, sd(&logs)?)
     }
 
@@ -94,7 +96,7 @@ impl Finding {
 
 fn of_logs(scheme: Scheme, logs: &[f64], pair_sd: f64) -> Option<Finding> {
     let (middle, Interval { lo, hi, .. }) = (hodges_lehmann(logs)?, interval(logs, 0.95)?);
-    Some(Finding { scheme, n: logs.len(), pair_sd, ratio: middle.exp(), lo: lo.exp(), hi: hi.exp() })
+    Some(Finding { scheme, n: logs.len(), pair_sd, ratio: middle.exp(), lo: lo.exp(), hi: hi.exp(), wall: Duration::ZERO })
 }
 
 /// Compares the two arms of a round of processes.
@@ -115,10 +117,18 @@ pub fn in_duet(round: u32, report: &duet::Report) -> Option<RoundRatio> {
 
 /// The file `schemes.csv`.
 pub fn csv(findings: &[Finding]) -> String {
-    let mut text = String::from("scheme,n,pair_sd,ratio,lo,hi,half_width\n");
+    let mut text = String::from("scheme,n,pair_sd,ratio,lo,hi,half_width,wall_s\n");
     for f in findings {
         let (name, half) = (f.scheme.name(), f.half_width());
-        text += &format!("\"{name}\",{},{:.6},{:.6},{:.6},{:.6},{half:.6}\n", f.n, f.pair_sd, f.ratio, f.lo, f.hi);
+        text += &format!(
+            "\"{name}\",{},{:.6},{:.6},{:.6},{:.6},{half:.6},{:.0}\n",
+            f.n,
+            f.pair_sd,
+            f.ratio,
+            f.lo,
+            f.hi,
+            f.wall.as_secs_f64()
+        );
     }
     text
 }
@@ -138,7 +148,7 @@ mod tests {
         let pairs: Vec<(Whole, Whole)> = (1..=6).map(|i| (whole(1000 * i), whole(2000 * i))).collect();
         let found = Finding::of_pairs(Scheme::FioSliced, &pairs).unwrap();
         assert!((found.ratio - 0.5).abs() < 1e-12 && found.half_width() < 1e-12 && found.n == 6, "{found:?}");
-        assert!(csv(&[found]).ends_with("stopped and continued\",6,0.000000,0.500000,0.500000,0.500000,0.000000\n"));
+        assert!(csv(&[found]).ends_with("stopped and continued\",6,0.000000,0.500000,0.500000,0.500000,0.000000,0\n"));
         assert_eq!(Finding::of_pairs(Scheme::FioSliced, &pairs[..3]), None, "three pairs give no interval");
     }
 }

@@ -2,7 +2,10 @@
 
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{Effect, Settings, analyse};
-use crate::analysis::load::{Arm, Data, Trial};
+use crate::analysis::load::{self, Data, Trial};
+use crate::plan::{Arm, Control, order};
+use crate::random::Decisions;
+use crate::toggle::Levels;
 use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
@@ -32,6 +35,10 @@ pub struct World {
     pub spikes: [f64; 2],
     /// The arms of a block in random order, or all of one arm first.
     pub interleaved: bool,
+    /// What the second arm leaves behind for the slice after it, as a log ratio of throughput: a device that is still busy with its work.
+    pub carry_over: f64,
+    /// Each slice is preceded by one of its own arm that is not measured.
+    pub conditioned: bool,
 }
 
 /// The log by which a spike lengthens a slice.
@@ -48,6 +55,8 @@ impl World {
             noise: Noise::Drifting,
             spikes: [0.03; 2],
             interleaved: true,
+            carry_over: 0.0,
+            conditioned: false,
         }
     }
 
@@ -60,14 +69,14 @@ impl World {
     /// What the analysis says of the second arm over the first in one experiment.
     pub fn experiment(&self, seed: u64) -> Effect {
         let treatments = ["full", "placebo"].map(String::from).to_vec();
-        let arm = |round, treatment: &String| Arm {
+        let arm = |round, treatment: &String| load::Arm {
             round,
             kind: "slices".into(),
             cell: "simulated".into(),
             treatment: treatment.clone(),
             outcome: "completed".into(),
             figures: [("thread_cpu_share", 1.0)].into(),
-            ..Arm::default()
+            ..load::Arm::default()
         };
         let arms = (1..=self.rounds).flat_map(|round| treatments.iter().map(move |t| arm(round, t))).collect();
         let mut trials: Vec<Trial> = (1..=self.rounds).flat_map(|round| self.round(round, seed)).collect();
@@ -81,16 +90,20 @@ impl World {
             Machine { random: Pcg64Mcg::seed_from_u64(seed << 32 | u64::from(round)), slow: 0.0, fast: 0.0, drift: 0.0 };
         let lasting = self.of_round * machine.normal();
         let blocks = if round.is_multiple_of(3) { self.blocks - self.blocks / 3 } else { self.blocks };
-        let mut order: Vec<(u32, u32, usize)> = Vec::new();
-        for block in 0..blocks {
-            let first = usize::from(machine.random.next_u32() & 1 == 1);
-            order.extend([(block, 0, first), (block, 1, 1 - first)]);
-        }
+        let arm = |name: &str| Arm { treatment: name.into(), levels: Levels::all_off(), control: Control::None, copies: 1 };
+        let drawn =
+            order::blocks(&[arm("full"), arm("placebo")], blocks as usize, &mut Decisions::new(machine.random.next_u64()));
+        let placed =
+            |(block, slices): (u32, Vec<(usize, u32)>)| (0..).zip(slices).map(move |(place, (arm, _))| (block, place, arm));
+        let mut order: Vec<(u32, u32, usize)> = (0..).zip(drawn).flat_map(placed).collect();
         if !self.interleaved {
             order.sort_by_key(|(block, _, arm)| (*arm, *block));
         }
+        let mut before = 0;
         let slice = |(block, position, arm): (u32, u32, usize)| {
-            let effect = if arm == 1 { self.truth + lasting } else { 0.0 };
+            let left_behind = if self.conditioned { arm } else { before };
+            before = arm;
+            let effect = if arm == 1 { self.truth + lasting } else { 0.0 } + if left_behind == 1 { self.carry_over } else { 0.0 };
             let noise = if self.noise == Noise::None { 0.0 } else { machine.next(self.spikes[arm]) };
             let duration_s = 0.005 * (noise - effect).exp();
             Trial { round, treatment: arm, block, position, duration_s, ops: 5000.0, cpu_total_ns: Some(duration_s * 1e9) }

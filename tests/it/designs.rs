@@ -71,11 +71,108 @@ fn a_run_ends_when_its_intervals_are_narrow_enough() {
 }
 
 #[test]
+fn both_ladders_stand_side_by_side() {
+    let bench = bench("ladder\", \"ladder-reverse", "[\"fixed_files\", \"batch_submit\", \"stats_batching\"]", "");
+    let text = report(&bench);
+    assert_eq!(toggles_of(&bench, "ladder"), ["batch_submit", "fixed_files", "last step"].map(String::from).into());
+    assert_eq!(toggles_of(&bench, "ladder-reverse"), ["batch_submit", "last step", "stats_batching"].map(String::from).into());
+    let table = text.split("| toggle | in order | in reverse order |").nth(1).unwrap();
+    let rows: Vec<&str> = table.lines().skip(2).take(3).collect();
+    assert!(
+        ["fixed_files", "batch_submit", "stats_batching"]
+            .iter()
+            .zip(&rows)
+            .all(|(toggle, row)| { row.starts_with(&format!("| {toggle} | ")) && row.matches('[').count() == 2 }),
+        "{rows:?}"
+    );
+}
+
+#[test]
+fn what_is_spelt_out_is_compared_with_baseline() {
+    let levels = "[design.treatments]\nlarge = { batch_submit = 16, fixed_files = \"on\" }";
+    let bench = bench("explicit", "[\"batch_submit\"]", levels);
+    let text = report(&bench);
+    assert!(text.contains("| large | explicit | "), "{text}");
+    let arm = rows(&bench.out().join("arms.csv")).into_iter().find(|a| a["treatment"] == "explicit:large").unwrap();
+    assert_eq!((arm["eff_batch_submit"].as_str(), arm["eff_fixed_files"].as_str()), ("16", "on"));
+    let effect = rows(&bench.out().join("effects.csv")).into_iter().find(|e| e["kind"] == "explicit").unwrap();
+    assert!(effect["reference"] == "baseline" && !effect["p_adjusted"].is_empty(), "{effect:?}");
+}
+
+#[test]
+fn the_controls_can_stand_alone() {
+    let bench = Bench::new(&experiment(SMALL_TARGET, READS, "toggles = []", "").replace("[\"leave-one-out\"]", "[]"));
+    report(&bench);
+    let treatments: BTreeSet<String> = rows(&bench.out().join("arms.csv")).into_iter().map(|a| a["treatment"].clone()).collect();
+    assert_eq!(treatments, ["full", "placebo", "spin", "stall"].map(String::from).into());
+}
+
+#[test]
+fn a_budget_is_spent_where_intervals_are_widest() {
+    let text = experiment(SMALL_TARGET, READS, "toggles = [\"batch_submit\"]", "").replace("rounds = 6\n", "");
+    let bench = Bench::new(&text.replace("bs = \"4k\"", "bs = [\"4k\", \"16k\"]"));
+    let short = bench.run(&["--quiet", "--budget", "2s"]);
+    let error = String::from_utf8_lossy(&short.stderr);
+    assert_eq!(short.status.code(), Some(2), "{error}");
+    assert!(error.contains("[design] budget = 2s is too short: the first 12 rounds of 2 cells take about 14s"), "{error}");
+    let output = bench.run(&["--quiet", "--budget", "16s"]);
+    assert_eq!(output.status.code(), Some(0), "{}", bench.verdict(&output));
+    let rounds = rows(&bench.out().join("rounds.csv"));
+    let of = |cell: &str| rounds.iter().filter(|r| r["cell"] == cell).count();
+    let (small, large) = (of("read-4k-qd16-j1"), of("read-16k-qd16-j1"));
+    assert!(small >= 12 && large >= 12 && (small - 12) % 4 == 0 && (large - 12) % 4 == 0, "{small} and {large} rounds");
+    let spent: f64 = rounds.iter().map(|r| r["wall_s"].parse::<f64>().unwrap()).sum();
+    assert!(small + large > 24, "the first rounds took {spent} s of 16 s");
+    let report = std::fs::read_to_string(bench.out().join("report.md")).unwrap();
+    assert!(report.contains("would overrun the budget of 16 s"), "{report}");
+    let effect = rows(&bench.out().join("effects.csv")).into_iter().find(|e| e["kind"] == "leave-one-out").unwrap();
+    assert!(effect["confidence"].parse::<f64>().unwrap() >= 0.96, "looking costs coverage, so intervals are wider");
+}
+
+#[test]
+fn earlier_rounds_in_the_same_place_choose_how_many_there_are() {
+    let text = experiment(SMALL_TARGET, READS, "toggles = [\"batch_submit\"]", "").replace("rounds = 6\n", "");
+    let bench = Bench::new(&text);
+    let at_home = |verb: &str| ablate().current_dir(bench.dir.path()).arg(verb).arg(&bench.file).output().unwrap();
+    let plan = || String::from_utf8(at_home("plan").stdout).unwrap();
+    assert!(plan().contains("detectable effect: not known until runs of this plan with 12 rounds"), "{}", plan());
+    let run = at_home("run");
+    assert_eq!(run.status.code(), Some(0), "{}", bench.verdict(&run));
+    let text = plan();
+    assert!(text.contains("rounds: ") && text.contains(" from the spread of earlier ones, for effects of 2 %"), "{text}");
+    assert!(text.contains("(12 earlier rounds in 1 runs)"), "{text}");
+    let other = std::fs::read_to_string(&bench.file).unwrap().replace("250ms", "300ms");
+    std::fs::write(&bench.file, other).unwrap();
+    assert!(plan().contains("detectable effect: not known"), "rounds of another length tell nothing");
+}
+
+#[test]
+fn schemes_are_compared_and_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = ablate();
+    command.args(["selftest", "--schemes", "1200ms", "--quiet", "--set", "target.size=16MiB", "--out"]).arg(dir.path());
+    let output = command.output().unwrap();
+    let (text, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{text}{error}");
+    let found = rows(&dir.path().join("schemes.csv"));
+    for scheme in ["a process per trial of 100ms", "slices of 20ms in one process", "slices of 5ms in one process"] {
+        let row = found.iter().find(|r| r["scheme"] == scheme).unwrap_or_else(|| panic!("{scheme} is missing: {text}{error}"));
+        let number = |column: &str| row[column].parse::<f64>().unwrap();
+        assert!(number("lo") < number("hi") && number("half_width") > 0.0 && text.contains(scheme), "{row:?}");
+    }
+    assert!(error.contains("fio, then fio: runs of 5s: left out: "), "what a time is too short for is said: {error}");
+    assert!(dir.path().join("schemes.png").exists() && dir.path().join("schemes.svg").exists());
+}
+
+#[test]
 fn a_design_says_how_many_toggles_it_takes() {
     for (kind, toggles, said) in [
         ("fraction", "[\"fixed_buffers\", \"fixed_files\"]", "kind = \"fraction\" takes 5 to 8 toggles; 2 are listed"),
         ("screening", FIVE, "kind = \"screening\" takes 6 to 11 toggles; 5 are listed"),
         ("sweep", "[\"batch_submit\"]", "kind = \"sweep\" and levels go together"),
+        ("explicit", "[\"batch_submit\"]", "kind = \"explicit\" and treatments go together"),
+        ("factorial\", \"screening", FIVE, "\"factorial\" and \"screening\" are each analysed as a whole; keep one"),
+        ("add-one-in", "[]", "must each name at least one, or both none for the controls alone"),
     ] {
         let output = bench(kind, toggles, "").run(&["--quiet"]);
         let error = String::from_utf8_lossy(&output.stderr);

@@ -64,8 +64,8 @@ fn a_submitting_kernel_thread_is_told_from_the_program() {
         *ticks.entry((row["treatment"].clone(), row["context"].clone())).or_default() += row["samples"].parse::<u64>().unwrap();
     }
     let of = |treatment: &str, context: &str| ticks.get(&(treatment.into(), context.into())).copied().unwrap_or(0);
-    assert!(of("full", "sqpoll") > 0 && of("full", "submit") == 0, "{ticks:?}");
     // On a machine that is held back, another arm's thread may not yet have gone to sleep when a slice begins.
+    assert!(of("full", "sqpoll") > 0 && of("full", "submit") * 10 < of("full", "sqpoll"), "{ticks:?}");
     assert!(of("baseline", "submit") > 0 && of("baseline", "sqpoll") * 10 < of("baseline", "submit"), "{ticks:?}");
 }
 

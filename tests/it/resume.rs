@@ -23,7 +23,8 @@ fn kill(child: &mut Child, signal: &str) {
 
 /// The trials that the plan of a run calls for, each as `round/treatment/replica/block`.
 fn planned(out: &Path) -> BTreeSet<String> {
-    let arms = [("baseline", 3), ("full", 3), ("placebo", 1), ("stall", 1), ("spin", 1), ("ceiling", 1), ("without:batch_submit", 1)];
+    let arms =
+        [("baseline", 3), ("full", 3), ("placebo", 1), ("stall", 1), ("spin", 1), ("ceiling", 1), ("without:batch_submit", 1)];
     let mut keys = BTreeSet::new();
     for row in rows(&out.join("plan.csv")) {
         for block in 0..row["blocks"].parse::<u32>().unwrap() {
@@ -122,6 +123,44 @@ fn a_killed_run_leaves_no_process_and_no_device() {
     }
     assert_eq!(children(), 0);
     assert!(!bound(), "loop device {device:?} cleared itself");
+}
+
+/// Kills the process of one round.
+fn kill_a_round(run: &Child, out: &Path) {
+    let rounds = || std::fs::read_to_string(out.join("rounds.csv")).map_or(0, |t| t.lines().count());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while rounds() < 4 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let command = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut looks = (0..2000).map(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        children_of(run.id()).into_iter().find(|pid| command(pid).contains("round"))
+    });
+    let round = looks.find_map(|found| found).expect("a run has a round process");
+    assert!(Command::new("kill").args(["-KILL", &round.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_round_that_was_disturbed_is_measured_again_whole_and_logged() {
+    let bench = Bench::new(&experiment(SMALL_TARGET, READS, ONE_TOGGLE, "").replace("rounds = 6", "rounds = 12"));
+    let mut run = start(&bench, false);
+    kill_a_round(&run, &bench.out());
+    assert!(run.wait().unwrap().success());
+    let plan = rows(&bench.out().join("plan.csv"));
+    let again: Vec<_> = plan.iter().filter(|r| !r["redoes"].is_empty()).collect();
+    assert_eq!((plan.len(), again.len(), again[0]["round"].as_str()), (13, 1, "13"));
+    let lost = again[0]["redoes"].as_str();
+    let journal = rows(&bench.out().join("rounds.csv"));
+    let of = |round: &str| journal.iter().find(|r| r["round"] == round).unwrap();
+    assert!(of(lost)["flagged"].contains("full") && of("13")["flagged"].is_empty(), "{journal:?}");
+    let effects = rows(&bench.out().join("effects.csv"));
+    assert!(effects.iter().all(|e| e["n_rounds"] == "12"), "every contrast has its twelve rounds");
+    let report = std::fs::read_to_string(bench.out().join("report.md")).unwrap();
+    assert!(report.contains(&format!("- Round {lost} was measured again as round 13: ")), "{report}");
+    let resumed = bench.run(&["--quiet", "--resume"]);
+    assert_eq!(resumed.status.code(), Some(0), "{}", bench.verdict(&resumed));
+    assert_eq!(rows(&bench.out().join("rounds.csv")).len(), 13, "nothing is left to do");
 }
 
 #[test]

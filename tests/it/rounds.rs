@@ -1,7 +1,7 @@
 //! The rules of a round of slices, on real rings.
 
 use crate::support::{root, skip};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -149,6 +149,53 @@ fn assert_sound_ops(report: &Report) {
 }
 
 #[test]
+fn the_spin_burns_what_it_says_of_its_own_cpu_time() {
+    let target = file_target();
+    let levels = eager().with(Toggle::Taskrun, 2);
+    let spun = Arm { control: Control::Spin(1.0), ..arm("spin", levels) };
+    let spec = Spec { completions: 4000, ..spec(&target, Rw::Nop, 1, vec![arm("baseline", levels), spun], 8) };
+    let report = round::run(&spec).unwrap();
+    let cpu = |arm| report.slices.iter().filter(|s| s.arm == arm).map(|s| s.thread_cpu_ns).sum::<u64>() as f64;
+    // Of what the requests themselves cost it burns as much again; what they cost differs a little from slice to slice.
+    let ratio = cpu(1) / cpu(0);
+    assert!((1.6..2.5).contains(&ratio), "{} against {} ns", cpu(1), cpu(0));
+    assert!(report.slices.iter().all(|s| s.ops >= 4000 && s.ops < 4100), "as many completions as without");
+}
+
+#[test]
+fn copies_of_the_code_take_turns_and_the_placebo_runs_on_the_other() {
+    let target = file_target();
+    let placebo = Arm { control: Control::Placebo, ..arm("placebo", eager()) };
+    let report = round::run(&spec(&target, Rw::Read, 1, vec![arm("full", eager()), placebo], 16)).unwrap();
+    let ran = |arm: usize| report.slices.iter().filter(|s| s.arm == arm).map(|s| (s.block, s.variant)).collect::<HashMap<_, _>>();
+    let (full, placebo) = (ran(0), ran(1));
+    assert!(full.iter().all(|(block, variant)| placebo[block] != *variant), "never on the same copy in a block");
+    for arm in [&full, &placebo] {
+        let copies: HashSet<u32> = arm.values().copied().collect();
+        let first = *copies.iter().min().unwrap();
+        assert_eq!((copies.len(), arm.values().filter(|v| **v == first).count()), (2, 8), "each copy in half of the blocks");
+    }
+    assert_eq!(report.arms[0].effective, report.arms[1].effective);
+}
+
+#[test]
+fn a_conditioned_slice_is_preceded_by_as_much_that_is_not_measured() {
+    if !root() {
+        return skip("a_conditioned_slice_is_preceded_by_as_much_that_is_not_measured", "making a loop device needs root");
+    }
+    let (target, sectors) = loop_target();
+    let bytes_of = |conditioning| {
+        let before = sectors();
+        let plain = spec(&target, Rw::Randread, 1, vec![arm("baseline", eager())], 1);
+        let report = round::run(&Spec { completions: 20_000, conditioning, ..plain }).unwrap();
+        assert!(report.slices[0].ops < 20_100, "only the second half is measured");
+        (sectors() - before) as f64 * 512.0
+    };
+    let (plain, conditioned) = (bytes_of(false), bytes_of(true));
+    assert!((conditioned / plain - 2.0).abs() < 0.05, "{conditioned} against {plain} bytes read");
+}
+
+#[test]
 fn the_ceiling_moves_nothing_on_a_ring_of_the_same_kind() {
     let target = file_target();
     let ceiling = Arm { control: Control::Ceiling, ..arm("ceiling", eager()) };
@@ -173,14 +220,20 @@ fn latency_is_recorded_for_the_requests_that_were_sampled() {
     assert_eq!(samples[2], 0);
 }
 
+/// A loop device of the tool's, and the sectors that were read of it.
+fn loop_target() -> (Target, impl Fn() -> u64) {
+    let target = Target::resolve(&Wanted { kind: Kind::Loop, path: None, size_bytes: Some(64 << 20), stamps: None }).unwrap();
+    let stat = format!("/sys/block/{}/stat", target.members[0].own_device.clone().unwrap());
+    let sectors = move || std::fs::read_to_string(&stat).unwrap().split_whitespace().nth(2).unwrap().parse::<u64>().unwrap();
+    (target, sectors)
+}
+
 #[test]
 fn bytes_agree_with_what_the_loop_device_counts() {
     if !root() {
         return skip("bytes_agree_with_what_the_loop_device_counts", "making a loop device needs root");
     }
-    let target = Target::resolve(&Wanted { kind: Kind::Loop, path: None, size_bytes: Some(64 << 20), stamps: None }).unwrap();
-    let stat = format!("/sys/block/{}/stat", target.members[0].own_device.clone().unwrap());
-    let sectors = || std::fs::read_to_string(&stat).unwrap().split_whitespace().nth(2).unwrap().parse::<u64>().unwrap();
+    let (target, sectors) = loop_target();
     let before = sectors();
     let spec = Spec { completions: 50_000, ..spec(&target, Rw::Randread, 1, vec![arm("baseline", eager())], 1) };
     let report = round::run(&spec).unwrap();

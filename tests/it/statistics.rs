@@ -7,7 +7,7 @@ use rand_pcg::rand_core::{Rng, SeedableRng};
 use std::io::Write;
 use std::process::{Command, Stdio};
 use uring_ablate::analysis::family::{benjamini_hochberg, holm};
-use uring_ablate::analysis::signed_rank::{Interval, hodges_lehmann, interval, p_value, t_interval};
+use uring_ablate::analysis::signed_rank::{Interval, detectable_in, hodges_lehmann, interval, p_value, t_interval};
 use uring_ablate::analysis::stopping;
 
 /// 200 data sets of 6 to 40: a third without ties, a third rounded so that there are ties, a third so coarse that there are zeros too.
@@ -149,6 +149,64 @@ fn stopped_run(random: &mut Pcg64Mcg, draw: Draw, half_width: f64) -> (usize, In
     let seen = |n: u32| (n as usize, interval(&d[..n as usize], 1.0 - 0.05 * stopping::MISSES).unwrap());
     let narrow = |(_, ci): &(usize, Interval)| ci.hi - ci.lo <= 2.0 * half_width;
     (1..60).filter(|n| stopping::looks_after(*n)).map(seen).find(narrow).unwrap_or_else(|| seen(60))
+}
+
+/// The intervals of cells whose rounds a budget pays for where they are widest.
+fn budgeted_run(random: &mut Pcg64Mcg, draws: [Draw; 3], budget: usize) -> [(usize, Interval); 3] {
+    let all: [Vec<f64>; 3] = draws.map(|draw| (0..60).map(|_| draw(random)).collect());
+    let seen = |cell: usize, n: u32| interval(&all[cell][..n as usize], 1.0 - 0.05 * stopping::MISSES).unwrap();
+    let mut rounds = [stopping::FIRST; 3];
+    while rounds.iter().sum::<u32>() as usize + stopping::EVERY as usize <= budget {
+        let width = |cell: &usize| seen(*cell, rounds[*cell]).hi - seen(*cell, rounds[*cell]).lo;
+        let open = (0..3).filter(|cell| rounds[*cell] + stopping::EVERY <= 60);
+        let Some(widest) = open.max_by(|a, b| width(a).total_cmp(&width(b))) else { break };
+        rounds[widest] += stopping::EVERY;
+    }
+    [0, 1, 2].map(|cell| (rounds[cell] as usize, seen(cell, rounds[cell])))
+}
+
+#[test]
+fn a_budget_that_goes_where_intervals_are_widest_keeps_their_coverage() {
+    let mut random = Pcg64Mcg::seed_from_u64(4);
+    let runs: Vec<_> = (0..4000).map(|_| budgeted_run(&mut random, [normal, normal, difference_of_skewed], 80)).collect();
+    for cell in 0..3 {
+        let covered =
+            runs.iter().filter(|run| (run[cell].1.lo..=run[cell].1.hi).contains(&0.0)).count() as f64 / runs.len() as f64;
+        assert!((0.945..0.975).contains(&covered), "cell {cell}: {covered} covered");
+    }
+    let moved = runs.iter().filter(|run| run[0].0 != run[1].0).count();
+    assert!(moved > 2000, "in only {moved} of 4000 runs two alike cells had different rounds, which tries nothing");
+}
+
+/// Tests of a true null at the level that a run with looks uses.
+#[test]
+fn a_run_that_stops_on_width_keeps_its_level() {
+    let mut random = Pcg64Mcg::seed_from_u64(5);
+    let level = 0.05 * stopping::MISSES;
+    let alarms = (0..5000).filter(|_| {
+        let d: Vec<f64> = (0..60).map(|_| normal(&mut random)).collect();
+        let narrow = |n: &u32| interval(&d[..*n as usize], 1.0 - level).is_some_and(|ci| ci.hi - ci.lo <= 0.7);
+        let stopped = (1..60).filter(|n| stopping::looks_after(*n)).find(narrow).unwrap_or(60);
+        p_value(&d[..stopped as usize]) <= level
+    });
+    let rate = alarms.count() as f64 / 5000.0;
+    assert!((0.03..0.058).contains(&rate), "{rate} of true nulls were called different");
+}
+
+/// What the formula of the detectable effect promises, tried on the test itself.
+#[test]
+fn an_effect_that_the_formula_calls_detectable_is_found_as_often_as_it_says() {
+    let mut random = Pcg64Mcg::seed_from_u64(6);
+    // The promise is 0.8 within 0.04; in as few rounds as 12 ranks and the steps of their p cost more.
+    for (n, least) in [(12, 0.73), (20, 0.76), (24, 0.76), (30, 0.76)] {
+        let size = detectable_in(1.0, n, 0.05).unwrap();
+        let found = (0..10_000).filter(|_| {
+            let d: Vec<f64> = (0..n).map(|_| normal(&mut random) + size).collect();
+            p_value(&d) <= 0.05
+        });
+        let power = found.count() as f64 / 10_000.0;
+        assert!((least..0.84).contains(&power), "{n} rounds: power {power}");
+    }
 }
 
 #[test]

@@ -122,8 +122,12 @@ fn the_readme_lists_every_toggle_as_declared() {
 fn every_experiment_can_be_planned() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
     let setting = uring_ablate::toggle::Setting::default();
-    let place =
-        uring_ablate::plan::Place { setting: &setting, obstacle: &|_, _, _| None, limits: uring_ablate::perf::Limits::default() };
+    let place = uring_ablate::plan::Place {
+        setting: &setting,
+        obstacle: &|_, _, _| None,
+        limits: uring_ablate::perf::Limits::default(),
+        learnt: None,
+    };
     let mut seen = 0;
     for path in fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
         let experiment = uring_ablate::experiment::load(&path, &[]).unwrap_or_else(|e| panic!("{e}"));
