@@ -100,7 +100,7 @@ pub struct RunArgs {
     /// Override a key of the experiment, for example --set design.rounds=24.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-    /// Time for all rounds, spent where intervals are widest, for example 10m: the same as --set design.budget=10m.
+    /// Time for all rounds in place of their number, spent where intervals are widest: 10m is the same as --set design.budget=10m.
     #[arg(long, value_name = "TIME")]
     pub budget: Option<String>,
     /// Allow writing to this target; repeat its exact path.
@@ -122,7 +122,7 @@ pub struct PlanArgs {
     /// Override a key of the experiment.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-    /// Time for all rounds, spent where intervals are widest, for example 10m: the same as --set design.budget=10m.
+    /// Time for all rounds in place of their number, spent where intervals are widest: 10m is the same as --set design.budget=10m.
     #[arg(long, value_name = "TIME")]
     pub budget: Option<String>,
     /// Measure slice lengths and block times on the target.

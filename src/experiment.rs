@@ -199,8 +199,8 @@ impl Source<'_> {
         items.iter().map(|t| parse(t).map_err(|e| self.fail(value.span(), format!("{key}: {e}")))).collect()
     }
 
-    fn duration(&self, key: &str, value: Option<&Spanned<String>>, default: Duration) -> Result<Duration, Error> {
-        value.map_or(Ok(default), |v| self.read(key, v, |t| units::duration(t)))
+    fn duration(&self, key: &str, value: Option<&Spanned<Scalar>>, default: Duration) -> Result<Duration, Error> {
+        value.map_or(Ok(default), |v| self.read(key, v, |t| units::duration(&t.0)))
     }
 
     fn level(&self, toggle: Toggle, value: &Spanned<Scalar>) -> Result<u32, Error> {
@@ -240,7 +240,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
     }
     let rounds = wire.design.rounds.as_ref().map(|r| source.read("rounds", r, |n| at_least_one(*n))).transpose()?;
     let second = Duration::from_secs(1);
-    let optional = |key, value: Option<&Spanned<String>>| value.map(|v| source.read(key, v, |t| some_time(t))).transpose();
+    let optional = |key, value: Option<&Spanned<Scalar>>| value.map(|v| source.read(key, v, |t| some_time(&t.0))).transpose();
     let sweep = design::sweep(&source, &wire.design, &toggles)?;
     Ok(Experiment {
         name,
@@ -261,17 +261,17 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
             .design
             .target_half_width
             .as_ref()
-            .map(|v| source.read("target_half_width", v, |t| units::percent(t)))
+            .map(|v| source.read("target_half_width", v, |t| units::percent(&t.0)))
             .transpose()?,
         budget: optional("budget", wire.design.budget.as_ref())?,
         round_time: optional("round_time", wire.design.round_time.as_ref())?,
         trial_time: source.duration("trial_time", wire.design.trial_time.as_ref(), second)?,
         seed: wire.design.seed.unwrap_or(1),
         strict: wire.design.strict,
-        delta: wire.analysis.delta.as_ref().map_or(Ok(0.02), |v| source.read("delta", v, |t| units::percent(t)))?,
+        delta: wire.analysis.delta.as_ref().map_or(Ok(0.02), |v| source.read("delta", v, |t| units::percent(&t.0)))?,
         alpha: wire.analysis.alpha.as_ref().map_or(Ok(0.05), |v| source.read("alpha", v, |a| check_alpha(*a)))?,
-        stall: wire.analysis.stall.as_ref().map_or(Ok(0.02), |v| source.read("stall", v, |t| units::percent(t)))?,
-        spin: wire.analysis.spin.as_ref().map_or(Ok(0.05), |v| source.read("spin", v, |t| units::percent(t)))?,
+        stall: wire.analysis.stall.as_ref().map_or(Ok(0.02), |v| source.read("stall", v, |t| units::percent(&t.0)))?,
+        spin: wire.analysis.spin.as_ref().map_or(Ok(0.05), |v| source.read("spin", v, |t| units::percent(&t.0)))?,
         peers: Peers {
             fio: wire.peers.fio,
             t_io_uring: wire.peers.t_io_uring,

@@ -21,6 +21,8 @@ const DEFAULT_ROUNDS: u32 = 12;
 const DEFAULT_ROUNDS_WITH_PEERS: u32 = 24;
 /// Where the width of the intervals is to end the run.
 const MOST_ROUNDS: u32 = 60;
+/// A plan of a budget has no more for a cell.
+const MOST_AFFORDED: u32 = 1000;
 /// For the slices of a round, unless the experiment says otherwise.
 const USUAL_ROUND_TIME: Duration = Duration::from_secs(5);
 /// Of a budget, what the slices of the first rounds of all cells may take.
@@ -186,10 +188,10 @@ pub enum Error {
     #[error("[profile] rounds = {rounds} gives no interval at alpha = {alpha}: {least} are needed, or 0 for no profiles")]
     TooFewProfiles { rounds: u32, alpha: String, least: u32 },
     #[error(
-        "[design] budget = {budget:?} is too short: the first {rounds} rounds of {cells} cells take about {needed:.0?}; raise it, or lower \
-         round_time, trial_time or the number of cells"
+        "[design] budget = {budget:?} is too short: the first {rounds} rounds of each cell take about {needed:.0?} together; raise it, or \
+         lower round_time, trial_time or the number of cells"
     )]
-    Budget { budget: Duration, needed: Duration, rounds: u32, cells: usize },
+    Budget { budget: Duration, needed: Duration, rounds: u32 },
     #[error("cell {cell}: {reason}; strict = true refuses it")]
     Strict { cell: String, reason: String },
     #[error("cell {cell}: none of the listed toggles can run: {reasons}")]
@@ -219,14 +221,17 @@ pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
     let cells = experiment.cells.iter().map(|w| cell(experiment, w, place)).collect::<Result<Vec<_>, _>>()?;
     let contrasts = cells.iter().map(|c| contrasts(&c.arms)).max().unwrap_or(1).max(1);
     let least = (2.0 * contrasts as f64 / experiment.level()).log2().ceil() as u32;
-    let usual = if experiment.looks() {
-        MOST_ROUNDS
-    } else if experiment.peers.count() == 0 {
-        DEFAULT_ROUNDS
-    } else {
-        DEFAULT_ROUNDS_WITH_PEERS
+    let usual = match experiment.peers.count() {
+        _ if experiment.target_half_width.is_some() => MOST_ROUNDS,
+        0 => DEFAULT_ROUNDS,
+        _ => DEFAULT_ROUNDS_WITH_PEERS,
     };
-    let rounds = experiment.rounds.unwrap_or(usual.max(least).max(place.learnt.unwrap_or(0)));
+    let usual = experiment.rounds.unwrap_or(usual.max(least).max(place.learnt.unwrap_or(0)));
+    let parts = cells.iter().map(|cell| cell.parts().len()).sum::<usize>() as u32;
+    // What the first rounds of a budget leave goes where intervals are widest.
+    let first = |budget: Duration| USUAL_ROUND_TIME.min(budget.mul_f64(FIRST_SHARE) / FIRST / parts);
+    let round_time = experiment.round_time.unwrap_or(experiment.budget.map_or(USUAL_ROUND_TIME, first));
+    let rounds = experiment.budget.map_or(usual, |budget| affordable(budget, experiment, round_time).max(least));
     if rounds < least {
         return Err(Error::TooFewRounds { rounds, contrasts, alpha: experiment.alpha.to_string(), least });
     }
@@ -235,10 +240,6 @@ pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
     if (1..least).contains(&profiles) {
         return Err(Error::TooFewProfiles { rounds: profiles, alpha: experiment.alpha.to_string(), least });
     }
-    let parts: usize = cells.iter().map(|cell| cell.parts().len()).sum();
-    // What the first rounds of a budget leave goes where intervals are widest.
-    let first = |budget: Duration| USUAL_ROUND_TIME.min(budget.mul_f64(FIRST_SHARE) / rounds.min(FIRST) / parts as u32);
-    let round_time = experiment.round_time.unwrap_or(experiment.budget.map_or(USUAL_ROUND_TIME, first));
     let plan = Plan {
         rounds: schedule(experiment, &cells, rounds, &place.limits),
         cells,
@@ -249,9 +250,7 @@ pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
     };
     let needed = plan.first_rounds(experiment);
     match experiment.budget {
-        Some(budget) if budget < needed => {
-            Err(Error::Budget { budget, needed, rounds: rounds.min(FIRST), cells: plan.cells.len() })
-        }
+        Some(budget) if budget < needed => Err(Error::Budget { budget, needed, rounds: rounds.min(FIRST) }),
         _ => Ok(plan),
     }
 }
@@ -286,6 +285,12 @@ pub const ROUND_START: Duration = Duration::from_millis(300);
 
 /// Of slices with their fill and drain over the slices alone.
 const OUTSIDE: f64 = 1.1;
+
+/// The rounds that a budget could pay for if all of it went to one cell.
+fn affordable(budget: Duration, experiment: &Experiment, round_time: Duration) -> u32 {
+    let round = if experiment.mode == Mode::Sliced { round_time } else { experiment.trial_time };
+    (budget.div_duration_f64(round) as u32).clamp(FIRST, MOST_AFFORDED)
+}
 
 /// The contrasts of the confirmatory family.
 fn contrasts(arms: &[Arm]) -> usize {

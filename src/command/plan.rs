@@ -48,7 +48,7 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
             println!("  alias: {name} = {}", with.join(" = "));
         }
     }
-    println!("\n{}", rounds(&plan));
+    println!("\n{}{}", if experiment.looks() { "at most " } else { "" }, rounds(&plan));
     println!("{}", order(&experiment, &plan));
     println!("time: {}", time(&experiment, &plan));
     if let Some(rounds) = learnt {

@@ -11,7 +11,7 @@ use crate::peer::duet::{self, Contest, Contestant};
 use crate::peer::fio::Fio;
 use crate::peer::whole;
 use crate::plan::{Cell, Place};
-use crate::run::environment::Environment;
+use crate::run::environment::{self, Environment};
 use crate::run::peers::{job, timing};
 use crate::selftest::scheme::{self, Finding, Scheme};
 use crate::spawn::{Interrupts, Tether};
@@ -60,7 +60,7 @@ pub fn schemes(args: &SelftestArgs, time: Duration, out: &Path, quiet: bool) -> 
     }
     show(&found);
     std::fs::write(out.join("schemes.csv"), scheme::csv(&found)).map_err(fail)?;
-    let foot = format!("{}; {}", Environment::read(), std::env::args().collect::<Vec<_>>().join(" "));
+    let foot = format!("{}; {}", Environment::read(), environment::command());
     for file in plot::schemes(&found, time, foot, &out.join("schemes")).map_err(report::Error::from)? {
         println!("chart: {}", file.display());
     }

@@ -77,7 +77,7 @@ pub struct WireWorkload {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct WireEngine {
-    pub sqpoll_idle: Option<Spanned<String>>,
+    pub sqpoll_idle: Option<Spanned<Scalar>>,
     pub sqpoll_cpu: Option<u32>,
     #[serde(default)]
     pub cpus: Vec<u32>,
@@ -98,13 +98,13 @@ pub struct WireDesign {
     #[serde(default)]
     pub treatments: BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, Spanned<Scalar>>>,
     pub mode: Option<Mode>,
-    pub slice_time: Option<Spanned<String>>,
+    pub slice_time: Option<Spanned<Scalar>>,
     pub conditioning: Option<bool>,
     pub rounds: Option<Spanned<u32>>,
-    pub round_time: Option<Spanned<String>>,
-    pub budget: Option<Spanned<String>>,
-    pub trial_time: Option<Spanned<String>>,
-    pub target_half_width: Option<Spanned<String>>,
+    pub round_time: Option<Spanned<Scalar>>,
+    pub budget: Option<Spanned<Scalar>>,
+    pub trial_time: Option<Spanned<Scalar>>,
+    pub target_half_width: Option<Spanned<Scalar>>,
     pub seed: Option<u64>,
     #[serde(default)]
     pub strict: bool,
@@ -113,10 +113,10 @@ pub struct WireDesign {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct WireAnalysis {
-    pub delta: Option<Spanned<String>>,
+    pub delta: Option<Spanned<Scalar>>,
     pub alpha: Option<Spanned<f64>>,
-    pub stall: Option<Spanned<String>>,
-    pub spin: Option<Spanned<String>>,
+    pub stall: Option<Spanned<Scalar>>,
+    pub spin: Option<Spanned<Scalar>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -127,8 +127,8 @@ pub struct WirePeers {
     pub fio_path: Option<PathBuf>,
     /// Path of fio's t/io_uring.
     pub t_io_uring: Option<PathBuf>,
-    pub round_time: Option<Spanned<String>>,
-    pub whole_time: Option<Spanned<String>>,
+    pub round_time: Option<Spanned<Scalar>>,
+    pub whole_time: Option<Spanned<Scalar>>,
 }
 
 #[derive(Deserialize, Default)]

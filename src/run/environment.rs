@@ -45,6 +45,15 @@ impl Environment {
     }
 }
 
+/// The command line as a reader would type it: the program without the place where it lay.
+pub fn command() -> String {
+    let mut words: Vec<String> = std::env::args().collect();
+    if let Some(program) = words.first_mut() {
+        *program = program.rsplit('/').next().unwrap_or_default().into();
+    }
+    words.join(" ")
+}
+
 /// The value of the first `key : value` line of a file under /proc.
 fn value(path: &str, key: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;

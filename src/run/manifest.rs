@@ -1,6 +1,6 @@
 //! `manifest.json`: everything of a run that is not a measurement.
 
-use super::environment::Environment;
+use super::environment::{self, Environment};
 pub use super::facts::Circumstances;
 use crate::experiment::Experiment;
 use crate::plan::Plan;
@@ -105,7 +105,7 @@ impl Manifest {
             schema_version: crate::row::SCHEMA_VERSION,
             run_id: format!("{}-{}", started.strftime("%Y%m%dT%H%M%SZ"), environment.host),
             started_utc: started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            command: std::env::args().collect::<Vec<_>>().join(" "),
+            command: environment::command(),
             environment,
             target: TargetFacts {
                 description: target.description.clone(),

@@ -114,7 +114,8 @@ fn controls(model: &Model, cell: &CellEffects) -> Vec<Check> {
         checks.push(Check {
             what: format!("{control}: found"),
             nominal: "p at most 0.05".into(),
-            observed: effect.map_or_else(missing, |e| format!("p = {:.4}", e.p)),
+            observed: effect
+                .map_or_else(missing, |e| if e.p < 0.0001 { "p below 0.0001".into() } else { format!("p = {:.4}", e.p) }),
             passed: effect.is_some_and(|e| e.p <= 0.05 && e.ratio.ln() * truth.ln() > 0.0),
         });
     }

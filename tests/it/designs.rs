@@ -114,7 +114,10 @@ fn a_budget_is_spent_where_intervals_are_widest() {
     let short = bench.run(&["--quiet", "--budget", "2s"]);
     let error = String::from_utf8_lossy(&short.stderr);
     assert_eq!(short.status.code(), Some(2), "{error}");
-    assert!(error.contains("[design] budget = 2s is too short: the first 12 rounds of 2 cells take about 14s"), "{error}");
+    assert!(
+        error.contains("[design] budget = 2s is too short: the first 12 rounds of each cell take about 14s together"),
+        "{error}"
+    );
     let output = bench.run(&["--quiet", "--budget", "16s"]);
     assert_eq!(output.status.code(), Some(0), "{}", bench.verdict(&output));
     let rounds = rows(&bench.out().join("rounds.csv"));
