@@ -96,10 +96,15 @@ fn same(experiment: &Experiment, text: &str) -> bool {
     what(experiment) == what(&then) && how(experiment) == how(&then)
 }
 
+/// Whether earlier rounds may choose how many there are: where the experiment leaves that open.
+pub fn chooses(experiment: &Experiment) -> bool {
+    experiment.rounds.is_none() && !experiment.looks()
+}
+
 /// The rounds that find an effect of the practical margin in every cell after the correction for the family, where the experiment leaves
 /// their number open and earlier rounds tell. A pilot's guess of the spread between rounds would be worthless.
 pub fn rounds(experiment: &Experiment, spread: &[Spread]) -> Option<u32> {
-    if experiment.rounds.is_some() || experiment.looks() || spread.len() < experiment.cells.len() {
+    if !chooses(experiment) || spread.len() < experiment.cells.len() {
         return None;
     }
     let needed = |s: &Spread| {

@@ -30,9 +30,12 @@ pub fn measure(mut experiment: Experiment, dir: &Path, resume: bool, allowed: &[
     let process = |e: std::io::Error| run::Error::Process(e);
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
     let target = prepare(&experiment, allowed)?;
-    let fingerprint = Circumstances::read(target.paths()).fingerprint;
-    let learnt = || history::rounds(&experiment, &history::spread(&experiment, |c| c.fingerprint == fingerprint));
-    let learnt = if resume { None } else { learnt() };
+    let learnt = || {
+        let fingerprint = Circumstances::read(target.paths()).fingerprint;
+        history::rounds(&experiment, &history::spread(&experiment, |c| c.fingerprint == fingerprint))
+    };
+    // Earlier runs are read only where they have a say.
+    let learnt = if resume || !history::chooses(&experiment) { None } else { learnt() };
     experiment.rounds = experiment.rounds.or_else(|| begun_with(dir).filter(|_| resume));
     let plan = plan_on(&experiment, &target, learnt, &tether, &interrupts)?;
     if !quiet {
