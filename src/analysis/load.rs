@@ -43,7 +43,11 @@ pub struct Arm {
     pub outcome: String,
     pub reason: String,
     pub target: String,
+    /// As in the experiment: `read`, `randrw`, ...
+    pub rw: String,
     pub block_size_bytes: Option<f64>,
+    pub queue_depth: Option<f64>,
+    pub jobs: Option<f64>,
     /// Numeric columns by name; an empty cell is absent.
     pub figures: HashMap<&'static str, f64>,
 }
@@ -257,10 +261,11 @@ impl Table {
         let rounds = self.required("round")?;
         let text = ["cell", "treatment", "outcome"].map(|c| self.texts(c));
         let [cells, treatments, outcomes] = text;
-        let [kinds, engines, reasons, targets] = ["kind", "engine", "reason", "target"].map(|c| self.maybe_texts(c));
-        let (cells, treatments, outcomes, kinds, engines, reasons, targets) =
-            (cells?, treatments?, outcomes?, kinds?, engines?, reasons?, targets?);
-        let sizes = self.maybe_numbers("block_size_bytes")?;
+        let [kinds, engines, reasons, targets, rw] = ["kind", "engine", "reason", "target", "rw"].map(|c| self.maybe_texts(c));
+        let (cells, treatments, outcomes, kinds, engines, reasons, targets, rw) =
+            (cells?, treatments?, outcomes?, kinds?, engines?, reasons?, targets?, rw?);
+        let [sizes, depths, jobs] = ["block_size_bytes", "queue_depth", "jobs"].map(|c| self.maybe_numbers(c));
+        let (sizes, depths, jobs) = (sizes?, depths?, jobs?);
         let figures: Vec<(&'static str, Vec<Option<f64>>)> = FIGURES
             .into_iter()
             .chain(counters::columns())
@@ -275,7 +280,10 @@ impl Table {
             outcome: outcomes[i].clone(),
             reason: reasons[i].clone(),
             target: targets[i].clone(),
+            rw: rw[i].clone(),
             block_size_bytes: sizes[i],
+            queue_depth: depths[i],
+            jobs: jobs[i],
             figures: figures.iter().filter_map(|(name, column)| Some((*name, column[i]?))).collect(),
         };
         Ok((0..rounds.len()).map(arm).collect())

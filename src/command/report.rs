@@ -18,11 +18,7 @@ pub fn show(results: &Path, plots: &Path, quiet: bool) -> Result<Exit, Failure> 
     if !quiet {
         println!("{}", summary.text);
         println!("report: {}", summary.report.display());
-        summary
-            .charts
-            .iter()
-            .filter(|c| c.extension().is_some_and(|e| e == "png"))
-            .for_each(|c| println!("chart:  {}", c.display()));
+        summary.gallery.pictures.iter().for_each(|p| println!("chart:  {}", p.png.display()));
     }
     if summary.measured {
         return Ok(Exit::Ok);

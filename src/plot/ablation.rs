@@ -24,13 +24,16 @@ pub struct Ablation<'a> {
 }
 
 impl<'a> Ablation<'a> {
-    /// The toggles of a cell, in the order in which its effects name them.
-    pub fn new(model: &Model, cell: &'a CellEffects) -> Ablation<'a> {
+    /// The toggles of a cell, in the order in which its effects name them; why not, where none was compared.
+    pub fn new(model: &Model, cell: &'a CellEffects) -> Result<Ablation<'a>, String> {
         let mut toggles: Vec<&str> = Vec::new();
         for effect in cell.effects.iter().filter(|e| ["leave-one-out", "add-one-in"].contains(&e.contrast.kind)) {
             if !toggles.contains(&effect.contrast.toggle.as_str()) {
                 toggles.push(&effect.contrast.toggle);
             }
+        }
+        if toggles.is_empty() {
+            return Err("no leave-one-out or add-one-in arm completed".into());
         }
         let bound = if cell.bound_by_target() { "; not bound by the loop: CPU per operation is what counts" } else { "" };
         let rounds = cell.effects.first().map_or(0, |e| e.n_rounds);
@@ -39,7 +42,7 @@ impl<'a> Ablation<'a> {
             model.target(),
             model.settings.confidence() * 100.0
         );
-        Ablation { cell, toggles, delta: model.settings.delta, subtitle, foot: model.provenance() }
+        Ok(Ablation { cell, toggles, delta: model.settings.delta, subtitle, foot: model.provenance() })
     }
 
     fn effects(&self, metric: Metric) -> impl Iterator<Item = (usize, bool, &Effect)> {
@@ -111,16 +114,12 @@ fn ticks(lo: f64, hi: f64) -> Vec<f64> {
 
 impl Chart for Ablation<'_> {
     fn size(&self) -> (u32, u32) {
-        (WIDTH, (TOP + ROW * self.toggles.len().max(2) as i32 + BOTTOM) as u32)
+        (WIDTH, (TOP + ROW * self.toggles.len() as i32 + BOTTOM) as u32)
     }
 
     fn draw<DB: DrawingBackend>(&self, area: &Area<DB>) -> Drawn<DB> {
         let title = format!("What each toggle is worth: {}", self.cell.cell);
         frame(area, &title, &self.subtitle, &self.foot)?;
-        if self.toggles.is_empty() {
-            let words = "This run has neither leave-one-out nor add-one-in arms that completed.";
-            return area.draw(&Text::new(words, (20, TOP), text(16, &INK)));
-        }
         for (row, toggle) in self.toggles.iter().enumerate() {
             let top = TOP + ROW * row as i32;
             area.draw(&PathElement::new(vec![(20, top), (WIDTH as i32 - 20, top)], LIGHT))?;

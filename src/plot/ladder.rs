@@ -43,8 +43,8 @@ pub struct Ladder {
 }
 
 impl Ladder {
-    /// Levels of the ladder's arms in slices, and of fio as a process arm.
-    pub fn new(model: &Model, cell: &CellEffects) -> Ladder {
+    /// Levels of the ladder's arms in slices, and of fio as a process arm; why not, where there is none.
+    pub fn new(model: &Model, cell: &CellEffects) -> Result<Ladder, String> {
         let arms: Vec<&Arm> = model.data.arms.iter().filter(|a| a.cell == cell.cell && a.outcome == "completed").collect();
         let large = arms.first().and_then(|a| a.block_size_bytes).is_some_and(|b| b >= 65_536.0);
         let (name, unit, title) = if large { ("bandwidth_bytes_per_s", 1e9, "GB/s") } else { ("iops", 1e3, "thousand IOPS") };
@@ -54,7 +54,14 @@ impl Ladder {
             steps: steps(&arms, figure, Scale { unit, confidence }),
             lines: lines(&arms, figure, Scale { unit, confidence }),
         };
-        Ladder {
+        let panels = vec![
+            panel(&format!("Throughput, {title}: higher is better"), name, unit),
+            panel("CPU time per operation, \u{b5}s: lower is better", "cpu_total_ns_per_op", 1e3),
+        ];
+        if panels.iter().all(|p| p.steps.len() < 2) {
+            return Err("neither baseline nor a step of a ladder completed".into());
+        }
+        Ok(Ladder {
             title: format!("From baseline to full: {}", cell.cell),
             subtitle: format!(
                 "{}; points with {:.0} % intervals over rounds: our arms in slices; lines: peers as processes, counted by the kernel, and the ring alone (NOP)",
@@ -62,11 +69,8 @@ impl Ladder {
                 model.settings.confidence() * 100.0
             ),
             foot: model.provenance(),
-            panels: vec![
-                panel(&format!("Throughput, {title}: higher is better"), name, unit),
-                panel("CPU time per operation, \u{b5}s: lower is better", "cpu_total_ns_per_op", 1e3),
-            ],
-        }
+            panels,
+        })
     }
 }
 

@@ -23,14 +23,53 @@ pub fn schemes(found: &[Finding], time: Duration, foot: String, stem: &Path) -> 
     style::render(stem, &schemes::Schemes::new(found, time, foot))
 }
 
-/// Draws every chart of a run into `dir`; returns the files.
-pub fn draw_all(model: &Model, dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut files = Vec::new();
-    for cell in &model.cells {
-        let chart = ablation::Ablation::new(model, cell);
-        files.extend(style::render(&dir.join(format!("{}-ablation", cell.cell)), &chart)?);
-        let chart = ladder::Ladder::new(model, cell);
-        files.extend(style::render(&dir.join(format!("{}-ladder", cell.cell)), &chart)?);
+/// A chart that was drawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// The workload it shows; `None` where it shows the whole run.
+    pub cell: Option<String>,
+    /// What kind of chart it is, which ends the names of its files.
+    pub kind: &'static str,
+    pub svg: PathBuf,
+    pub png: PathBuf,
+}
+
+/// The charts of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Gallery {
+    pub pictures: Vec<Picture>,
+    /// Kinds that had nothing to show of a workload (`None`: of the whole run), and why.
+    pub absent: Vec<(Option<String>, &'static str, String)>,
+}
+
+impl Gallery {
+    fn add(
+        &mut self,
+        dir: &Path,
+        cell: Option<&str>,
+        kind: &'static str,
+        chart: Result<impl style::Chart, String>,
+    ) -> Result<(), Error> {
+        let cell = cell.map(String::from);
+        match chart {
+            Ok(chart) => {
+                let name = cell.iter().map(String::as_str).chain([kind]).collect::<Vec<_>>().join("-");
+                let [svg, png] = style::render(&dir.join(name), &chart)?;
+                self.pictures.push(Picture { cell, kind, svg, png });
+            }
+            Err(reason) => self.absent.push((cell, kind, reason)),
+        }
+        Ok(())
     }
-    Ok(files)
+}
+
+/// Draws every chart of a run that has something to show into `dir`.
+pub fn draw_all(model: &Model, dir: &Path) -> Result<Gallery, Error> {
+    let mut gallery = Gallery::default();
+    for cell in &model.cells {
+        let name = Some(cell.cell.as_str());
+        gallery.add(dir, name, "ablation", ablation::Ablation::new(model, cell))?;
+        gallery.add(dir, name, "ladder", ladder::Ladder::new(model, cell))?;
+    }
+    Ok(gallery)
 }

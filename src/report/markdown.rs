@@ -7,13 +7,13 @@ use crate::analysis::effect::{CellEffects, Effect};
 use crate::analysis::load::{Arm, WATCHED};
 use crate::analysis::signed_rank::median;
 use crate::analysis::verdict::Verdict;
+use crate::plot::Gallery;
 use crate::run::manifest::Circumstances;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::PathBuf;
 
 /// The whole report.
-pub fn report(model: &Model, charts: &[PathBuf]) -> String {
+pub fn report(model: &Model, gallery: &Gallery) -> String {
     let mut text = String::new();
     let name = model.manifest.as_ref().map_or("Results", |m| m.experiment.name.as_str());
     let _ = writeln!(text, "# {name}\n");
@@ -26,7 +26,7 @@ pub fn report(model: &Model, charts: &[PathBuf]) -> String {
     }
     for cell in &model.cells {
         let _ = writeln!(text, "\n## {}\n", cell.cell);
-        text += &pictures(cell, charts);
+        text += &pictures(cell, gallery);
         text += &toggles::section(cell);
         text += &factorial::section(cell);
         text += &overhead::section(model, cell);
@@ -83,10 +83,9 @@ fn saturated(cell: &CellEffects) -> String {
     )
 }
 
-fn pictures(cell: &CellEffects, charts: &[PathBuf]) -> String {
-    let of_cell =
-        charts.iter().filter_map(|c| c.file_name()?.to_str()).filter(|n| n.starts_with(&cell.cell) && n.ends_with(".svg"));
-    let names: Vec<String> = of_cell.map(|n| format!("`{n}`")).collect();
+fn pictures(cell: &CellEffects, gallery: &Gallery) -> String {
+    let of_cell = gallery.pictures.iter().filter(|p| p.cell.as_deref() == Some(cell.cell.as_str()));
+    let names: Vec<String> = of_cell.filter_map(|p| Some(format!("`{}`", p.svg.file_name()?.to_str()?))).collect();
     if names.is_empty() { String::new() } else { format!("Charts: {}.\n\n", names.join(", ")) }
 }
 

@@ -10,7 +10,7 @@ mod toggles;
 mod validity;
 
 use crate::analysis::{Model, load};
-use crate::plot;
+use crate::plot::{self, Gallery};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub enum Error {
 pub struct Summary {
     pub text: String,
     pub report: PathBuf,
-    pub charts: Vec<PathBuf>,
+    pub gallery: Gallery,
     /// Some contrast could be computed.
     pub measured: bool,
 }
@@ -43,11 +43,11 @@ pub fn write(results: &Path, plots: &Path) -> Result<Summary, Error> {
         move |source| Error::Write { path, source }
     };
     fs::create_dir_all(plots).map_err(fail(plots))?;
-    let charts = plot::draw_all(&model, plots)?;
+    let gallery = plot::draw_all(&model, plots)?;
     let effects = results.join("effects.csv");
     fs::write(&effects, effects::csv(&model.cells)).map_err(fail(&effects))?;
     let report = results.join("report.md");
-    fs::write(&report, markdown::report(&model, &charts)).map_err(fail(&report))?;
+    fs::write(&report, markdown::report(&model, &gallery)).map_err(fail(&report))?;
     let measured = model.cells.iter().any(|cell| !cell.effects.is_empty());
-    Ok(Summary { text: terminal::tables(&model), report, charts, measured })
+    Ok(Summary { text: terminal::tables(&model), report, gallery, measured })
 }
