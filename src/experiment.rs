@@ -4,9 +4,11 @@
 //! what would be valid; nothing is run on a file with one.
 
 mod cells;
+mod claim;
 mod design;
 mod wire;
 
+pub use claim::{Claim, Range, Says};
 pub use design::Design;
 
 use crate::analysis::stopping::MISSES;
@@ -38,10 +40,14 @@ pub struct Experiment {
     pub designs: Vec<Design>,
     /// The listed toggles with their *on* level, in the order given.
     pub toggles: Vec<(Toggle, u32)>,
+    /// Toggles that are in neither baseline nor full what they are here: each is moved to this level alone, all others as in full.
+    pub beside: Vec<(Toggle, u32)>,
     /// The levels that a sweep takes, of toggles that are listed.
     pub sweep: Vec<(Toggle, Vec<u32>)>,
     /// Levels of what is not listed; baseline is this with every listed toggle off.
     pub fixed: Levels,
+    /// What is said of the toggles and to be judged.
+    pub claims: Vec<Claim>,
     pub mode: Mode,
     pub rounds: Option<u32>,
     /// Stop before the last round when every interval of the family is at most this far from its middle, as a fraction.
@@ -224,8 +230,9 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
     let source = Source { path, text };
     let wire: Wire = toml::from_str(text).map_err(|e| source.fail(e.span().unwrap_or(0..0), e.message()))?;
     let name = source.read("name", &wire.name, |n| check_name(n))?;
-    let (designs, toggles, fixed) =
-        (wire.design.kind.clone(), design::toggles(&source, &wire.design)?, design::fixed(&source, &wire)?);
+    let (designs, fixed) = (wire.design.kind.clone(), design::fixed(&source, &wire)?);
+    let (toggles, mut beside) = design::toggles(&source, &wire.design)?;
+    beside.iter_mut().filter(|(t, _)| fixed.is_on(*t)).for_each(|(t, level)| *level = t.spec().off);
     if let [first, second, ..] = designs.iter().filter(|d| d.is_of_combinations()).collect::<Vec<_>>()[..] {
         let (first, second) = (first.name(), second.name());
         let message = format!("[design] kind: {first:?} and {second:?} are each analysed as a whole; keep one");
@@ -241,6 +248,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
     let rounds = wire.design.rounds.as_ref().map(|r| source.read("rounds", r, |n| at_least_one(*n))).transpose()?;
     let second = Duration::from_secs(1);
     let optional = |key, value: Option<&Spanned<Scalar>>| value.map(|v| source.read(key, v, |t| some_time(&t.0))).transpose();
+    let claims = wire.claim.iter().map(|c| claim::read(&source, c, &wire)).collect::<Result<_, _>>()?;
     let sweep = design::sweep(&source, &wire.design, &toggles)?;
     Ok(Experiment {
         name,
@@ -250,7 +258,9 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
         cells: cells::read(&source, &wire.workload)?,
         designs,
         toggles,
+        beside,
         sweep,
+        claims,
         fixed,
         treatments: design::treatments(&source, &wire.design)?,
         mode: wire.design.mode.unwrap_or(Mode::Sliced),

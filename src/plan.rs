@@ -90,13 +90,26 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// The arms of a part. Add-one-in arms without `sqpoll` need no process with such a thread, as long as some arm has none.
+    /// The arms of a part. An arm without `sqpoll` whose reference has none needs no process with such a thread; each part has the
+    /// references of its arms.
     pub fn arms_of(&self, part: Part) -> Vec<Arm> {
-        let quiet = |arm: &&Arm| arm.treatment.starts_with("only:") && !arm.levels.is_on(Toggle::Sqpoll);
+        let polls = |arm: &Arm| arm.levels.is_on(Toggle::Sqpoll);
+        let reference =
+            |arm: &Arm| if ["only:", "explicit:"].iter().any(|k| arm.treatment.starts_with(k)) { "baseline" } else { "full" };
+        let polling = |name: &str| self.arms.iter().any(|arm| arm.treatment == name && polls(arm));
+        let (baseline_polls, full_polls) = (polling("baseline"), polling("full"));
+        let loud = |arm: &Arm| polls(arm) || if reference(arm) == "full" { full_polls } else { baseline_polls };
+        let needed = |arm: &Arm| match arm.treatment.as_str() {
+            "baseline" if full_polls => true,
+            name @ ("baseline" | "full") => {
+                self.arms.iter().any(|other| other.treatment != name && loud(other) && reference(other) == name)
+            }
+            _ => loud(arm),
+        };
         let keeps = |arm: &&Arm| match part {
             Part::All => true,
-            Part::Quiet => quiet(arm) || arm.treatment == "baseline",
-            Part::Sqpoll => !quiet(arm),
+            Part::Quiet => arm.treatment == "baseline" || !loud(arm),
+            Part::Sqpoll => needed(arm),
         };
         self.arms.iter().filter(keeps).cloned().collect()
     }
@@ -320,7 +333,15 @@ fn cell(experiment: &Experiment, workload: &Workload, place: &Place<'_>) -> Resu
         let reasons = dropped.iter().map(|d| d.reason.as_str()).collect::<Vec<_>>().join("; ");
         return Err(Error::NothingLeft { cell: name, reasons });
     }
-    let arms = arms::of(experiment, workload, &kept);
+    let mut beside = Vec::new();
+    for &(toggle, level) in &experiment.beside {
+        match refusal(&full.with(toggle, level)).or_else(|| (place.obstacle)(toggle, level, workload)) {
+            None => beside.push((toggle, level)),
+            Some(reason) if experiment.strict => return Err(Error::Strict { cell: name, reason }),
+            Some(reason) => dropped.push(Dropped { toggle: toggle.key().into(), reason }),
+        }
+    }
+    let arms = arms::of(experiment, workload, &kept, &beside);
     if let Some((levels, reason)) = arms.iter().find_map(|arm| Some((arm.treatment.clone(), refusal(&arm.levels)?))) {
         return Err(Error::Combination { cell: name, treatment: levels, reason });
     }

@@ -61,10 +61,10 @@ impl Contrast {
     }
 }
 
-/// Kinds that are confirmed as one family; the treatments of `without:`, `only:` and `explicit:` give them.
+/// Kinds that are confirmed as one family; the treatments of `without:`, `with:`, `only:` and `explicit:` give them.
 pub const FAMILY: [&str; 3] = ["leave-one-out", "add-one-in", "explicit"];
 /// What the names of their treatments begin with.
-pub const CONFIRMED: [&str; 3] = ["without", "only", "explicit"];
+pub const CONFIRMED: [&str; 4] = ["without", "with", "only", "explicit"];
 
 /// The contrasts that the treatments at hand allow, in the order of `treatments`.
 pub fn contrasts(treatments: &[String]) -> Vec<Contrast> {
@@ -80,6 +80,8 @@ pub fn contrasts(treatments: &[String]) -> Vec<Contrast> {
     for name in treatments {
         match name.split_once(':') {
             Some(("without", toggle)) => found.push(new("leave-one-out", toggle, "full", name)),
+            // A toggle that full does not have, all others on.
+            Some(("with", toggle)) => found.push(new("leave-one-out", toggle, name, "full")),
             Some(("level", level)) => found.push(new("sweep", level, name, "full")),
             Some(("only", toggle)) => found.push(new("add-one-in", toggle, name, "baseline")),
             Some(("fio", _)) => found.push(new("peer", "", "full", name)),

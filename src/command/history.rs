@@ -90,8 +90,9 @@ pub fn manifest(dir: &Path) -> Option<Manifest> {
 /// Whether an earlier run measured what this one will: rounds of the same arms and length, whatever their number.
 fn same(experiment: &Experiment, text: &str) -> bool {
     let Ok(then) = experiment::parse(Path::new("manifest.json"), text) else { return false };
-    let what =
-        |e: &Experiment| (e.cells.clone(), e.designs.clone(), e.toggles.clone(), e.sweep.clone(), e.treatments.clone(), e.fixed);
+    let what = |e: &Experiment| {
+        (e.cells.clone(), e.designs.clone(), e.toggles.clone(), e.beside.clone(), e.sweep.clone(), e.treatments.clone(), e.fixed)
+    };
     let how = |e: &Experiment| (e.mode, e.round_time, e.slice_time, e.trial_time, e.conditioning);
     what(experiment) == what(&then) && how(experiment) == how(&then)
 }

@@ -49,13 +49,16 @@ impl Design {
     }
 }
 
+/// The toggles of `toggles` and those of `beside`, each with its *on* level.
+pub type Listed = (Vec<(Toggle, u32)>, Vec<(Toggle, u32)>);
+
 /// The listed toggles with their *on* level.
-pub fn toggles(source: &Source<'_>, wire: &WireDesign) -> Result<Vec<(Toggle, u32)>, Error> {
+pub fn toggles(source: &Source<'_>, wire: &WireDesign) -> Result<Listed, Error> {
     let mut listed: Vec<(Toggle, u32)> = Vec::new();
-    for item in &wire.toggles {
+    for item in wire.toggles.iter().chain(&wire.beside) {
         let toggle = source.read("[design] toggles", item, |k| Toggle::parse(k))?;
         if listed.iter().any(|(t, _)| *t == toggle) {
-            return Err(source.fail(item.span(), format!("[design] toggles: {} is listed twice", toggle.key())));
+            return Err(source.fail(item.span(), format!("[design] toggles and beside: {} is listed twice", toggle.key())));
         }
         listed.push((toggle, toggle.spec().on));
     }
@@ -71,7 +74,11 @@ pub fn toggles(source: &Source<'_>, wire: &WireDesign) -> Result<Vec<(Toggle, u3
             Some(place) => place.1 = level,
         }
     }
-    Ok(listed)
+    let beside = listed.split_off(wire.toggles.len());
+    if let (Some(item), true) = (wire.beside.first(), listed.is_empty()) {
+        return Err(source.fail(item.span(), "[design] beside needs toggles that make a full to stand beside"));
+    }
+    Ok((listed, beside))
 }
 
 /// The levels that a sweep takes.

@@ -31,6 +31,25 @@ pub struct Wire {
     pub profile: WireProfile,
     #[serde(default)]
     pub counters: WireCounters,
+    #[serde(default)]
+    pub claim: Vec<WireClaim>,
+}
+
+/// `[[claim]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireClaim {
+    pub text: Spanned<String>,
+    pub toggle: Option<Spanned<String>>,
+    /// The block size it speaks of; every one unless said.
+    pub bs: Option<Spanned<Scalar>>,
+    pub category: Option<Spanned<List>>,
+    pub before_percent: Option<Spanned<[f64; 2]>>,
+    pub after_percent: Option<Spanned<[f64; 2]>>,
+    #[serde(default)]
+    pub pays: bool,
+    pub peer: Option<Spanned<String>>,
+    pub ratio: Option<Spanned<[f64; 2]>>,
 }
 
 /// `[target]`, or several `[[target]]`.
@@ -89,6 +108,9 @@ pub struct WireEngine {
 pub struct WireDesign {
     pub kind: Vec<Design>,
     pub toggles: Vec<Spanned<String>>,
+    /// Toggles that are moved alone, one at a time, beside a full that does not have them.
+    #[serde(default)]
+    pub beside: Vec<Spanned<String>>,
     #[serde(default)]
     pub on: BTreeMap<Spanned<String>, Spanned<Scalar>>,
     /// What kind = "sweep" takes of each toggle.

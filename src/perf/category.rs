@@ -1,6 +1,7 @@
 //! Causes: what the time spent in a function is the price of, decided by its name and by those of its callers.
 
 use regex::{Regex, RegexSet};
+use std::collections::BTreeSet;
 
 /// The side effect of sampling a thread by a timer: see [`Rules::classify`].
 const SYSCALL: &str = "syscall";
@@ -92,6 +93,13 @@ impl Table {
     fn find(&self, name: &str) -> Option<&'static str> {
         self.lines.matches(name).iter().next().map(|line| self.categories[line])
     }
+}
+
+/// Every cause that a profile can name.
+pub fn names() -> BTreeSet<&'static str> {
+    let rules = Rules::default();
+    let named = rules.kernel.categories.iter().chain(&rules.user.categories).copied();
+    named.filter(|name| *name != GENERIC).chain([ENGINE, UNKNOWN]).collect()
 }
 
 /// Both tables.

@@ -25,8 +25,8 @@ pub fn takes(design: Design) -> RangeInclusive<usize> {
     }
 }
 
-/// All arms of a cell with these toggles at these *on* levels.
-pub fn of(experiment: &Experiment, workload: &Workload, toggles: &[(Toggle, u32)]) -> Vec<Arm> {
+/// All arms of a cell with these toggles at these *on* levels, and `beside` the level to which each of those is moved alone.
+pub fn of(experiment: &Experiment, workload: &Workload, toggles: &[(Toggle, u32)], beside: &[(Toggle, u32)]) -> Vec<Arm> {
     let baseline = toggles.iter().fold(experiment.fixed, |l, (t, _)| l.with(*t, t.spec().off));
     let full = toggles.iter().fold(baseline, |l, (t, on)| l.with(*t, *on));
     let arm = |treatment: String, levels, control, copies| Arm { treatment, levels, control, copies };
@@ -52,6 +52,10 @@ pub fn of(experiment: &Experiment, workload: &Workload, toggles: &[(Toggle, u32)
         // NOPs have no device that could be polled or commanded.
         let levels = [Toggle::Iopoll, Toggle::Passthrough].iter().fold(full, |l, t| l.with(*t, t.spec().off));
         arms.push(arm("ceiling".into(), levels, Control::Ceiling, 1));
+    }
+    for &(toggle, level) in beside {
+        let moved = if full.is_on(toggle) { "without" } else { "with" };
+        arms.push(arm(format!("{moved}:{}", toggle.key()), full.with(toggle, level), Control::None, 1));
     }
     for design in &experiment.designs {
         for (treatment, levels) in asked(*design, toggles, experiment, &baseline, &full) {

@@ -11,7 +11,7 @@ pub fn section(model: &Model, cell: &CellEffects) -> String {
     let counted = |a: &&Arm| a.cell == cell.cell && a.kind == "counts" && a.outcome == "completed";
     let arms: Vec<&Arm> = model.data.arms.iter().filter(counted).collect();
     let shown = |treatment: &str| {
-        ["baseline", "full"].contains(&treatment) || ["without:", "only:"].iter().any(|kind| treatment.starts_with(kind))
+        ["baseline", "full"].contains(&treatment) || ["without:", "with:", "only:"].iter().any(|kind| treatment.starts_with(kind))
     };
     let mut treatments: Vec<&str> = Vec::new();
     for arm in arms.iter().filter(|a| shown(&a.treatment)) {

@@ -2,7 +2,7 @@
 
 use super::environment::{self, Environment};
 pub use super::facts::Circumstances;
-use crate::experiment::Experiment;
+use crate::experiment::{Claim, Experiment};
 use crate::plan::Plan;
 use crate::target::Target;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,8 @@ pub struct ExperimentFacts {
     pub level: Option<f64>,
     /// The file as it ran, `--set` included.
     pub text: String,
+    #[serde(default)]
+    pub claims: Vec<Claim>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -121,6 +123,7 @@ impl Manifest {
                 spin: experiment.spin,
                 level: Some(experiment.level()),
                 text: experiment.text.clone(),
+                claims: experiment.claims.clone(),
             },
             plan_hash: plan_hash(&experiment.text),
             repetitions: plan.repetitions,

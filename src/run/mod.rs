@@ -217,7 +217,7 @@ pub fn obstacles(
         };
         let setting = target.setting(experiment.options.numa_node);
         let possible = |(_, arm): &(&(Toggle, u32), Arm)| toggle::refusal(&arm.levels, workload, &setting).is_none();
-        let listed = experiment.toggles.iter().map(|t| (t, arm(t)));
+        let listed = experiment.toggles.iter().chain(&experiment.beside).map(|t| (t, arm(t)));
         let (toggles, arms): (Vec<&(Toggle, u32)>, Vec<Arm>) = listed.filter(possible).unzip();
         let cell = Cell { name: workload.cell_name(), workload: *workload, arms, dropped: vec![] };
         let report = child::run(tether, &spec(experiment, target, &cell, Part::All, experiment.seed), HANG_GUARD * 4, interrupts)
