@@ -94,6 +94,9 @@ pub struct RunArgs {
     /// Directory of this run's results and charts [default: results/EXPERIMENT/UTC-HOST and plots/EXPERIMENT].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// A few seconds that only show that everything works: what the experiment lists under `smoke`.
+    #[arg(long)]
+    pub smoke: bool,
     /// Continue an interrupted run: the one in --out, else the newest of this experiment.
     #[arg(long)]
     pub resume: bool,
@@ -245,7 +248,11 @@ impl clap::FromArgMatches for ToggleFlags {
 #[derive(Debug, clap::Args)]
 pub struct ReportArgs {
     /// Directory of a run.
-    pub results: PathBuf,
+    #[arg(required_unless_present = "splice")]
+    pub results: Option<PathBuf>,
+    /// Make the tables anew that a document shows between <!-- begin SECTION of RUN --> and <!-- end -->.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["results", "plots"])]
+    pub splice: Option<PathBuf>,
     /// Where the charts go [default: RESULTS/plots].
     #[arg(long, value_name = "DIR")]
     pub plots: Option<PathBuf>,

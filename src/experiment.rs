@@ -31,6 +31,8 @@ use wire::{List, Scalar, Wire, WireEngine, WireTarget};
 pub struct Experiment {
     pub name: String,
     pub question: String,
+    /// Changes, as with `--set`, for a run that only shows that everything works.
+    pub smoke: Vec<String>,
     /// One, or several that serve every job in turn.
     pub target: Vec<Wanted>,
     /// io-wq workers may do the target's I/O; otherwise their work makes a row invalid.
@@ -253,6 +255,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
     Ok(Experiment {
         name,
         question: wire.question.clone(),
+        smoke: wire.smoke.clone(),
         allow_iowq: wire.target.0.iter().any(|target| target.allow_iowq),
         target: targets(&source, &wire)?,
         cells: cells::read(&source, &wire.workload)?,

@@ -84,6 +84,18 @@ pub struct Spec {
     pub doc: &'static str,
     /// Where the mechanism is documented.
     pub source: &'static str,
+    pub calls: Calls,
+}
+
+/// How a program of one's own gets what *on* does; empty where there is no such thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// Of the io-uring crate.
+    pub rust: &'static str,
+    /// Of liburing, or the kernel's flag.
+    pub liburing: &'static str,
+    /// Options of fio's io_uring engine.
+    pub fio: &'static str,
 }
 
 /// Why a level was refused; the caller adds file and line.

@@ -1,6 +1,7 @@
 //! From the rows of a run to effects with intervals. The only door to polars; the maths is on plain slices. Measures and prints nothing.
 
 pub mod carry;
+pub mod claim;
 pub mod components;
 pub mod contrast;
 pub mod effect;
@@ -10,6 +11,7 @@ pub mod fraction;
 pub mod load;
 pub mod model;
 pub mod overhead;
+pub mod share;
 pub mod signed_rank;
 pub mod stopping;
 pub mod verdict;

@@ -5,8 +5,8 @@ use super::load::{Data, Overhead};
 use super::signed_rank::{Interval, hodges_lehmann, interval};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One cause of one treatment in every round that has both sides of a comparison, in nanoseconds and as share of the CPU time.
-type Rounds = BTreeMap<u32, (f64, f64)>;
+/// Some causes of one treatment by round, in nanoseconds of a request and as share of its CPU time.
+pub type Rounds = BTreeMap<u32, (f64, f64)>;
 
 /// What a toggle changes of one cause.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,7 +59,8 @@ fn compare(before: &[&Overhead], after: &[&Overhead], alpha: f64) -> Vec<Change>
     let rounds: BTreeSet<u32> = rounds_of(before).intersection(&rounds_of(after)).copied().collect();
     let names: BTreeSet<&str> = before.iter().chain(after).map(|r| r.category.as_str()).collect();
     let change = |category: &str| {
-        let (before, after) = (sums(before, &rounds, category), sums(after, &rounds, category));
+        let wanted = |name: &str| category.is_empty() || name == category;
+        let (before, after) = (sums(before, &rounds, wanted), sums(after, &rounds, wanted));
         let differences: Vec<f64> = rounds.iter().map(|round| after[round].0 - before[round].0).collect();
         Change {
             kind: "",
@@ -75,10 +76,17 @@ fn compare(before: &[&Overhead], after: &[&Overhead], alpha: f64) -> Vec<Change>
     if rounds.is_empty() { Vec::new() } else { [""].into_iter().chain(names).map(change).collect() }
 }
 
+/// What these causes together take of a treatment, in every round that was profiled.
+pub fn of_causes(data: &Data, cell: &str, treatment: &str, causes: &[String]) -> Rounds {
+    let own = |o: &&Overhead| o.cell == cell && o.treatment == treatment && o.own;
+    let rows: Vec<&Overhead> = data.overhead.iter().filter(own).collect();
+    sums(&rows, &rows.iter().map(|r| r.round).collect(), |name| causes.iter().any(|cause| cause == name))
+}
+
 /// A round in which the cause was never seen counts as none of it.
-fn sums(rows: &[&Overhead], rounds: &BTreeSet<u32>, category: &str) -> Rounds {
+fn sums(rows: &[&Overhead], rounds: &BTreeSet<u32>, wanted: impl Fn(&str) -> bool) -> Rounds {
     let mut sums: Rounds = rounds.iter().map(|round| (*round, (0.0, 0.0))).collect();
-    for row in rows.iter().filter(|r| category.is_empty() || r.category == category) {
+    for row in rows.iter().filter(|r| wanted(&r.category)) {
         if let Some(sum) = sums.get_mut(&row.round) {
             *sum = (sum.0 + row.ns_per_op, sum.1 + row.share.unwrap_or(0.0));
         }

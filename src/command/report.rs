@@ -8,8 +8,23 @@ use std::path::Path;
 
 /// Reports on a run.
 pub fn report(args: &ReportArgs, quiet: bool) -> Result<Exit, Failure> {
-    let plots = args.plots.clone().unwrap_or_else(|| args.results.join("plots"));
-    show(&args.results, &plots, quiet)
+    match (&args.splice, &args.results) {
+        (Some(document), _) => splice(document),
+        (None, Some(results)) => show(results, &args.plots.clone().unwrap_or_else(|| results.join("plots")), quiet),
+        (None, None) => unreachable!("clap asks for one of them"),
+    }
+}
+
+/// Makes the tables of a document anew from the runs that it names.
+fn splice(document: &Path) -> Result<Exit, Failure> {
+    let fail = |error: &dyn std::fmt::Display| Failure { exit: Exit::Usage, message: format!("{}: {error}", document.display()) };
+    let text = std::fs::read_to_string(document).map_err(|e| fail(&e))?;
+    let home = document.parent().unwrap_or(Path::new(""));
+    let spliced = report::splice::spliced(&text, home).map_err(|e| fail(&e))?;
+    if spliced != text {
+        std::fs::write(document, spliced).map_err(|e| fail(&e))?;
+    }
+    Ok(Exit::Ok)
 }
 
 /// Writes the report and prints the tables and where everything lies.
@@ -18,6 +33,7 @@ pub fn show(results: &Path, plots: &Path, quiet: bool) -> Result<Exit, Failure> 
     if !quiet {
         println!("{}", summary.text);
         println!("report: {}", summary.report.display());
+        println!("page:   {}", summary.page.display());
         summary.gallery.pictures.iter().for_each(|p| println!("chart:  {}", p.png.display()));
     }
     if summary.measured {

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 
 /// Runs an experiment.
 pub fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Failure> {
-    let experiment = experiment::load(&args.experiment, &args.changes())?;
+    let smoke = if args.smoke { experiment::load(&args.experiment, &[])?.smoke } else { Vec::new() };
+    let experiment = experiment::load(&args.experiment, &[smoke, args.changes()].concat())?;
     let place = Place::choose(args, &experiment)?;
     measure(experiment, &place.results, args.resume, &args.allow_destructive, quiet)?;
     super::report::show(&place.results, &place.plots, quiet)

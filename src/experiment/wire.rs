@@ -15,6 +15,9 @@ use toml::Spanned;
 pub struct Wire {
     pub name: Spanned<String>,
     pub question: String,
+    /// What `run --smoke` sets: KEY=VALUE of a run that only shows that everything works.
+    #[serde(default)]
+    pub smoke: Vec<String>,
     #[serde(default)]
     pub target: WireTargets,
     pub workload: WireWorkload,

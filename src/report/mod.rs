@@ -1,10 +1,16 @@
 //! From the files of a run to tables and charts: a pure function of those files. Measures nothing, knows no engine.
 
+mod advice;
+mod answer;
+mod claims;
 mod counts;
 mod effects;
 mod factorial;
+mod html;
 mod markdown;
 mod overhead;
+mod reproduce;
+pub mod splice;
 mod terminal;
 mod toggles;
 mod validity;
@@ -20,6 +26,8 @@ use std::path::{Path, PathBuf};
 pub enum Error {
     #[error(transparent)]
     Load(#[from] load::Error),
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Read { path: PathBuf, source: io::Error },
     #[error("cannot write {path}: {source}", path = path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -30,12 +38,14 @@ pub enum Error {
 pub struct Summary {
     pub text: String,
     pub report: PathBuf,
+    /// The same in one file with its charts.
+    pub page: PathBuf,
     pub gallery: Gallery,
     /// Some contrast could be computed.
     pub measured: bool,
 }
 
-/// Writes `effects.csv` and `report.md` into `results` and the charts into `plots`.
+/// Writes `effects.csv`, `report.md` and `report.html` into `results` and the charts into `plots`.
 pub fn write(results: &Path, plots: &Path) -> Result<Summary, Error> {
     let model = Model::load(results)?;
     let fail = |path: &Path| {
@@ -47,7 +57,10 @@ pub fn write(results: &Path, plots: &Path) -> Result<Summary, Error> {
     let effects = results.join("effects.csv");
     fs::write(&effects, effects::csv(&model.cells)).map_err(fail(&effects))?;
     let report = results.join("report.md");
-    fs::write(&report, markdown::report(&model, &gallery)).map_err(fail(&report))?;
+    let text = markdown::report(&model, &gallery, results);
+    fs::write(&report, &text).map_err(fail(&report))?;
+    let page = results.join("report.html");
+    fs::write(&page, html::page(&text, &gallery)?).map_err(fail(&page))?;
     let measured = model.cells.iter().any(|cell| !cell.effects.is_empty());
-    Ok(Summary { text: terminal::tables(&model), report, gallery, measured })
+    Ok(Summary { text: terminal::tables(&model), report, page, gallery, measured })
 }

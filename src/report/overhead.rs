@@ -56,6 +56,13 @@ fn table(title: &str, changes: &[&Change]) -> String {
     text + "\n"
 }
 
+/// The table of what each toggle moved of a cell, all others on; empty where nothing was profiled.
+pub fn moved(model: &Model, cell: &CellEffects) -> String {
+    let changes = changes(&model.data, &cell.cell, model.settings.alpha);
+    let kept: Vec<Change> = changes.into_iter().filter(|c| c.kind == "leave-one-out").collect();
+    toggles(&kept)
+}
+
 /// Of each toggle what it moved, and its sum.
 fn toggles(changes: &[Change]) -> String {
     let mut text = String::new();

@@ -1,13 +1,28 @@
 //! The tables that a run ends with in the terminal.
 
+use super::validity;
 use crate::analysis::Model;
+use crate::analysis::claim::judge;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
 use comfy_table::{ContentArrangement, Table, presets};
 
-/// One table per cell: toggles, then fio.
+/// One table per cell: toggles, then fio; after them the claims and whether to trust all that.
 pub fn tables(model: &Model) -> String {
-    model.cells.iter().map(|cell| format!("{}\n{}\n", heading(cell), table(cell))).collect::<Vec<_>>().join("\n")
+    let cells = model.cells.iter().map(|cell| format!("{}\n{}\n", heading(cell), table(cell))).collect::<Vec<_>>().join("\n");
+    let trust = validity::summary(model).replace("**", "");
+    format!("{cells}{}\nCan this run be trusted? {trust}\n", claims(model))
+}
+
+fn claims(model: &Model) -> String {
+    let judged = judge(model);
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["claim", "verdict"]);
+    for j in &judged {
+        table.add_row([j.claim.text.as_str(), j.ruling.name()]);
+    }
+    if judged.is_empty() { String::new() } else { format!("\n{table}\n") }
 }
 
 fn heading(cell: &CellEffects) -> String {

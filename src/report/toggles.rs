@@ -5,41 +5,100 @@ use crate::analysis::effect::{CellEffects, Effect};
 use crate::analysis::verdict::Verdict;
 use std::fmt::Write;
 
-/// Kinds of the table, in its order.
-const KINDS: [&str; 7] = ["total", "leave-one-out", "add-one-in", "explicit", "ladder", "ladder-reverse", "sweep"];
-
 /// The section; empty where no toggle was compared.
 pub fn section(cell: &CellEffects) -> String {
+    let (single, other) = (single(cell), other(cell));
+    if single.is_empty() && other.is_empty() {
+        return String::new();
+    }
+    let interval = cell
+        .effects
+        .iter()
+        .find_map(|e| Some(e.bounds?.confidence))
+        .map_or("too few rounds for any".into(), |c| format!("{:.1} %", c * 100.0));
+    format!(
+        "Ratios are with the toggle / without it; in brackets the interval over rounds ({interval}). Verdicts come from {}. *Detectable* is the \
+         smallest effect that so many rounds find four times in five.\n\n",
+        if cell.primary == Metric::Iops { "IOPS" } else { "CPU time per operation" }
+    ) + &single
+        + &other
+        + &both_ladders(cell)
+        + &company(cell)
+}
+
+/// The optimisation table: what each toggle is worth with all others on, and with all others off.
+pub fn single(cell: &CellEffects) -> String {
+    let mut toggles: Vec<&str> = Vec::new();
+    for effect in cell.effects.iter().filter(|e| ["leave-one-out", "add-one-in"].contains(&e.contrast.kind)) {
+        if !toggles.contains(&effect.contrast.toggle.as_str()) {
+            toggles.push(&effect.contrast.toggle);
+        }
+    }
+    if toggles.is_empty() {
+        return String::new();
+    }
+    let kinds = ["leave-one-out", "add-one-in"].map(|kind| toggles.iter().any(|t| cell.find(kind, t, cell.primary).is_some()));
+    let columns: Vec<(&str, &str)> = [("leave-one-out", "others on"), ("add-one-in", "others off")]
+        .into_iter()
+        .zip(kinds)
+        .filter(|(_, k)| *k)
+        .map(|(c, _)| c)
+        .collect();
+    let mut text = String::from("| toggle |");
+    columns.iter().for_each(|(_, company)| text += &format!(" IOPS, {company} | CPU per op, {company} | verdict |"));
+    text += &format!(" detectable |\n|---|{}---|\n", "---|---|---|".repeat(columns.len()));
+    let all = [("all together", columns.iter().map(|_| ("total", "")).collect::<Vec<_>>())];
+    let rows = toggles.iter().map(|t| (*t, columns.iter().map(|(kind, _)| (*kind, *t)).collect()));
+    for (name, cells) in rows.chain(all) {
+        let _ = write!(text, "| {name} |");
+        for (i, (kind, toggle)) in cells.iter().enumerate() {
+            // All together is one comparison.
+            let find = |metric| if *kind == "total" && i > 0 { None } else { cell.find(kind, toggle, metric) };
+            let shown = |metric| find(metric).map_or_else(String::new, Effect::to_string);
+            let (iops, cpu, verdict) =
+                (shown(Metric::Iops), shown(Metric::CpuPerOp), find(cell.primary).map_or_else(String::new, verdict));
+            let _ = write!(text, " {iops} | {cpu} | {verdict} |");
+        }
+        let judged = cells.iter().find_map(|(kind, toggle)| cell.find(kind, toggle, cell.primary));
+        let _ = writeln!(text, " {} |", judged.map_or_else(String::new, detectable));
+    }
+    text + "\n"
+}
+
+fn verdict(effect: &Effect) -> String {
+    let shape = if effect.shape_differs { ", *shape differs*" } else { "" };
+    format!("{}{shape}", effect.verdict.name())
+}
+
+/// Kinds of the second table, in its order.
+const KINDS: [&str; 4] = ["explicit", "ladder", "ladder-reverse", "sweep"];
+
+/// Steps, levels and treatments that were spelt out.
+fn other(cell: &CellEffects) -> String {
     let rows: Vec<&Effect> =
         cell.effects.iter().filter(|e| e.metric == Metric::Iops && KINDS.contains(&e.contrast.kind)).collect();
     if rows.is_empty() {
         return String::new();
     }
-    let interval = rows
-        .iter()
-        .find_map(|e| Some(e.bounds?.confidence))
-        .map_or("too few rounds for any".into(), |c| format!("{:.1} %", c * 100.0));
-    let mut text = format!(
-        "Ratios are with the toggle / without it; in brackets the interval over rounds ({interval}). Leave-one-out: all others on. \
-         Add-one-in: all others off. Explicit: over `baseline`. Sweep: another level, all others on, over `full`.\n\n\
-         | toggle | kind | IOPS | CPU per op | verdict | detectable |\n|---|---|---|---|---|---|\n"
+    let mut text = String::from(
+        "Ladder: over the step before. Explicit: over `baseline`. Sweep: another level, all others on, over `full`.\n\n\
+         | toggle | kind | IOPS | CPU per op | verdict | detectable |\n|---|---|---|---|---|---|\n",
     );
     for effect in rows {
         let cpu = cell.effects.iter().find(|e| e.contrast == effect.contrast && e.metric == Metric::CpuPerOp);
         let judged = if cell.primary == Metric::Iops { Some(effect) } else { cpu };
-        let toggle = if effect.contrast.toggle.is_empty() { effect.contrast.name() } else { effect.contrast.toggle.clone() };
-        let shape = if judged.is_some_and(|e| e.shape_differs) { ", *shape differs*" } else { "" };
         let _ = writeln!(
             text,
-            "| {toggle} | {} | {} | {} | {}{shape} | {} |",
+            "| {} | {} | {} | {} | {} | {} |",
+            effect.contrast.toggle,
             effect.contrast.kind,
             effect,
             cpu.map_or_else(String::new, Effect::to_string),
-            judged.map_or("", |e| e.verdict.name()),
+            judged.map_or_else(String::new, verdict),
             judged.map_or_else(String::new, detectable),
         );
     }
-    text + "\n" + &both_ladders(cell) + &company(cell)
+    text + "\n"
 }
 
 /// The effect that these rounds would find, and for an open question how many would settle it.

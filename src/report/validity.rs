@@ -52,6 +52,41 @@ pub fn section(model: &Model) -> String {
     model.cells.iter().fold(text, |text, cell| text + &components(model, cell))
 }
 
+/// In a sentence or two whether the run can be trusted: its controls, and what broke the rules.
+pub fn summary(model: &Model) -> String {
+    let cells = || model.cells.iter();
+    let placebos: Vec<&Effect> =
+        cells().flat_map(|c| Metric::ALL.into_iter().filter_map(|metric| c.find("placebo", "", metric))).collect();
+    let failed = placebos.iter().filter(|e| placebo_failure(e, &model.settings).is_some()).count();
+    let known: Vec<bool> = cells()
+        .flat_map(|cell| model.settings.known().into_iter().filter_map(|k| covers(cell.find(k.control, "", k.metric)?, k.truth)))
+        .collect();
+    let covered = known.iter().filter(|covered| **covered).count();
+    let invalid = model.data.arms.iter().filter(|a| a.outcome == "invalid").count();
+    let unfinished =
+        model.data.planned_rounds.zip(model.data.rounds.as_ref()).is_some_and(|(planned, done)| done.len() < planned);
+    let stopped = model.manifest.as_ref().is_some_and(|m| m.stopped.is_some());
+    let judgement = match () {
+        () if placebos.is_empty() => "It does not say: it has no placebo that completed.",
+        () if failed > 0 => "**No**: identical code was told apart.",
+        () if unfinished && !stopped => "**Not yet**: it is unfinished.",
+        () if 2 * covered < known.len() || invalid > 0 => "**With care.**",
+        () => "**Yes.**",
+    };
+    format!(
+        "{judgement} Identical code (placebo) passes {} of {} checks; the intervals of {covered} of {} controls of known size cover it (about one \
+         in twenty misses by chance); {invalid} rows broke a validity gate. Details are below.",
+        placebos.len() - failed,
+        placebos.len(),
+        known.len()
+    )
+}
+
+/// Whether an interval holds the truth; `None` where there is none.
+fn covers(effect: &Effect, truth: f64) -> Option<bool> {
+    effect.bounds.map(|b| (b.lo..=b.hi).contains(&truth))
+}
+
 /// Placebo, stall and spin: what they should show, what they show.
 fn controls(model: &Model, cell: &CellEffects) -> String {
     let mut text = String::new();
@@ -63,9 +98,9 @@ fn controls(model: &Model, cell: &CellEffects) -> String {
     }
     for known in model.settings.known() {
         if let Some(effect) = cell.find(known.control, "", known.metric) {
-            let found = match effect.bounds {
-                Some(b) if (b.lo..=b.hi).contains(&known.truth) => "covers it",
-                Some(_) => "**misses it**",
+            let found = match covers(effect, known.truth) {
+                Some(true) => "covers it",
+                Some(false) => "**misses it**",
                 None => "does not tell",
             };
             let (control, metric) = (known.control, known.metric.name());
@@ -142,7 +177,7 @@ fn time_lost(model: &Model) -> String {
     };
     let sliced = rounds.iter().filter(|r| r.kind == "slices" || r.kind == "isolated");
     let (slices, wall) = sliced.fold((0.0, 0.0), |(s, w), r| (s + r.slices_s, w + r.wall_s));
-    let violations: f64 = rounds.iter().map(|r| r.violations).sum();
+    let violations = rounds.iter().map(|r| r.violations).sum::<f64>() as u64;
     let mut text = String::new();
     if wall > 0.0 {
         let _ = writeln!(

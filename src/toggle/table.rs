@@ -1,6 +1,6 @@
 //! The declaration itself: one row per toggle.
 
-use super::{Domain, Isolation, Max, Need, Spec, Toggle};
+use super::{Calls, Domain, Isolation, Max, Need, Spec, Toggle};
 
 const SWITCH: Domain = Domain::Names(&["off", "on"]);
 
@@ -16,7 +16,15 @@ const BASE: Spec = Spec {
     needs: &[],
     doc: "",
     source: "",
+    calls: LOOP,
 };
+
+/// What is a matter of the program's own loop.
+const LOOP: Calls = Calls { rust: "", liburing: "", fio: "" };
+
+const fn calls(rust: &'static str, liburing: &'static str, fio: &'static str) -> Calls {
+    Calls { rust, liburing, fio }
+}
 
 /// Every toggle, in the order in which tables show them and ladders climb them.
 pub const SPECS: [Spec; 19] = [
@@ -25,6 +33,11 @@ pub const SPECS: [Spec; 19] = [
         key: "fixed_buffers",
         doc: "READ_FIXED/WRITE_FIXED on one registered buffer per request in flight.",
         source: "io_uring_register(2) IORING_REGISTER_BUFFERS",
+        calls: calls(
+            "Submitter::register_buffers; opcode::ReadFixed, WriteFixed",
+            "io_uring_register_buffers; io_uring_prep_read_fixed, io_uring_prep_write_fixed",
+            "fixedbufs=1",
+        ),
         ..BASE
     },
     Spec {
@@ -32,6 +45,11 @@ pub const SPECS: [Spec; 19] = [
         key: "fixed_files",
         doc: "The file is registered and requests carry IOSQE_FIXED_FILE.",
         source: "io_uring_register(2) IORING_REGISTER_FILES",
+        calls: calls(
+            "Submitter::register_files; types::Fixed",
+            "io_uring_register_files; io_uring_sqe_set_flags IOSQE_FIXED_FILE",
+            "registerfiles=1",
+        ),
         ..BASE
     },
     Spec {
@@ -42,6 +60,11 @@ pub const SPECS: [Spec; 19] = [
         on: 4,
         doc: "Requests queued before one io_uring_enter submits them.",
         source: "io_uring_enter(2) to_submit",
+        calls: calls(
+            "SubmissionQueue::push N times, then Submitter::submit",
+            "io_uring_get_sqe N times, then io_uring_submit",
+            "iodepth_batch_submit=N",
+        ),
         ..BASE
     },
     Spec {
@@ -77,6 +100,7 @@ pub const SPECS: [Spec; 19] = [
         on: 100,
         doc: "Every N-th request is timed; 0 times none.",
         source: "clock_gettime(2)",
+        calls: calls("", "", "gtod_reduce=1"),
         ..BASE
     },
     Spec {
@@ -94,6 +118,7 @@ pub const SPECS: [Spec; 19] = [
         needs: &[Need::DirectIo],
         doc: "Completions are polled from the device instead of interrupting; hybrid sleeps for half the mean time first.",
         source: "io_uring_setup(2) IORING_SETUP_IOPOLL; hybrid: 6.13, kernel commit 01ee194d1aba",
+        calls: calls("Builder::setup_iopoll", "IORING_SETUP_IOPOLL", "hipri=1"),
         ..BASE
     },
     Spec {
@@ -102,6 +127,11 @@ pub const SPECS: [Spec; 19] = [
         domain: Domain::Names(&["threshold", "eager"]),
         doc: "Eager flushes what is queued and sleeps when nothing has completed; threshold spins until fewer than 8 requests are pending.",
         source: "the seed, phases 3 and 4; io_uring_enter(2) min_complete",
+        calls: calls(
+            "Submitter::submit_and_wait(1) whenever nothing has completed",
+            "io_uring_submit_and_wait",
+            "iodepth_low=iodepth",
+        ),
         ..BASE
     },
     Spec {
@@ -110,6 +140,7 @@ pub const SPECS: [Spec; 19] = [
         isolation: Isolation::Process,
         doc: "A kernel thread submits; [engine] sqpoll_idle and sqpoll_cpu set it up.",
         source: "io_uring_setup(2) IORING_SETUP_SQPOLL",
+        calls: calls("Builder::setup_sqpoll", "IORING_SETUP_SQPOLL", "sqthread_poll=1"),
         ..BASE
     },
     Spec {
@@ -119,6 +150,7 @@ pub const SPECS: [Spec; 19] = [
         needs: &[Need::NumaNode],
         doc: "Buffers and thread live on the device's NUMA node.",
         source: "mbind(2), sched_setaffinity(2)",
+        calls: calls("", "", "numa_cpu_nodes, numa_mem_policy=bind"),
         ..BASE
     },
     Spec {
@@ -127,6 +159,7 @@ pub const SPECS: [Spec; 19] = [
         isolation: Isolation::Thread,
         doc: "Each worker is pinned to one CPU, chosen by [engine] cpus.",
         source: "sched_setaffinity(2)",
+        calls: calls("", "", "cpus_allowed"),
         ..BASE
     },
     Spec {
@@ -137,6 +170,11 @@ pub const SPECS: [Spec; 19] = [
         on: 16,
         doc: "Completions that one wait asks for.",
         source: "io_uring_enter(2) min_complete",
+        calls: calls(
+            "Submitter::submit_and_wait(N)",
+            "io_uring_submit_and_wait, io_uring_wait_cqes",
+            "iodepth_batch_complete_min=N",
+        ),
         ..BASE
     },
     Spec {
@@ -147,6 +185,11 @@ pub const SPECS: [Spec; 19] = [
         since: "5.19",
         doc: "When completion work runs in the submitting task.",
         source: "io_uring_setup(2) IORING_SETUP_COOP_TASKRUN, IORING_SETUP_DEFER_TASKRUN (6.1)",
+        calls: calls(
+            "Builder::setup_single_issuer, setup_defer_taskrun",
+            "IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_DEFER_TASKRUN",
+            "always since 3.33",
+        ),
         ..BASE
     },
     Spec {
@@ -155,6 +198,7 @@ pub const SPECS: [Spec; 19] = [
         since: "5.18",
         doc: "The ring's own descriptor is registered.",
         source: "io_uring_register(2) IORING_REGISTER_RING_FDS",
+        calls: calls("Submitter::register_ring_fd", "io_uring_register_ring_fd", ""),
         ..BASE
     },
     Spec {
@@ -163,6 +207,7 @@ pub const SPECS: [Spec; 19] = [
         since: "6.6",
         doc: "The submission queue has no index array.",
         source: "io_uring_setup(2) IORING_SETUP_NO_SQARRAY",
+        calls: calls("Builder::setup_no_sqarray", "IORING_SETUP_NO_SQARRAY", ""),
         ..BASE
     },
     Spec {
@@ -172,6 +217,7 @@ pub const SPECS: [Spec; 19] = [
         isolation: Isolation::Pool,
         doc: "Buffers lie in huge pages.",
         source: "madvise(2), mmap(2) MAP_HUGETLB",
+        calls: calls("", "", "mem=mmaphuge"),
         ..BASE
     },
     Spec {
@@ -181,6 +227,11 @@ pub const SPECS: [Spec; 19] = [
         needs: &[Need::NvmeDevice],
         doc: "NVMe commands through IORING_OP_URING_CMD on the generic device.",
         source: "io_uring_enter(2) IORING_OP_URING_CMD",
+        calls: calls(
+            "opcode::UringCmd80 in 128-byte entries",
+            "IORING_OP_URING_CMD with IORING_SETUP_SQE128",
+            "ioengine=io_uring_cmd, cmd_type=nvme",
+        ),
         ..BASE
     },
 ];

@@ -197,3 +197,18 @@ fn missing_experiment() {
     assert_eq!(output.status.code(), Some(2));
     assert_snapshot!(String::from_utf8_lossy(&output.stderr), @"uring-ablate: cannot read experiment /nonexistent.toml: No such file or directory (os error 2)");
 }
+
+#[test]
+fn claims_that_say_nothing_or_of_what_is_not_there() {
+    let claims = [
+        "text = \"a\"",
+        "text = \"a\"\npays = true\ntoggle = \"fixed_files\"",
+        "text = \"a\"\ntoggle = \"batch_submit\"\ncategory = \"fget\"\nafter_percent = [0, 1]",
+        "text = \"a\"\ntoggle = \"batch_submit\"\ncategory = \"syscall\"",
+        "text = \"a\"\ntoggle = \"batch_submit\"\ncategory = \"syscall\"\nafter_percent = [5, 1]",
+        "text = \"a\"\npeer = \"fio:tuned\"\nratio = [0.7, 0.8]",
+    ];
+    let said: Vec<String> =
+        claims.iter().map(|claim| refused(SMALL_TARGET, READS, ONE_TOGGLE, &format!("[[claim]]\n{claim}"))).collect();
+    assert_snapshot!(said.join("\n"));
+}

@@ -2,11 +2,14 @@
 
 mod bad_input;
 mod bench;
+mod claims;
 mod counters;
 mod designs;
 mod doctor;
+mod experiments;
 mod labels;
 mod loop_cost;
+mod page;
 mod peers;
 mod process_arms;
 mod profile;

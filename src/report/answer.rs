@@ -1,0 +1,139 @@
+//! What a reader came for, in a few sentences: what pays, how sure that is, and where fio stands.
+
+use super::validity;
+use crate::analysis::Model;
+use crate::analysis::contrast::Metric;
+use crate::analysis::effect::{CellEffects, Effect};
+use crate::analysis::share::{Share, shares};
+use crate::analysis::verdict::Verdict;
+use std::fmt::Write;
+
+/// With more cells than this a table says it.
+const MOST_IN_WORDS: usize = 4;
+
+/// A few toggles are said to bring this much of the gain, if they do.
+const MOST_OF_IT: f64 = 0.9;
+
+/// The section.
+pub fn section(model: &Model) -> String {
+    format!("## The answer\n\n{}\n**Can this run be trusted?** {}\n\n", body(model), validity::summary(model))
+}
+
+/// A bullet or a line of a table for each workload.
+pub fn body(model: &Model) -> String {
+    if model.cells.len() <= MOST_IN_WORDS { model.cells.iter().map(|cell| lines(model, cell)).collect() } else { table(model) }
+}
+
+/// A workload with a line for each question.
+fn lines(model: &Model, cell: &CellEffects) -> String {
+    let mut text = format!("- **{}**{}\n", cell.cell, saturated(cell));
+    let mut line = |title: &str, words: String| {
+        if !words.is_empty() {
+            let _ = writeln!(text, "  - **{title}:** {words}.");
+        }
+    };
+    line("Pays", listed(cell, Verdict::Improved));
+    line("Costs, so leave it off", listed(cell, Verdict::Regressed));
+    line("Together", together(cell, &shares(cell, model.settings.delta)));
+    line("Against others", standing(cell));
+    text
+}
+
+/// Toggles with this verdict beside all others, the largest effect first.
+fn listed(cell: &CellEffects, verdict: Verdict) -> String {
+    let single = cell.effects.iter().filter(|e| e.contrast.kind == "leave-one-out" && e.metric == cell.primary);
+    let mut found: Vec<&Effect> = single.filter(|e| e.verdict == verdict).collect();
+    found.sort_by(|a, b| b.ratio.ln().abs().total_cmp(&a.ratio.ln().abs()));
+    let each: Vec<String> = found.iter().map(|e| format!("`{}` ({})", e.contrast.toggle, short(e))).collect();
+    if each.is_empty() {
+        String::new()
+    } else {
+        format!("{}; {} with it / without it, all others on", each.join(", "), unit(cell))
+    }
+}
+
+fn unit(cell: &CellEffects) -> &'static str {
+    if cell.primary == Metric::Iops { "IOPS" } else { "CPU time per operation" }
+}
+
+/// The ratio with its interval, as precise as prose needs.
+fn short(effect: &Effect) -> String {
+    match effect.bounds {
+        Some(b) => format!("{:.3} [{:.3}, {:.3}]", effect.ratio, b.lo, b.hi),
+        None => format!("{:.3} [too few rounds]", effect.ratio),
+    }
+}
+
+/// What all toggles do, and the fewest that do most of it.
+fn together(cell: &CellEffects, shares: &[Share]) -> String {
+    let Some(total) = cell.find("total", "", cell.primary) else { return String::new() };
+    let text = format!("all toggles take {} to {} of what it is without them", unit(cell), short(total));
+    let mut sum = 0.0;
+    let needed = |s: &&Share| {
+        let more = sum < MOST_OF_IT && s.share > 0.0;
+        sum += if more { s.share } else { 0.0 };
+        more
+    };
+    let few: Vec<String> =
+        shares.iter().take_while(needed).map(|s| format!("`{}` ({:.0} %)", s.toggle, s.share * 100.0)).collect();
+    if few.is_empty() || few.len() == shares.len() {
+        return text;
+    }
+    let most = if sum < 0.995 { format!("about {:.0} % of that", sum * 100.0) } else { "all of that".into() };
+    format!("{text}; {most} comes from {} of {}: {}", few.len(), shares.len(), few.join(", "))
+}
+
+/// The side that could do no more, with the figures that say so.
+fn saturated(cell: &CellEffects) -> String {
+    let Some(side) = cell.saturated() else { return String::new() };
+    let percent = |share: Option<f64>| share.map_or("unknown".into(), |s| format!("{:.0} %", s * 100.0));
+    let (own, all) = (percent(cell.thread_cpu_share), percent(cell.machine_busy_share));
+    let verdicts =
+        if cell.bound_by_target() { ", so verdicts come from CPU time per operation, where less is better" } else { "" };
+    format!(
+        ": bound by {} (a loop's thread was on a CPU {own} of the time, the machine's CPUs were {all} busy){verdicts}",
+        side.name()
+    )
+}
+
+/// Whether we are ahead of each peer.
+fn standing(cell: &CellEffects) -> String {
+    let peers = pairs(cell).map(|(iops, cpu)| {
+        let name = iops.contrast.reference.replace("fio:", "fio ");
+        format!("{} {name} ({} x its IOPS, {} x its CPU time per operation)", place(iops, cpu), short(iops), short(cpu))
+    });
+    peers.collect::<Vec<_>>().join("; ")
+}
+
+/// Comparisons with peers in both metrics.
+fn pairs(cell: &CellEffects) -> impl Iterator<Item = (&Effect, &Effect)> {
+    let iops = cell.effects.iter().filter(|e| e.contrast.kind == "peer" && e.metric == Metric::Iops);
+    iops.filter_map(|e| Some((e, cell.effects.iter().find(|c| c.contrast == e.contrast && c.metric == Metric::CpuPerOp)?)))
+}
+
+/// Throughput decides, then the CPU time.
+fn place(iops: &Effect, cpu: &Effect) -> &'static str {
+    let side = |e: &Effect| e.bounds.map_or(0, |b| i8::from(b.lo > 1.0) - i8::from(b.hi < 1.0));
+    match (side(iops), side(cpu)) {
+        (1, _) | (0, -1) => "**ahead** of",
+        (-1, _) | (0, 1) => "**behind**",
+        _ => "**level** with",
+    }
+}
+
+/// Many cells: a line each.
+fn table(model: &Model) -> String {
+    let mut text = String::from(
+        "| workload | bound by | all toggles, IOPS | all toggles, CPU per op | against | IOPS, ours / theirs | CPU per op, ours / theirs |\n|---|---|---|---|---|---|---|\n",
+    );
+    for cell in &model.cells {
+        let total = |metric| cell.find("total", "", metric).map_or_else(String::new, short);
+        let side = cell.saturated().map_or("", |s| s.name());
+        let (peer, iops, cpu) = pairs(cell)
+            .next()
+            .map_or_else(Default::default, |(iops, cpu)| (iops.contrast.reference.clone(), short(iops), short(cpu)));
+        let (all, all_cpu) = (total(Metric::Iops), total(Metric::CpuPerOp));
+        let _ = writeln!(text, "| {} | {side} | {all} | {all_cpu} | {peer} | {iops} | {cpu} |", cell.cell);
+    }
+    text
+}
