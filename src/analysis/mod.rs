@@ -8,6 +8,7 @@ pub mod effect;
 pub mod factorial;
 pub mod family;
 pub mod fraction;
+pub mod level;
 pub mod load;
 pub mod model;
 pub mod overhead;

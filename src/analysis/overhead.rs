@@ -100,6 +100,54 @@ fn mean(rounds: &Rounds) -> (f64, f64) {
     (sum.0 / count, sum.1 / count)
 }
 
+/// What a request costs under one treatment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cost {
+    pub treatment: String,
+    /// Nanoseconds by cause: means over rounds.
+    pub causes: BTreeMap<String, f64>,
+    /// The sum of all causes in each round.
+    pub rounds: Vec<f64>,
+    pub bounds: Option<Interval>,
+}
+
+impl Cost {
+    /// The mean over rounds.
+    pub fn total(&self) -> f64 {
+        self.causes.values().sum()
+    }
+}
+
+/// The costs of every treatment of a cell that was profiled, in order of appearance.
+pub fn costs(data: &Data, cell: &str, alpha: f64) -> Vec<Cost> {
+    let mut treatments: Vec<(&str, Vec<&Overhead>)> = Vec::new();
+    for row in data.overhead.iter().filter(|o| o.cell == cell && o.own) {
+        match treatments.iter_mut().find(|(name, _)| *name == row.treatment) {
+            Some((_, rows)) => rows.push(row),
+            None => treatments.push((&row.treatment, vec![row])),
+        }
+    }
+    let cost = |(treatment, rows): (&str, Vec<&Overhead>)| {
+        let rounds: BTreeSet<u32> = rows.iter().map(|r| r.round).collect();
+        let names: BTreeSet<&str> = rows.iter().map(|r| r.category.as_str()).collect();
+        let causes = names.into_iter().map(|name| (name.to_string(), mean(&sums(&rows, &rounds, name)).0)).collect();
+        let totals: Vec<f64> = sums(&rows, &rounds, "").values().map(|(ns, _)| *ns).collect();
+        Cost { treatment: treatment.into(), causes, bounds: interval(&totals, 1.0 - alpha), rounds: totals }
+    };
+    treatments.into_iter().map(cost).collect()
+}
+
+/// Every cause of the run, those first that take the largest share of CPU time over all cells and treatments.
+pub fn ranked(data: &Data) -> Vec<&str> {
+    let mut shares: BTreeMap<&str, f64> = BTreeMap::new();
+    for row in data.overhead.iter().filter(|o| o.own) {
+        *shares.entry(&row.category).or_default() += row.share.unwrap_or(0.0);
+    }
+    let mut names: Vec<(&str, f64)> = shares.into_iter().collect();
+    names.sort_by(|a, b| b.1.total_cmp(&a.1));
+    names.into_iter().map(|(name, _)| name).collect()
+}
+
 /// Share of the ticks of each treatment's own time that no rule knows, where it is above `limit`, with the functions seen most.
 pub fn unknown(data: &Data, cell: &str, limit: f64) -> Vec<(String, f64, Vec<String>)> {
     let mut treatments: BTreeMap<&str, (f64, BTreeMap<&str, f64>)> = BTreeMap::new();
@@ -167,6 +215,25 @@ mod tests {
         assert!((of("file_reference").difference.unwrap() + 20.45).abs() < 0.01);
         assert!(!of("driver").moved());
         assert!(of("").moved() && (of("").before.0 - 100.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn costs_are_means_over_all_rounds_of_a_treatment() {
+        let served = Overhead { own: false, ..row(1, "full", "block_layer", 500.0) };
+        let overhead = vec![
+            row(1, "baseline", "driver", 60.0),
+            row(1, "baseline", "syscall", 30.0),
+            row(2, "baseline", "driver", 80.0),
+            row(1, "full", "driver", 50.0),
+            served,
+        ];
+        let data = Data { overhead, ..Data::default() };
+        let found = costs(&data, "c", 0.05);
+        assert_eq!(found.iter().map(|c| c.treatment.as_str()).collect::<Vec<_>>(), ["baseline", "full"]);
+        assert_eq!(found[0].causes, [("driver".to_string(), 70.0), ("syscall".into(), 15.0)].into(), "none in round 2 counts");
+        assert_eq!((found[0].rounds.as_slice(), found[0].total(), found[0].bounds), ([90.0, 80.0].as_slice(), 85.0, None));
+        assert_eq!(found[1].causes, [("driver".to_string(), 50.0)].into(), "what was done for the target is not in it");
+        assert_eq!(ranked(&data), ["driver", "syscall"]);
     }
 
     #[test]

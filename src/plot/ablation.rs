@@ -1,6 +1,7 @@
 //! The ablation chart: for each toggle its effect with all others on and with all others off, in throughput and in CPU per operation.
 
-use super::style::{Area, BAND, BLUE, Chart, Drawn, GREY, INK, LIGHT, ORANGE, at, bold, frame, text};
+use super::scale::ticks;
+use super::style::{Area, BAND, BLUE, Chart, Drawn, GREY, INK, LIGHT, ORANGE, at, bold, evidence, frame, text};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
@@ -68,9 +69,9 @@ impl<'a> Ablation<'a> {
         let x = |ratio: f64| left + ((ratio - lo) / (hi - lo) * f64::from(width)) as i32;
         let bottom = TOP + ROW * self.toggles.len() as i32;
         area.draw(&Rectangle::new([(x(1.0 - self.delta), TOP), (x(1.0 + self.delta), bottom)], BAND.filled()))?;
-        for tick in ticks(lo, hi) {
+        for (tick, label) in ticks(lo, hi, 7.0) {
             area.draw(&PathElement::new(vec![(x(tick), TOP), (x(tick), bottom)], LIGHT))?;
-            area.draw(&Text::new(format!("{tick:.2}"), (x(tick), bottom + 14), at(text(12, &INK), HPos::Center)))?;
+            area.draw(&Text::new(label, (x(tick), bottom + 14), at(text(12, &INK), HPos::Center)))?;
         }
         area.draw(&PathElement::new(vec![(x(1.0), TOP), (x(1.0), bottom)], INK))?;
         let (title, better) = match metric {
@@ -91,25 +92,14 @@ impl<'a> Ablation<'a> {
 /// One effect: rounds as faint dots, the interval as a bar, the estimate as a circle or square.
 fn mark<DB: DrawingBackend>(area: &Area<DB>, effect: &Effect, loo: bool, y: i32, x: &dyn Fn(f64) -> i32) -> Drawn<DB> {
     let colour = if loo { BLUE } else { ORANGE };
-    for (_, round) in &effect.rounds {
-        area.draw(&Circle::new((x(*round), y), 2, colour.mix(0.3).filled()))?;
-    }
-    if let Some(bounds) = effect.bounds {
-        area.draw(&PathElement::new(vec![(x(bounds.lo), y), (x(bounds.hi), y)], colour.stroke_width(3)))?;
-    }
+    let bounds = effect.bounds.map(|b| (b.lo, b.hi));
+    evidence(area, effect.rounds.iter().map(|r| r.1), bounds, colour, &|ratio| (x(ratio), y))?;
     let centre = x(effect.ratio);
     if loo {
         area.draw(&Circle::new((centre, y), 5, colour.filled()))
     } else {
         area.draw(&Rectangle::new([(centre - 4, y - 4), (centre + 4, y + 4)], colour.filled()))
     }
-}
-
-/// Round numbers between two ratios, about six of them.
-fn ticks(lo: f64, hi: f64) -> Vec<f64> {
-    let step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0].into_iter().find(|s| (hi - lo) / s <= 7.0).unwrap_or(10.0);
-    let first = (lo / step).ceil() as i64;
-    (first..).map(|i| i as f64 * step).take_while(|t| *t <= hi).collect()
 }
 
 impl Chart for Ablation<'_> {

@@ -1,10 +1,12 @@
 //! The ladder: from baseline to full, one toggle at a time, with fio's levels as lines.
 
+use super::scale::{throughput, ticks};
 use super::style::{Area, BLUE, Chart, Drawn, GREEN, GREY, INK, LIGHT, ORANGE, at, bold, frame, text};
 use crate::analysis::Model;
 use crate::analysis::effect::CellEffects;
+use crate::analysis::level::Level;
 use crate::analysis::load::Arm;
-use crate::analysis::signed_rank::{Interval, hodges_lehmann, interval};
+use crate::analysis::signed_rank::Interval;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
@@ -22,7 +24,7 @@ const LINE_PITCH: i32 = 17;
 const OFF_SCALE: f64 = 3.0;
 
 /// A level with its interval over rounds.
-struct Level {
+struct Step {
     name: String,
     value: f64,
     bounds: Option<Interval>,
@@ -30,8 +32,8 @@ struct Level {
 
 struct Panel {
     title: String,
-    steps: Vec<Level>,
-    lines: Vec<Level>,
+    steps: Vec<Step>,
+    lines: Vec<Step>,
 }
 
 /// The chart of one cell.
@@ -46,8 +48,7 @@ impl Ladder {
     /// Levels of the ladder's arms in slices, and of fio as a process arm; why not, where there is none.
     pub fn new(model: &Model, cell: &CellEffects) -> Result<Ladder, String> {
         let arms: Vec<&Arm> = model.data.arms.iter().filter(|a| a.cell == cell.cell && a.outcome == "completed").collect();
-        let large = arms.first().and_then(|a| a.block_size_bytes).is_some_and(|b| b >= 65_536.0);
-        let (name, unit, title) = if large { ("bandwidth_bytes_per_s", 1e9, "GB/s") } else { ("iops", 1e3, "thousand IOPS") };
+        let (name, unit, title) = throughput(arms.first().and_then(|a| a.block_size_bytes));
         let confidence = model.settings.confidence();
         let panel = |title: &str, figure: &'static str, unit: f64| Panel {
             title: title.into(),
@@ -81,16 +82,14 @@ struct Scale {
     confidence: f64,
 }
 
-/// Estimate and interval over rounds of a treatment's figure, by the same inference as effects, on logarithms.
-fn level(arms: &[&Arm], treatment: &str, kinds: &[&str], figure: &str, scale: Scale) -> Option<Level> {
-    let of = arms.iter().filter(|a| a.treatment == treatment && kinds.contains(&a.kind.as_str()));
-    let logs: Vec<f64> =
-        of.filter_map(|a| Some(a.figures.get(figure)?.ln() - scale.unit.ln())).filter(|v| v.is_finite()).collect();
-    let bounds = interval(&logs, scale.confidence).map(|b| Interval { lo: b.lo.exp(), hi: b.hi.exp(), confidence: b.confidence });
-    Some(Level { name: treatment.into(), value: hodges_lehmann(&logs)?.exp(), bounds })
+/// Level of a treatment's figure.
+fn level(arms: &[&Arm], treatment: &str, kinds: &[&str], figure: &str, scale: Scale) -> Option<Step> {
+    let of = arms.iter().copied().filter(|a| a.treatment == treatment && kinds.contains(&a.kind.as_str()));
+    let level = Level::of(of, figure, scale.unit, scale.confidence)?;
+    Some(Step { name: treatment.into(), value: level.value, bounds: level.bounds })
 }
 
-fn steps(arms: &[&Arm], figure: &str, scale: Scale) -> Vec<Level> {
+fn steps(arms: &[&Arm], figure: &str, scale: Scale) -> Vec<Step> {
     let mut names = vec!["baseline"];
     for arm in arms {
         if arm.treatment.starts_with("ladder:") && !names.contains(&arm.treatment.as_str()) {
@@ -101,13 +100,13 @@ fn steps(arms: &[&Arm], figure: &str, scale: Scale) -> Vec<Level> {
     names.iter().filter_map(|n| level(arms, n, &["slices", "isolated"], figure, scale)).collect()
 }
 
-fn lines(arms: &[&Arm], figure: &str, scale: Scale) -> Vec<Level> {
+fn lines(arms: &[&Arm], figure: &str, scale: Scale) -> Vec<Step> {
     let names = ["fio:default", "fio:registered", "fio:matched", "fio:tuned", "t_io_uring"];
     names.iter().filter_map(|n| level(arms, n, &["peers"], figure, scale)).chain(ceiling(arms, figure, scale)).collect()
 }
 
 /// What the ring alone does; as bandwidth, as if each NOP moved a block.
-fn ceiling(arms: &[&Arm], figure: &str, scale: Scale) -> Option<Level> {
+fn ceiling(arms: &[&Arm], figure: &str, scale: Scale) -> Option<Step> {
     let kinds = ["slices", "isolated"];
     let level = match arms.first()?.block_size_bytes {
         Some(block) if figure == "bandwidth_bytes_per_s" => {
@@ -115,23 +114,23 @@ fn ceiling(arms: &[&Arm], figure: &str, scale: Scale) -> Option<Level> {
         }
         _ => level(arms, "ceiling", &kinds, figure, scale),
     };
-    level.map(|level| Level { name: "NOP".into(), ..level })
+    level.map(|level| Step { name: "NOP".into(), ..level })
 }
 
 impl Panel {
     fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, top: i32) -> Drawn<DB> {
         let bottom = top + PANEL;
         let right = WIDTH as i32 - RIGHT;
-        let top_of = |levels: &[Level]| levels.iter().map(|l| l.bounds.map_or(l.value, |b| b.hi)).fold(0.0, f64::max);
-        let (beyond, lines): (Vec<&Level>, Vec<&Level>) =
+        let top_of = |levels: &[Step]| levels.iter().map(|l| l.bounds.map_or(l.value, |b| b.hi)).fold(0.0, f64::max);
+        let (beyond, lines): (Vec<&Step>, Vec<&Step>) =
             self.lines.iter().partition(|line| line.value > top_of(&self.steps) * OFF_SCALE);
         let most = lines.iter().map(|l| l.value).fold(top_of(&self.steps), f64::max) * 1.08;
         let y = |value: f64| bottom - (value / most * f64::from(PANEL)) as i32;
         let pitch = (right - LEFT) / self.steps.len().max(1) as i32;
         area.draw(&Text::new(self.title.clone(), (20, top - 22), bold(14)))?;
-        for tick in ticks(most) {
+        for (tick, label) in ticks(0.0, most, 8.0) {
             area.draw(&PathElement::new(vec![(LEFT, y(tick)), (right, y(tick))], LIGHT))?;
-            area.draw(&Text::new(tick_text(tick), (LEFT - 8, y(tick)), at(text(12, &INK), HPos::Right)))?;
+            area.draw(&Text::new(label, (LEFT - 8, y(tick)), at(text(12, &INK), HPos::Right)))?;
         }
         for (place, line) in spread(&lines.iter().map(|l| y(l.value)).collect::<Vec<_>>(), bottom).into_iter().zip(&lines) {
             area.draw(&PathElement::new(vec![(LEFT, y(line.value)), (right, y(line.value))], GREY.stroke_width(1)))?;
@@ -191,16 +190,6 @@ fn spread(places: &[i32], bottom: i32) -> Vec<i32> {
     }
     let excess = order.last().map_or(0, |i| (moved[*i] - bottom).max(0));
     moved.iter().map(|m| m - excess).collect()
-}
-
-fn ticks(most: f64) -> Vec<f64> {
-    let magnitude = 10_f64.powf(most.log10().floor());
-    let step = [0.1, 0.2, 0.5, 1.0].into_iter().map(|s| s * magnitude).find(|s| most / s <= 8.0).unwrap_or(magnitude);
-    (0..).map(|i| f64::from(i) * step).take_while(|t| *t <= most).collect()
-}
-
-fn tick_text(value: f64) -> String {
-    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
 fn value_text(value: f64) -> String {

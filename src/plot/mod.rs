@@ -1,8 +1,15 @@
 //! Charts, one file per kind, each as SVG and PNG from the same drawing. The only door to plotters.
 
 mod ablation;
+mod depth;
+mod heat;
+mod interactions;
 mod ladder;
+mod matrix;
+mod overhead;
+mod scale;
 mod schemes;
+mod shapley;
 mod style;
 
 use crate::analysis::Model;
@@ -70,6 +77,11 @@ pub fn draw_all(model: &Model, dir: &Path) -> Result<Gallery, Error> {
         let name = Some(cell.cell.as_str());
         gallery.add(dir, name, "ablation", ablation::Ablation::new(model, cell))?;
         gallery.add(dir, name, "ladder", ladder::Ladder::new(model, cell))?;
+        gallery.add(dir, name, "overhead", overhead::Overhead::new(model, cell))?;
+        gallery.add(dir, name, "interactions", interactions::Interactions::new(model, cell))?;
+        gallery.add(dir, name, "shapley", shapley::Shapley::new(model, cell))?;
     }
+    gallery.add(dir, None, "matrix", matrix::Matrix::new(model))?;
+    gallery.add(dir, None, "depth", depth::Depth::new(model))?;
     Ok(gallery)
 }

@@ -25,6 +25,13 @@ pub trait Chart {
 pub const BLUE: RGBColor = RGBColor(0, 114, 178);
 pub const ORANGE: RGBColor = RGBColor(213, 94, 0);
 pub const GREEN: RGBColor = RGBColor(0, 158, 115);
+pub const SKY: RGBColor = RGBColor(86, 180, 233);
+pub const AMBER: RGBColor = RGBColor(230, 159, 0);
+pub const YELLOW: RGBColor = RGBColor(240, 228, 66);
+pub const PURPLE: RGBColor = RGBColor(204, 121, 167);
+// Two of Tol's, where eight are not enough.
+pub const INDIGO: RGBColor = RGBColor(51, 34, 136);
+pub const WINE: RGBColor = RGBColor(136, 34, 85);
 pub const GREY: RGBColor = RGBColor(110, 110, 110);
 pub const LIGHT: RGBColor = RGBColor(225, 225, 225);
 pub const BAND: RGBColor = RGBColor(240, 236, 214);
@@ -74,6 +81,23 @@ pub fn frame<DB: DrawingBackend>(area: &Area<DB>, title: &str, subtitle: &str, f
         area.draw(&Text::new(part, (20, height as i32 - 32 + 17 * line as i32), text(11, &GREY)))?;
     }
     Ok(())
+}
+
+/// Rounds as faint dots and an interval as a thick line, along whichever axis `place` follows.
+pub fn evidence<DB: DrawingBackend>(
+    area: &Area<DB>,
+    rounds: impl Iterator<Item = f64>,
+    bounds: Option<(f64, f64)>,
+    colour: RGBColor,
+    place: &dyn Fn(f64) -> (i32, i32),
+) -> Drawn<DB> {
+    for round in rounds {
+        area.draw(&Circle::new(place(round), 2, colour.mix(0.3).filled()))?;
+    }
+    match bounds {
+        Some((lo, hi)) => area.draw(&PathElement::new(vec![place(lo), place(hi)], colour.stroke_width(3))),
+        None => Ok(()),
+    }
 }
 
 /// Breaks a text at spaces into lines of at most `room` characters.
