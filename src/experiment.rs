@@ -24,7 +24,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
-use wire::{List, Scalar, Wire, WireEngine, WireTarget};
+use wire::{List, Scalar, Wire, WireEngine, WirePeers, WireTarget};
 
 /// A validated experiment.
 #[derive(Clone, Debug)]
@@ -285,13 +285,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
         alpha: wire.analysis.alpha.as_ref().map_or(Ok(0.05), |v| source.read("alpha", v, |a| check_alpha(*a)))?,
         stall: wire.analysis.stall.as_ref().map_or(Ok(0.02), |v| source.read("stall", v, |t| units::percent(&t.0)))?,
         spin: wire.analysis.spin.as_ref().map_or(Ok(0.05), |v| source.read("spin", v, |t| units::percent(&t.0)))?,
-        peers: Peers {
-            fio: wire.peers.fio,
-            t_io_uring: wire.peers.t_io_uring,
-            fio_path: wire.peers.fio_path.unwrap_or_else(|| "fio".into()),
-            round_time: source.duration("[peers] round_time", wire.peers.round_time.as_ref(), 2 * second)?,
-            whole_time: source.duration("[peers] whole_time", wire.peers.whole_time.as_ref(), 2 * second)?,
-        },
+        peers: peers(&source, &wire.peers)?,
         profile: Profiling {
             rounds: wire.profile.rounds,
             frequency: wire.profile.frequency.as_ref().map_or(Ok(FREQUENCY), |f| source.read("frequency", f, |n| ticks(*n)))?,
@@ -361,6 +355,17 @@ fn ticks(frequency: u32) -> Result<u32, String> {
 
 fn check_alpha(alpha: f64) -> Result<f64, String> {
     if alpha > 0.0 && alpha < 0.5 { Ok(alpha) } else { Err(format!("{alpha} must lie between 0 and 0.5")) }
+}
+
+fn peers(source: &Source<'_>, wire: &WirePeers) -> Result<Peers, Error> {
+    let usual = Duration::from_secs(2);
+    Ok(Peers {
+        fio: wire.fio.clone(),
+        t_io_uring: wire.t_io_uring.clone(),
+        fio_path: wire.fio_path.clone().unwrap_or_else(|| "fio".into()),
+        round_time: source.duration("[peers] round_time", wire.round_time.as_ref(), usual)?,
+        whole_time: source.duration("[peers] whole_time", wire.whole_time.as_ref(), usual)?,
+    })
 }
 
 /// What verified workloads read on each is stamped with a seed of its own.

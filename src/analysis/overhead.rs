@@ -130,8 +130,9 @@ pub fn costs(data: &Data, cell: &str, alpha: f64) -> Vec<Cost> {
     let cost = |(treatment, rows): (&str, Vec<&Overhead>)| {
         let rounds: BTreeSet<u32> = rows.iter().map(|r| r.round).collect();
         let names: BTreeSet<&str> = rows.iter().map(|r| r.category.as_str()).collect();
-        let causes = names.into_iter().map(|name| (name.to_string(), mean(&sums(&rows, &rounds, name)).0)).collect();
-        let totals: Vec<f64> = sums(&rows, &rounds, "").values().map(|(ns, _)| *ns).collect();
+        let causes =
+            names.into_iter().map(|name| (name.to_string(), mean(&sums(&rows, &rounds, |other| other == name)).0)).collect();
+        let totals: Vec<f64> = sums(&rows, &rounds, |_| true).values().map(|(ns, _)| *ns).collect();
         Cost { treatment: treatment.into(), causes, bounds: interval(&totals, 1.0 - alpha), rounds: totals }
     };
     treatments.into_iter().map(cost).collect()

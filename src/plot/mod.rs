@@ -70,10 +70,18 @@ impl Gallery {
     }
 }
 
+/// A page with the charts of more workloads than this would be too large to read.
+const MOST_IN_DETAIL: usize = 8;
+
 /// Draws every chart of a run that has something to show into `dir`.
 pub fn draw_all(model: &Model, dir: &Path) -> Result<Gallery, Error> {
     let mut gallery = Gallery::default();
-    for cell in &model.cells {
+    let few = model.cells.len() <= MOST_IN_DETAIL;
+    if !few {
+        let reason = format!("with more than {MOST_IN_DETAIL} workloads only the charts of the whole run are drawn");
+        gallery.absent.push((None, "workload's", reason));
+    }
+    for cell in model.cells.iter().filter(|_| few) {
         let name = Some(cell.cell.as_str());
         gallery.add(dir, name, "ablation", ablation::Ablation::new(model, cell))?;
         gallery.add(dir, name, "ladder", ladder::Ladder::new(model, cell))?;

@@ -54,11 +54,12 @@ pub fn make(dir: &Path) {
                 copies[arm] += 1;
             }
         }
-        for (name, ..) in ARMS {
+        for (name, _, rate, cpu) in ARMS {
             let mut cells = vec![String::new(); ArmRow::header().len()];
             let fields = [("round", round.to_string().as_str().to_string()), ("kind", "slices".into()), ("cell", CELL.into())];
             let more = [("treatment", name.to_string()), ("outcome", "completed".into()), ("thread_cpu_share", "0.99".into())];
-            fields.into_iter().chain(more).for_each(|(field, value)| cells[column(field)] = value);
+            let levels = [("iops", (speed * rate).to_string()), ("cpu_total_ns_per_op", (1000.0 * cpu).to_string())];
+            fields.into_iter().chain(more).chain(levels).for_each(|(field, value)| cells[column(field)] = value);
             arms += &(cells.join(",") + "\n");
         }
     }
