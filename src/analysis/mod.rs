@@ -1,17 +1,21 @@
 //! From the rows of a run to effects with intervals. The only door to polars; the maths is on plain slices. Measures and prints nothing.
 
 pub mod carry;
+pub mod columns;
 pub mod components;
 pub mod contrast;
 pub mod effect;
 pub mod factorial;
 pub mod family;
 pub mod fraction;
+pub mod latency;
+pub mod level;
 pub mod load;
 pub mod model;
 pub mod overhead;
 pub mod signed_rank;
 pub mod stopping;
+pub mod tables;
 pub mod verdict;
 
 pub use model::Model;

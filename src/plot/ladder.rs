@@ -3,8 +3,9 @@
 use super::style::{Area, BLUE, Chart, Drawn, GREEN, GREY, INK, LIGHT, ORANGE, at, bold, frame, text};
 use crate::analysis::Model;
 use crate::analysis::effect::CellEffects;
+use crate::analysis::level;
 use crate::analysis::load::Arm;
-use crate::analysis::signed_rank::{Interval, hodges_lehmann, interval};
+use crate::analysis::signed_rank::Interval;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
@@ -81,13 +82,11 @@ struct Scale {
     confidence: f64,
 }
 
-/// Estimate and interval over rounds of a treatment's figure, by the same inference as effects, on logarithms.
+/// Estimate and interval over rounds of a treatment's figure.
 fn level(arms: &[&Arm], treatment: &str, kinds: &[&str], figure: &str, scale: Scale) -> Option<Level> {
     let of = arms.iter().filter(|a| a.treatment == treatment && kinds.contains(&a.kind.as_str()));
-    let logs: Vec<f64> =
-        of.filter_map(|a| Some(a.figures.get(figure)?.ln() - scale.unit.ln())).filter(|v| v.is_finite()).collect();
-    let bounds = interval(&logs, scale.confidence).map(|b| Interval { lo: b.lo.exp(), hi: b.hi.exp(), confidence: b.confidence });
-    Some(Level { name: treatment.into(), value: hodges_lehmann(&logs)?.exp(), bounds })
+    let found = level::level(of.filter_map(|a| Some(a.figures.get(figure)? / scale.unit)), scale.confidence)?;
+    Some(Level { name: treatment.into(), value: found.value, bounds: found.bounds })
 }
 
 fn steps(arms: &[&Arm], figure: &str, scale: Scale) -> Vec<Level> {

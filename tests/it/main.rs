@@ -5,6 +5,7 @@ mod bench;
 mod counters;
 mod designs;
 mod doctor;
+mod exports;
 mod labels;
 mod loop_cost;
 mod peers;
