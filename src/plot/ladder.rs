@@ -1,5 +1,6 @@
 //! The ladder: from baseline to full, one toggle at a time, with fio's levels as lines.
 
+use super::axis::{LINE_PITCH, spread};
 use super::style::{Area, BLUE, Chart, Drawn, GREEN, GREY, INK, LIGHT, ORANGE, at, bold, frame, text};
 use crate::analysis::Model;
 use crate::analysis::effect::CellEffects;
@@ -16,8 +17,6 @@ const LEFT: i32 = 90;
 const RIGHT: i32 = 190;
 const BETWEEN: i32 = 130;
 const BOTTOM: i32 = 130;
-/// Labels of lines keep this distance.
-const LINE_PITCH: i32 = 17;
 
 /// A line this many times higher than every bar is written above the panel instead of drawn: it would flatten the rest.
 const OFF_SCALE: f64 = 3.0;
@@ -180,18 +179,6 @@ fn label(treatment: &str) -> Vec<String> {
     }
 }
 
-/// Moves places apart until labels no longer overlap, keeping their order.
-fn spread(places: &[i32], bottom: i32) -> Vec<i32> {
-    let mut order: Vec<usize> = (0..places.len()).collect();
-    order.sort_by_key(|i| places[*i]);
-    let mut moved = places.to_vec();
-    for pair in order.windows(2) {
-        moved[pair[1]] = moved[pair[1]].max(moved[pair[0]] + LINE_PITCH);
-    }
-    let excess = order.last().map_or(0, |i| (moved[*i] - bottom).max(0));
-    moved.iter().map(|m| m - excess).collect()
-}
-
 fn ticks(most: f64) -> Vec<f64> {
     let magnitude = 10_f64.powf(most.log10().floor());
     let step = [0.1, 0.2, 0.5, 1.0].into_iter().map(|s| s * magnitude).find(|s| most / s <= 8.0).unwrap_or(magnitude);
@@ -223,20 +210,5 @@ impl Chart for Ladder {
             top += PANEL + BETWEEN;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_keep_their_distance_and_their_order() {
-        let moved = spread(&[100, 102, 101, 300], 310);
-        assert!(moved[0] < moved[2] && moved[2] < moved[1] && moved[1] < moved[3]);
-        let mut sorted = moved.clone();
-        sorted.sort_unstable();
-        assert!(sorted.windows(2).all(|w| w[1] - w[0] >= LINE_PITCH), "{moved:?}");
-        assert!(spread(&[300, 301], 305).iter().all(|m| *m <= 305));
     }
 }

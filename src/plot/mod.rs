@@ -1,9 +1,13 @@
 //! Charts, one file per kind, each as SVG and PNG from the same drawing. The only door to plotters.
 
 mod ablation;
+mod axis;
+mod drift;
 mod ladder;
+mod latency;
 mod schemes;
 mod style;
+mod timeline;
 
 use crate::analysis::Model;
 use crate::selftest::scheme::Finding;
@@ -70,6 +74,9 @@ pub fn draw_all(model: &Model, dir: &Path) -> Result<Gallery, Error> {
         let name = Some(cell.cell.as_str());
         gallery.add(dir, name, "ablation", ablation::Ablation::new(model, cell))?;
         gallery.add(dir, name, "ladder", ladder::Ladder::new(model, cell))?;
+        gallery.add(dir, name, "latency", latency::Latency::new(model, cell))?;
+        gallery.add(dir, name, "timeline", timeline::Timeline::new(model, cell))?;
+        gallery.add(dir, name, "drift", drift::Drift::new(model, cell))?;
     }
     Ok(gallery)
 }
