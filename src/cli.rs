@@ -277,4 +277,7 @@ pub struct ReportArgs {
     /// Where the charts go [default: RESULTS/plots].
     #[arg(long, value_name = "DIR")]
     pub plots: Option<PathBuf>,
+    /// Draw a chart over the runs of the same experiment whose directories lie in DIR, for example results/EXPERIMENT.
+    #[arg(long, value_name = "DIR")]
+    pub history: Option<PathBuf>,
 }

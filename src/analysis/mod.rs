@@ -8,6 +8,7 @@ pub mod effect;
 pub mod factorial;
 pub mod family;
 pub mod fraction;
+pub mod history;
 pub mod latency;
 pub mod level;
 pub mod load;

@@ -2,6 +2,7 @@
 
 use super::carry::{Carry, carry};
 use super::effect::{CellEffects, Settings, analyse};
+use super::history::Past;
 use super::latency::{self, Recorded};
 use super::load::{self, Data, Error};
 use crate::run::manifest::Manifest;
@@ -19,6 +20,8 @@ pub struct Model {
     pub settings: Settings,
     /// Histograms of completed arms, where the run has a latency log that can be read.
     pub latency: Vec<Recorded>,
+    /// This run among others of its experiment, oldest first, where some were looked for.
+    pub history: Vec<Past>,
     /// `None` where the run has no manifest; what it would say is left out.
     pub manifest: Option<Manifest>,
 }
@@ -39,7 +42,7 @@ impl Model {
             Vec::new()
         });
         let (cells, carry) = (analyse(&data, &settings), carry(&data));
-        Ok(Model { cells, carry, data, settings, latency, manifest })
+        Ok(Model { cells, carry, data, settings, latency, history: Vec::new(), manifest })
     }
 
     /// Where and how this was measured, for the foot of charts.

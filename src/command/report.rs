@@ -9,12 +9,12 @@ use std::path::Path;
 /// Reports on a run.
 pub fn report(args: &ReportArgs, quiet: bool) -> Result<Exit, Failure> {
     let plots = args.plots.clone().unwrap_or_else(|| args.results.join("plots"));
-    show(&args.results, &plots, quiet)
+    show(&args.results, &plots, args.history.as_deref(), quiet)
 }
 
-/// Writes the report and prints the tables and where everything lies.
-pub fn show(results: &Path, plots: &Path, quiet: bool) -> Result<Exit, Failure> {
-    let summary = report::write(results, plots)?;
+/// Writes the report, beside the runs in `history`, and prints the tables and where everything lies.
+pub fn show(results: &Path, plots: &Path, history: Option<&Path>, quiet: bool) -> Result<Exit, Failure> {
+    let summary = report::write_beside(results, plots, history)?;
     if !quiet {
         println!("{}", summary.text);
         println!("report: {}", summary.report.display());

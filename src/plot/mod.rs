@@ -3,6 +3,7 @@
 mod ablation;
 mod axis;
 mod drift;
+mod history;
 mod ladder;
 mod latency;
 mod schemes;
@@ -78,5 +79,6 @@ pub fn draw_all(model: &Model, dir: &Path) -> Result<Gallery, Error> {
         gallery.add(dir, name, "timeline", timeline::Timeline::new(model, cell))?;
         gallery.add(dir, name, "drift", drift::Drift::new(model, cell))?;
     }
+    gallery.add(dir, None, "history", history::History::new(model))?;
     Ok(gallery)
 }

@@ -6,6 +6,7 @@ mod counters;
 mod designs;
 mod doctor;
 mod exports;
+mod history;
 mod labels;
 mod loop_cost;
 mod peers;
