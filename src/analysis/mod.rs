@@ -2,12 +2,15 @@
 
 pub mod carry;
 pub mod claim;
+pub mod columns;
 pub mod components;
 pub mod contrast;
 pub mod effect;
 pub mod factorial;
 pub mod family;
 pub mod fraction;
+pub mod history;
+pub mod latency;
 pub mod level;
 pub mod load;
 pub mod model;
@@ -15,6 +18,7 @@ pub mod overhead;
 pub mod share;
 pub mod signed_rank;
 pub mod stopping;
+pub mod tables;
 pub mod verdict;
 
 pub use model::Model;

@@ -2,6 +2,8 @@
 
 use super::carry::{Carry, carry};
 use super::effect::{CellEffects, Settings, analyse};
+use super::history::Past;
+use super::latency::{self, Recorded};
 use super::load::{self, Data, Error};
 use crate::run::manifest::Manifest;
 use std::path::Path;
@@ -16,6 +18,10 @@ pub struct Model {
     pub cells: Vec<CellEffects>,
     pub carry: Vec<Carry>,
     pub settings: Settings,
+    /// Histograms of completed arms, where the run has a latency log that can be read.
+    pub latency: Vec<Recorded>,
+    /// This run among others of its experiment, oldest first, where some were looked for.
+    pub history: Vec<Past>,
     /// `None` where the run has no manifest; what it would say is left out.
     pub manifest: Option<Manifest>,
 }
@@ -23,7 +29,7 @@ pub struct Model {
 impl Model {
     /// Reads a run and analyses it.
     pub fn load(results: &Path) -> Result<Model, Error> {
-        let data = load::load(results)?;
+        let mut data = load::load(results)?;
         let manifest = manifest(&results.join("manifest.json"))?;
         let settings = manifest.as_ref().map_or(DEFAULTS, |m| Settings {
             delta: m.experiment.delta,
@@ -31,7 +37,12 @@ impl Model {
             stall: m.experiment.stall,
             spin: m.experiment.spin,
         });
-        Ok(Model { cells: analyse(&data, &settings), carry: carry(&data), data, settings, manifest })
+        let latency = latency::load(results, &data).unwrap_or_else(|error| {
+            data.warnings.push(format!("latency is left out: {error}"));
+            Vec::new()
+        });
+        let (cells, carry) = (analyse(&data, &settings), carry(&data));
+        Ok(Model { cells, carry, data, settings, latency, history: Vec::new(), manifest })
     }
 
     /// Where and how this was measured, for the foot of charts.

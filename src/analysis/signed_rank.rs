@@ -83,6 +83,14 @@ pub fn median(values: &[f64]) -> Option<f64> {
     (n > 0).then(|| (values[(n - 1) / 2] + values[n / 2]) / 2.0)
 }
 
+/// The value below which a part of the values lies, interpolated.
+pub fn quantile(values: &[f64], part: f64) -> Option<f64> {
+    let values = sorted(values.to_vec());
+    let place = part * (values.len().checked_sub(1)? as f64);
+    let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
+    Some(below + (above - below) * place.fract())
+}
+
 /// The Hodges-Lehmann estimate: the median of the Walsh averages.
 pub fn hodges_lehmann(d: &[f64]) -> Option<f64> {
     let walsh = Walsh::of(d);

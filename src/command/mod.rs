@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod export;
 mod history;
 mod plan;
 mod progress;
@@ -14,6 +15,7 @@ mod toggles;
 
 pub use bench::bench;
 pub use doctor::doctor;
+pub use export::export;
 pub use plan::plan;
 pub use report::report;
 pub use run::run;
@@ -84,6 +86,12 @@ impl From<crate::peer::Error> for Failure {
     fn from(error: crate::peer::Error) -> Failure {
         let interrupted = matches!(error, crate::peer::Error::Interrupted);
         failure(if interrupted { Exit::Interrupted } else { Exit::Environment })(&error)
+    }
+}
+
+impl From<crate::export::Error> for Failure {
+    fn from(error: crate::export::Error) -> Failure {
+        failure(Exit::Usage)(&error)
     }
 }
 

@@ -10,7 +10,9 @@ use std::path::Path;
 pub fn report(args: &ReportArgs, quiet: bool) -> Result<Exit, Failure> {
     match (&args.splice, &args.results) {
         (Some(document), _) => splice(document),
-        (None, Some(results)) => show(results, &args.plots.clone().unwrap_or_else(|| results.join("plots")), quiet),
+        (None, Some(results)) => {
+            show(results, &args.plots.clone().unwrap_or_else(|| results.join("plots")), args.history.as_deref(), quiet)
+        }
         (None, None) => unreachable!("clap asks for one of them"),
     }
 }
@@ -27,9 +29,9 @@ fn splice(document: &Path) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// Writes the report and prints the tables and where everything lies.
-pub fn show(results: &Path, plots: &Path, quiet: bool) -> Result<Exit, Failure> {
-    let summary = report::write(results, plots)?;
+/// Writes the report, beside the runs in `history`, and prints the tables and where everything lies.
+pub fn show(results: &Path, plots: &Path, history: Option<&Path>, quiet: bool) -> Result<Exit, Failure> {
+    let summary = report::write_beside(results, plots, history)?;
     if !quiet {
         println!("{}", summary.text);
         println!("report: {}", summary.report.display());

@@ -22,7 +22,7 @@ pub fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Failure> {
     let experiment = experiment::load(&args.experiment, &[smoke, args.changes()].concat())?;
     let place = Place::choose(args, &experiment)?;
     measure(experiment, &place.results, args.resume, &args.allow_destructive, quiet)?;
-    super::report::show(&place.results, &place.plots, quiet)
+    super::report::show(&place.results, &place.plots, place.history.as_deref(), quiet)
 }
 
 /// Preflight and run, into `dir`.
@@ -117,22 +117,25 @@ fn announce(experiment: &Experiment, plan: &Plan, target: &Target, results: &Pat
 struct Place {
     results: PathBuf,
     plots: PathBuf,
+    /// Where earlier runs of the experiment lie.
+    history: Option<PathBuf>,
 }
 
 impl Place {
     fn choose(args: &RunArgs, experiment: &Experiment) -> Result<Place, Failure> {
         if let Some(out) = &args.out {
-            return Ok(Place { results: out.clone(), plots: out.join("plots") });
+            return Ok(Place { results: out.clone(), plots: out.join("plots"), history: None });
         }
         let home = Path::new("results").join(&experiment.name);
         let plots = Path::new("plots").join(&experiment.name);
         if args.resume {
             let newest =
                 history::newest(&home).ok_or_else(|| run::store::Error::Nothing(home.clone())).map_err(run::Error::from)?;
-            return Ok(Place { results: newest, plots });
+            return Ok(Place { results: newest, plots, history: Some(home) });
         }
         let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
         let host = rustix::system::uname();
-        Ok(Place { results: home.join(format!("{now}-{}", host.nodename().to_string_lossy())), plots })
+        let results = home.join(format!("{now}-{}", host.nodename().to_string_lossy()));
+        Ok(Place { results, plots, history: Some(home) })
     }
 }

@@ -3,7 +3,7 @@
 use super::scale::{Axis, flow, log_air, log_ticks, throughput, ticks, width_of};
 use super::style::{AMBER, Area, BLUE, Chart, Drawn, GREEN, INK, LIGHT, ORANGE, PURPLE, SKY, at, bold, evidence, frame, text};
 use crate::analysis::Model;
-use crate::analysis::level::Level;
+use crate::analysis::level::Measured;
 use crate::analysis::load::Arm;
 use crate::units::size_text;
 use plotters::prelude::*;
@@ -36,7 +36,7 @@ struct Series {
 struct Line {
     colour: RGBColor,
     hollow: bool,
-    points: Vec<(u64, Level)>,
+    points: Vec<(u64, Measured)>,
 }
 
 struct Panel {
@@ -145,12 +145,12 @@ fn pair((rw, block, jobs): Group<'_>, arms: &[&Arm], series: &[Series], confiden
     ]
 }
 
-fn points(arms: &[&Arm], series: &Series, figure: &str, unit: f64, confidence: f64) -> Vec<(u64, Level)> {
+fn points(arms: &[&Arm], series: &Series, figure: &str, unit: f64, confidence: f64) -> Vec<(u64, Measured)> {
     let of = |depth: u64| {
         let arms = arms.iter().copied().filter(|a| {
             a.treatment == series.treatment && series.kinds.contains(&a.kind.as_str()) && a.queue_depth == Some(depth as f64)
         });
-        Some((depth, Level::of(arms, figure, unit, confidence)?))
+        Some((depth, Measured::of(arms, figure, unit, confidence)?))
     };
     depths(arms).into_iter().filter_map(of).collect()
 }
@@ -203,11 +203,11 @@ impl Line {
             let (x, y) = at(depth, value);
             (x + shift, y)
         };
-        let path: Vec<(i32, i32)> = self.points.iter().map(|(depth, level)| place(*depth, level.value)).collect();
+        let path: Vec<(i32, i32)> = self.points.iter().map(|(depth, found)| place(*depth, found.level.value)).collect();
         area.draw(&PathElement::new(path.clone(), self.colour.mix(0.7).stroke_width(2)))?;
-        for (depth, level) in &self.points {
-            let bounds = level.bounds.map(|b| (b.lo, b.hi));
-            evidence(area, level.rounds.iter().copied(), bounds, self.colour, &|value| place(*depth, value))?;
+        for (depth, found) in &self.points {
+            let bounds = found.level.bounds.map(|b| (b.lo, b.hi));
+            evidence(area, found.rounds.iter().copied(), bounds, self.colour, &|value| place(*depth, value))?;
         }
         path.into_iter().try_for_each(|point| marker(area, point, self.colour, self.hollow))
     }
@@ -268,7 +268,7 @@ mod tests {
         );
         let points = points(&arms, &series[0], "iops", 1.0, 0.95);
         assert_eq!(
-            points.iter().map(|(d, level)| (*d, level.value.round())).collect::<Vec<_>>(),
+            points.iter().map(|(d, found)| (*d, found.level.value.round())).collect::<Vec<_>>(),
             [(1, 10.0)],
             "not those with a profile"
         );

@@ -1,10 +1,11 @@
 //! The ladder: from baseline to full, one toggle at a time, with fio's levels as lines.
 
+use super::axis::{LINE_PITCH, spread};
 use super::scale::{throughput, ticks};
 use super::style::{Area, BLUE, Chart, Drawn, GREEN, GREY, INK, LIGHT, ORANGE, at, bold, frame, text};
 use crate::analysis::Model;
 use crate::analysis::effect::CellEffects;
-use crate::analysis::level::Level;
+use crate::analysis::level::Measured;
 use crate::analysis::load::Arm;
 use crate::analysis::signed_rank::Interval;
 use plotters::prelude::*;
@@ -17,8 +18,6 @@ const LEFT: i32 = 90;
 const RIGHT: i32 = 190;
 const BETWEEN: i32 = 130;
 const BOTTOM: i32 = 130;
-/// Labels of lines keep this distance.
-const LINE_PITCH: i32 = 17;
 
 /// A line this many times higher than every bar is written above the panel instead of drawn: it would flatten the rest.
 const OFF_SCALE: f64 = 3.0;
@@ -85,7 +84,7 @@ struct Scale {
 /// Level of a treatment's figure.
 fn level(arms: &[&Arm], treatment: &str, kinds: &[&str], figure: &str, scale: Scale) -> Option<Step> {
     let of = arms.iter().copied().filter(|a| a.treatment == treatment && kinds.contains(&a.kind.as_str()));
-    let level = Level::of(of, figure, scale.unit, scale.confidence)?;
+    let level = Measured::of(of, figure, scale.unit, scale.confidence)?.level;
     Some(Step { name: treatment.into(), value: level.value, bounds: level.bounds })
 }
 
@@ -180,18 +179,6 @@ fn label(treatment: &str) -> Vec<String> {
     }
 }
 
-/// Moves places apart until labels no longer overlap, keeping their order.
-fn spread(places: &[i32], bottom: i32) -> Vec<i32> {
-    let mut order: Vec<usize> = (0..places.len()).collect();
-    order.sort_by_key(|i| places[*i]);
-    let mut moved = places.to_vec();
-    for pair in order.windows(2) {
-        moved[pair[1]] = moved[pair[1]].max(moved[pair[0]] + LINE_PITCH);
-    }
-    let excess = order.last().map_or(0, |i| (moved[*i] - bottom).max(0));
-    moved.iter().map(|m| m - excess).collect()
-}
-
 fn value_text(value: f64) -> String {
     if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }
@@ -213,20 +200,5 @@ impl Chart for Ladder {
             top += PANEL + BETWEEN;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_keep_their_distance_and_their_order() {
-        let moved = spread(&[100, 102, 101, 300], 310);
-        assert!(moved[0] < moved[2] && moved[2] < moved[1] && moved[1] < moved[3]);
-        let mut sorted = moved.clone();
-        sorted.sort_unstable();
-        assert!(sorted.windows(2).all(|w| w[1] - w[0] >= LINE_PITCH), "{moved:?}");
-        assert!(spread(&[300, 301], 305).iter().all(|m| *m <= 305));
     }
 }

@@ -1,16 +1,21 @@
 //! Charts, one file per kind, each as SVG and PNG from the same drawing. The only door to plotters.
 
 mod ablation;
+mod axis;
 mod depth;
+mod drift;
 mod heat;
+mod history;
 mod interactions;
 mod ladder;
+mod latency;
 mod matrix;
 mod overhead;
 mod scale;
 mod schemes;
 mod shapley;
 mod style;
+mod timeline;
 
 use crate::analysis::Model;
 use crate::selftest::scheme::Finding;
@@ -88,8 +93,12 @@ pub fn draw_all(model: &Model, dir: &Path) -> Result<Gallery, Error> {
         gallery.add(dir, name, "overhead", overhead::Overhead::new(model, cell))?;
         gallery.add(dir, name, "interactions", interactions::Interactions::new(model, cell))?;
         gallery.add(dir, name, "shapley", shapley::Shapley::new(model, cell))?;
+        gallery.add(dir, name, "latency", latency::Latency::new(model, cell))?;
+        gallery.add(dir, name, "timeline", timeline::Timeline::new(model, cell))?;
+        gallery.add(dir, name, "drift", drift::Drift::new(model, cell))?;
     }
     gallery.add(dir, None, "matrix", matrix::Matrix::new(model))?;
     gallery.add(dir, None, "depth", depth::Depth::new(model))?;
+    gallery.add(dir, None, "history", history::History::new(model))?;
     Ok(gallery)
 }

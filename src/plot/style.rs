@@ -24,11 +24,11 @@ pub trait Chart {
 // Okabe and Ito's colours for colour-blind readers.
 pub const BLUE: RGBColor = RGBColor(0, 114, 178);
 pub const ORANGE: RGBColor = RGBColor(213, 94, 0);
-pub const GREEN: RGBColor = RGBColor(0, 158, 115);
+pub const PURPLE: RGBColor = RGBColor(204, 121, 167);
 pub const SKY: RGBColor = RGBColor(86, 180, 233);
+pub const GREEN: RGBColor = RGBColor(0, 158, 115);
 pub const AMBER: RGBColor = RGBColor(230, 159, 0);
 pub const YELLOW: RGBColor = RGBColor(240, 228, 66);
-pub const PURPLE: RGBColor = RGBColor(204, 121, 167);
 // Two of Tol's, where eight are not enough.
 pub const INDIGO: RGBColor = RGBColor(51, 34, 136);
 pub const WINE: RGBColor = RGBColor(136, 34, 85);

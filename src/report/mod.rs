@@ -15,7 +15,7 @@ mod terminal;
 mod toggles;
 mod validity;
 
-use crate::analysis::{Model, load};
+use crate::analysis::{Model, history, load};
 use crate::plot::{self, Gallery};
 use std::fs;
 use std::io;
@@ -47,7 +47,13 @@ pub struct Summary {
 
 /// Writes `effects.csv`, `report.md` and `report.html` into `results` and the charts into `plots`.
 pub fn write(results: &Path, plots: &Path) -> Result<Summary, Error> {
-    let model = Model::load(results)?;
+    write_beside(results, plots, None)
+}
+
+/// As [`write`], beside the runs of the same experiment in the directories of `home`.
+pub fn write_beside(results: &Path, plots: &Path, home: Option<&Path>) -> Result<Summary, Error> {
+    let mut model = Model::load(results)?;
+    model.history = home.map_or_else(Vec::new, |home| history::load(&model, home));
     let fail = |path: &Path| {
         let path = path.to_path_buf();
         move |source| Error::Write { path, source }

@@ -7,6 +7,8 @@ mod counters;
 mod designs;
 mod doctor;
 mod experiments;
+mod exports;
+mod history;
 mod labels;
 mod loop_cost;
 mod page;

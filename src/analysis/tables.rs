@@ -1,0 +1,34 @@
+//! The tables of a run as Parquet, for whatever reads that.
+
+use super::columns::{Holds, holds};
+use super::load::{Error, Table};
+use polars::prelude::{DataType, ParquetWriter};
+use std::path::Path;
+
+/// The tables that a run may have, by the names of their files.
+pub const NAMES: [&str; 6] = ["trials", "arms", "rounds", "plan", "overhead", "effects"];
+
+/// A table's file as Parquet, and how many rows it has; `None` where the run has no such table. Lines that were torn are left out, empty
+/// cells are nulls.
+pub fn parquet(dir: &Path, name: &str) -> Result<Option<(Vec<u8>, usize)>, Error> {
+    let file = format!("{name}.csv");
+    let path = dir.join(&file);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let mut table = Table::read_as(dir, &file, &mut Vec::new(), exact)?;
+    let mut bytes = Vec::new();
+    ParquetWriter::new(&mut bytes).finish(&mut table.frame).map_err(|e| Error::Table { path, reason: e.to_string() })?;
+    Ok(Some((bytes, table.frame.height())))
+}
+
+/// The type that loses nothing. It hangs on the column's name alone, so that files of several runs can be read as one.
+fn exact(column: &str) -> DataType {
+    match holds(column) {
+        Holds::Text => DataType::String,
+        Holds::Whole => DataType::Int64,
+        Holds::Seeds => DataType::UInt64,
+        Holds::Numbers => DataType::Float64,
+        Holds::Flags => DataType::Boolean,
+    }
+}
