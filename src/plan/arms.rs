@@ -53,10 +53,6 @@ pub fn of(experiment: &Experiment, workload: &Workload, toggles: &[(Toggle, u32)
         let levels = [Toggle::Iopoll, Toggle::Passthrough].iter().fold(full, |l, t| l.with(*t, t.spec().off));
         arms.push(arm("ceiling".into(), levels, Control::Ceiling, 1));
     }
-    for &(toggle, level) in beside {
-        let moved = if full.is_on(toggle) { "without" } else { "with" };
-        arms.push(arm(format!("{moved}:{}", toggle.key()), full.with(toggle, level), Control::None, 1));
-    }
     for design in &experiment.designs {
         for (treatment, levels) in asked(*design, toggles, experiment, &baseline, &full) {
             // A combination that two designs ask for stands once.
@@ -64,6 +60,10 @@ pub fn of(experiment: &Experiment, workload: &Workload, toggles: &[(Toggle, u32)
                 arms.push(arm(treatment, levels, Control::None, 1));
             }
         }
+    }
+    for &(toggle, level) in beside {
+        let moved = if full.is_on(toggle) { "without" } else { "with" };
+        arms.push(arm(format!("{moved}:{}", toggle.key()), full.with(toggle, level), Control::None, 1));
     }
     arms
 }
