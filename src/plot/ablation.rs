@@ -1,6 +1,6 @@
 //! The ablation chart: for each toggle its effect with all others on and with all others off, in throughput and in CPU per operation.
 
-use super::scale::ticks;
+use super::axis::{Axis, Frame, ticks};
 use super::style::{Area, BAND, BLUE, Chart, Drawn, GREY, INK, LIGHT, ORANGE, at, bold, evidence, frame, text};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
@@ -66,21 +66,19 @@ impl<'a> Ablation<'a> {
 
     fn panel<DB: DrawingBackend>(&self, area: &Area<DB>, metric: Metric, left: i32, width: i32) -> Drawn<DB> {
         let (lo, hi) = self.range(metric);
-        let x = |ratio: f64| left + ((ratio - lo) / (hi - lo) * f64::from(width)) as i32;
+        let axis = Axis::linear((lo, hi), (left, left + width));
+        let x = |ratio: f64| axis.place(ratio);
         let bottom = TOP + ROW * self.toggles.len() as i32;
         area.draw(&Rectangle::new([(x(1.0 - self.delta), TOP), (x(1.0 + self.delta), bottom)], BAND.filled()))?;
-        for (tick, label) in ticks(lo, hi, 7.0) {
-            area.draw(&PathElement::new(vec![(x(tick), TOP), (x(tick), bottom)], LIGHT))?;
-            area.draw(&Text::new(label, (x(tick), bottom + 14), at(text(12, &INK), HPos::Center)))?;
-        }
+        axis.draw_columns(area, Frame { left, right: left + width, top: TOP, bottom }, ticks(lo, hi, 7.0))?;
         area.draw(&PathElement::new(vec![(x(1.0), TOP), (x(1.0), bottom)], INK))?;
         let (title, better) = match metric {
             Metric::Iops => ("IOPS", "right is better"),
             Metric::CpuPerOp => ("CPU time per operation", "left is better"),
         };
         area.draw(&Text::new(format!("{title}: {better}"), (left, TOP - 16), bold(14)))?;
-        let axis = "ratio: with the toggle / without it";
-        area.draw(&Text::new(axis, (left + width / 2, bottom + 36), at(text(13, &INK), HPos::Center)))?;
+        let name = "ratio: with the toggle / without it";
+        area.draw(&Text::new(name, (left + width / 2, bottom + 36), at(text(13, &INK), HPos::Center)))?;
         for (row, loo, effect) in self.effects(metric) {
             let y = TOP + ROW * row as i32 + if loo { 17 } else { 35 };
             mark(area, effect, loo, y, &x)?;

@@ -1,7 +1,8 @@
 //! The depth chart: throughput and tail latency against queue depth, ours and fio's.
 
-use super::scale::{Axis, flow, log_air, log_ticks, throughput, ticks, width_of};
-use super::style::{AMBER, Area, BLUE, Chart, Drawn, GREEN, INK, LIGHT, ORANGE, PURPLE, SKY, at, bold, evidence, frame, text};
+use super::axis::{Axis, Frame, log_air, log_ticks, throughput};
+use super::layout::{flow, width_of};
+use super::style::{AMBER, Area, BLUE, Chart, Drawn, GREEN, INK, ORANGE, PURPLE, SKY, at, bold, evidence, frame, text};
 use crate::analysis::Model;
 use crate::analysis::level::Measured;
 use crate::analysis::load::Arm;
@@ -161,30 +162,26 @@ impl Panel {
         area.draw(&Text::new(self.title.clone(), (left - 50, top - 18), bold(14)))?;
         let (Some(first), Some(last)) = (self.depths.first(), self.depths.last()) else { return Ok(()) };
         let x = Axis::log((*first as f64, *last as f64), (left + 30, right - 30));
-        for depth in &self.depths {
-            let x = x.at(*depth as f64);
-            area.draw(&PathElement::new(vec![(x, top), (x, bottom)], LIGHT))?;
-            area.draw(&Text::new(depth.to_string(), (x, bottom + 14), at(text(12, &INK), HPos::Center)))?;
-        }
+        let frame = Frame { left, right, top, bottom };
+        x.draw_columns(area, frame, self.depths.iter().map(|depth| (*depth as f64, depth.to_string())).collect())?;
         area.draw(&Text::new("queue depth", ((left + right) / 2, bottom + 32), at(text(12, &INK), HPos::Center)))?;
         if self.lines.is_empty() {
             return area.draw(&Text::new("not measured", (left + 20, (top + bottom) / 2), text(14, &INK)));
         }
         let (lo, hi) = self.range();
         let (y, ticks) = if self.log {
-            (Axis::log((lo, hi), (bottom, top)), log_ticks(lo, hi))
+            // A low panel: three powers of ten are enough for powers alone.
+            (Axis::log((lo, hi), (bottom, top)), log_ticks(lo, hi, 1e3))
         } else {
-            (Axis::linear((lo, hi), (bottom, top)), ticks(lo, hi, 6.0))
+            let y = Axis::linear((lo, hi), (bottom, top));
+            (y, y.ticks())
         };
-        for (tick, label) in ticks {
-            area.draw(&PathElement::new(vec![(left, y.at(tick)), (right, y.at(tick))], LIGHT))?;
-            area.draw(&Text::new(label, (left - 8, y.at(tick)), at(text(12, &INK), HPos::Right)))?;
-        }
+        y.draw_rows(area, frame, ticks)?;
         area.draw(&PathElement::new(vec![(left, top), (left, bottom), (right, bottom)], INK))?;
         let middle = (self.lines.len() as i32 - 1) / 2;
         for (i, line) in (0..).zip(&self.lines) {
             // Side by side, so that intervals at one depth do not cover each other.
-            line.draw(area, (i - middle) * 7, &|depth, value| (x.at(depth as f64), y.at(value)))?;
+            line.draw(area, (i - middle) * 7, &|depth, value| (x.place(depth as f64), y.place(value)))?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Drift: what full and baseline did in each round of the run, and their ratio. Levels wander with the machine; ratios should do so less.
 
-use super::axis::{Axis, Frame, Key, legend};
+use super::axis::{Axis, Frame};
+use super::legend::{Key, legend};
 use super::style::{Area, BLUE, Chart, Drawn, GREEN, INK, ORANGE, PURPLE, at, bold, frame, text};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
@@ -128,9 +129,9 @@ impl Panel {
             let bounds = l.level.and_then(|level| level.bounds).into_iter().flat_map(|b| [b.lo, b.hi]);
             l.points.iter().map(|p| p.1).chain(bounds)
         });
-        let Some(y) = Axis::over_decades(shown.chain(self.zero), frame.bottom, frame.top) else { return Ok(()) };
-        x.draw_columns(area, frame)?;
-        y.draw_rows(area, frame)?;
+        let Some(y) = Axis::over_decades(shown.chain(self.zero), (frame.bottom, frame.top)) else { return Ok(()) };
+        x.draw_columns(area, frame, x.ticks())?;
+        y.draw_rows(area, frame, y.ticks())?;
         if let Some(zero) = self.zero {
             area.draw(&PathElement::new(vec![(LEFT, y.place(zero)), (RIGHT, y.place(zero))], INK))?;
         }
@@ -146,7 +147,7 @@ impl Chart for Drift {
     fn draw<DB: DrawingBackend>(&self, area: &Area<DB>) -> Drawn<DB> {
         frame(area, &self.title, &self.subtitle, &self.foot)?;
         let rounds = self.panels.iter().flat_map(|p| p.lines.iter().flat_map(|l| l.points.iter().map(|p| f64::from(p.0))));
-        let Some(x) = Axis::over(rounds, LEFT, RIGHT) else { return Ok(()) };
+        let Some(x) = Axis::over(rounds, (LEFT, RIGHT)) else { return Ok(()) };
         for (panel, top) in self.panels.iter().zip((0..).map(|i| TOP + i * (PANEL + BETWEEN))) {
             panel.draw(area, &x, top)?;
         }

@@ -1,6 +1,6 @@
 //! What heat maps share: a colour scale that parts at 1, squares with what is written in them, and the bar that explains the colours.
 
-use super::scale::{Axis, ticks};
+use super::axis::{Axis, ticks};
 use super::style::{Area, BLUE, Drawn, GREY, INK, LIGHT, ORANGE, at, bold, text};
 use crate::analysis::contrast::Metric;
 use plotters::prelude::*;
@@ -37,8 +37,8 @@ impl Diverging {
         }
         area.draw(&Rectangle::new([(left, top), (left + width, top + BAR)], GREY))?;
         for (tick, label) in ticks(ends.0, ends.1, f64::from(width) / 50.0) {
-            area.draw(&PathElement::new(vec![(x.at(tick), top + BAR), (x.at(tick), top + BAR + 4)], GREY))?;
-            area.draw(&Text::new(label, (x.at(tick), top + BAR + 11), at(text(11, &INK), HPos::Center)))?;
+            area.draw(&PathElement::new(vec![(x.place(tick), top + BAR), (x.place(tick), top + BAR + 4)], GREY))?;
+            area.draw(&Text::new(label, (x.place(tick), top + BAR + 11), at(text(11, &INK), HPos::Center)))?;
         }
         let (low, high) = if self.better > 0.0 { ("worse", "better") } else { ("better", "worse") };
         area.draw(&Text::new(low, (left - 6, top + BAR / 2), at(text(12, &GREY), HPos::Right)))?;

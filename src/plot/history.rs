@@ -76,11 +76,11 @@ impl<'a> History<'a> {
         let levels: Vec<(usize, Level)> = self.runs.iter().enumerate().filter_map(|(i, run)| Some((i, told(run)?))).collect();
         let ends = |level: &Level| level.bounds.map_or([level.value; 2], |b| [b.lo, b.hi]);
         let shown = levels.iter().flat_map(|(_, level)| ends(level)).chain(zero);
-        let Some(y) = Axis::over_decades(shown.collect::<Vec<_>>(), frame.bottom, frame.top) else {
+        let Some(y) = Axis::over_decades(shown.collect::<Vec<_>>(), (frame.bottom, frame.top)) else {
             let nothing = "no run measured it";
             return area.draw(&Text::new(nothing, (frame.left, frame.top + 20), text(13, &GREY)));
         };
-        y.draw_rows(area, frame)?;
+        y.draw_rows(area, frame, y.ticks())?;
         self.dates(area, frame)?;
         if let Some(zero) = zero {
             area.draw(&PathElement::new(vec![(frame.left, y.place(zero)), (frame.right, y.place(zero))], INK))?;

@@ -1,7 +1,7 @@
 //! The interactions chart: for each pair of toggles how much one changes the other's worth, as a map.
 
 use super::heat::{Diverging, Square, blank};
-use super::scale::{lines, width_of};
+use super::layout::{lines, width_of};
 use super::style::{Area, Chart, Drawn, INK, at, bold, frame, text};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;

@@ -1,8 +1,8 @@
 //! The ladder: from baseline to full, one toggle at a time, with fio's levels as lines.
 
-use super::axis::{LINE_PITCH, spread};
-use super::scale::{throughput, ticks};
-use super::style::{Area, BLUE, Chart, Drawn, GREEN, GREY, INK, LIGHT, ORANGE, at, bold, frame, text};
+use super::axis::{Axis, Frame, throughput, ticks};
+use super::layout::{LINE_PITCH, spread};
+use super::style::{Area, BLUE, Chart, Drawn, GREEN, GREY, INK, ORANGE, at, bold, frame, text};
 use crate::analysis::Model;
 use crate::analysis::effect::CellEffects;
 use crate::analysis::level::Measured;
@@ -124,13 +124,12 @@ impl Panel {
         let (beyond, lines): (Vec<&Step>, Vec<&Step>) =
             self.lines.iter().partition(|line| line.value > top_of(&self.steps) * OFF_SCALE);
         let most = lines.iter().map(|l| l.value).fold(top_of(&self.steps), f64::max) * 1.08;
-        let y = |value: f64| bottom - (value / most * f64::from(PANEL)) as i32;
+        // Levels that are all 0 stand at the bottom.
+        let axis = Axis::linear((0.0, most.max(f64::MIN_POSITIVE)), (bottom, top));
+        let y = |value: f64| axis.place(value);
         let pitch = (right - LEFT) / self.steps.len().max(1) as i32;
         area.draw(&Text::new(self.title.clone(), (20, top - 22), bold(14)))?;
-        for (tick, label) in ticks(0.0, most, 8.0) {
-            area.draw(&PathElement::new(vec![(LEFT, y(tick)), (right, y(tick))], LIGHT))?;
-            area.draw(&Text::new(label, (LEFT - 8, y(tick)), at(text(12, &INK), HPos::Right)))?;
-        }
+        axis.draw_rows(area, Frame { left: LEFT, right, top, bottom }, ticks(0.0, most, 8.0))?;
         for (place, line) in spread(&lines.iter().map(|l| y(l.value)).collect::<Vec<_>>(), bottom).into_iter().zip(&lines) {
             area.draw(&PathElement::new(vec![(LEFT, y(line.value)), (right, y(line.value))], GREY.stroke_width(1)))?;
             area.draw(&PathElement::new(vec![(right, y(line.value)), (right + 12, place)], GREY))?;

@@ -1,7 +1,8 @@
 //! Latency by percentile: how long requests took, with each further nine of the tail as wide as the one before.
 
-use super::axis::{Axis, Frame, Key, legend};
-use super::style::{Area, BLUE, Chart, Drawn, GREEN, INK, LIGHT, ORANGE, PURPLE, SKY, at, bold, frame, text};
+use super::axis::{Axis, Frame};
+use super::legend::{Key, legend};
+use super::style::{Area, BLUE, Chart, Drawn, GREEN, INK, ORANGE, PURPLE, SKY, at, bold, frame, text};
 use crate::analysis::Model;
 use crate::analysis::effect::CellEffects;
 use crate::analysis::latency::merged;
@@ -166,18 +167,15 @@ impl Chart for Latency {
     fn draw<DB: DrawingBackend>(&self, area: &Area<DB>) -> Drawn<DB> {
         frame(area, &self.title, &self.subtitle, &self.foot)?;
         let most = self.lines.iter().flat_map(|l| &l.points).map(|p| p.0).fold(nines(0.9), f64::max);
-        let x = Axis::exact((0.0, most * 1.02), PANEL.left, PANEL.right);
+        let x = Axis::linear((0.0, most * 1.02), (PANEL.left, PANEL.right));
         let shown = self.lines.iter().flat_map(|l| {
             let rounds = l.marks.iter().flat_map(|m| m.rounds.iter().copied());
             l.points.iter().map(|p| p.1).chain(rounds)
         });
-        let Some(y) = Axis::over_decades(shown, PANEL.bottom, PANEL.top) else { return Ok(()) };
-        y.draw_rows(area, PANEL)?;
-        for (quantile, label) in [(0.0, "0 %")].into_iter().chain(MARKED).filter(|(q, _)| nines(*q) <= most * 1.02) {
-            let place = x.place(nines(quantile));
-            area.draw(&PathElement::new(vec![(place, PANEL.top), (place, PANEL.bottom)], LIGHT))?;
-            area.draw(&Text::new(label, (place, PANEL.bottom + 14), at(text(12, &INK), HPos::Center)))?;
-        }
+        let Some(y) = Axis::over_decades(shown, (PANEL.bottom, PANEL.top)) else { return Ok(()) };
+        y.draw_rows(area, PANEL, y.ticks())?;
+        let percents = [(0.0, "0 %")].into_iter().chain(MARKED).map(|(quantile, name)| (nines(quantile), name.to_string()));
+        x.draw_columns(area, PANEL, percents.filter(|(place, _)| *place <= most * 1.02).collect())?;
         let middle = (PANEL.left + PANEL.right) / 2;
         let axis = "share of requests that were at least as fast";
         area.draw(&Text::new(axis, (middle, PANEL.bottom + 36), at(text(13, &INK), HPos::Center)))?;

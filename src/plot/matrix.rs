@@ -1,7 +1,7 @@
 //! The matrix: ours against fio over block size and queue depth, a map for each kind of access and number of jobs.
 
 use super::heat::{Diverging, Square, blank};
-use super::scale::flow;
+use super::layout::flow;
 use super::style::{Area, Chart, Drawn, INK, at, bold, frame, text};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;

@@ -1,9 +1,9 @@
 //! The overhead chart: what a request costs by cause, as one bar for baseline, for full and for full without each toggle.
 
-use super::scale::{Axis, flow, ticks, width_of};
+use super::axis::{Axis, Frame, ticks};
+use super::layout::{flow, width_of};
 use super::style::{
-    AMBER, Area, BLUE, Chart, Drawn, GREEN, GREY, INDIGO, INK, LIGHT, ORANGE, PURPLE, SKY, WINE, YELLOW, at, bold, evidence,
-    frame, text,
+    AMBER, Area, BLUE, Chart, Drawn, GREEN, GREY, INDIGO, INK, ORANGE, PURPLE, SKY, WINE, YELLOW, at, bold, evidence, frame, text,
 };
 use crate::analysis::Model;
 use crate::analysis::effect::CellEffects;
@@ -188,7 +188,7 @@ impl Row {
         area.draw(&Text::new(self.label.clone(), (20, y), text(14, &INK)))?;
         let (mut from, bar) = (0.0, (y - BAR / 2, y + BAR / 2));
         for (part, (_, colour)) in self.parts.iter().zip(causes) {
-            let (left, right) = (x.at(from), x.at(from + part));
+            let (left, right) = (x.place(from), x.place(from + part));
             area.draw(&Rectangle::new([(left, bar.0), (right, bar.1)], colour.filled()))?;
             area.draw(&PathElement::new(vec![(right, bar.0), (right, bar.1)], WHITE))?;
             let label = format!("{part:.0}");
@@ -200,8 +200,8 @@ impl Row {
             from += part;
         }
         // Below the bar, where they hide nothing of it.
-        evidence(area, self.rounds.iter().copied(), self.bounds, INK, &|ns| (x.at(ns), bar.1 + 7))?;
-        let end = x.at(from);
+        evidence(area, self.rounds.iter().copied(), self.bounds, INK, &|ns| (x.place(ns), bar.1 + 7))?;
+        let end = x.place(from);
         let mut total = format!("{from:.0}");
         if let Some((lo, hi)) = self.bounds {
             total += &format!(" [{lo:.0}, {hi:.0}]");
@@ -227,16 +227,13 @@ impl Chart for Overhead {
         let (top, x) = (self.top(), self.x());
         let bottom = top + ROW * self.rows.len() as i32;
         let longest = self.rows.iter().flat_map(|r| r.rounds.iter().copied().chain([r.parts.iter().sum()])).fold(0.0, f64::max);
-        for (tick, label) in ticks(0.0, longest, 7.0) {
-            area.draw(&PathElement::new(vec![(x.at(tick), top), (x.at(tick), bottom)], LIGHT))?;
-            area.draw(&Text::new(label, (x.at(tick), bottom + 14), at(text(12, &INK), HPos::Center)))?;
-        }
+        x.draw_columns(area, Frame { left: LEFT, right: BARS, top, bottom }, ticks(0.0, longest, 7.0))?;
         let axis = "nanoseconds of CPU time per request";
         area.draw(&Text::new(axis, ((LEFT + BARS) / 2, bottom + 36), at(text(13, &INK), HPos::Center)))?;
         area.draw(&Text::new("the toggle (of full: all of them) changes it by", (CHANGES, top - 10), bold(13)))?;
         // Under the bars, so that it hides nothing of them.
         if let Some(full) = self.rows.iter().find(|r| r.label == "full") {
-            let end = x.at(full.parts.iter().sum());
+            let end = x.place(full.parts.iter().sum());
             area.draw(&PathElement::new(vec![(end, top), (end, bottom)], GREY))?;
             area.draw(&Text::new("full", (end, top - 10), at(text(12, &GREY), HPos::Center)))?;
         }

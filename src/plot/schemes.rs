@@ -1,6 +1,7 @@
 //! The chart of ways to compare identical programs: the interval that each gives from the same time, around the truth.
 
-use super::style::{Area, BLUE, Chart, Drawn, GREY, INK, LIGHT, ORANGE, at, bold, frame, text};
+use super::axis::{Axis, Frame, ticks};
+use super::style::{Area, BLUE, Chart, Drawn, GREY, INK, ORANGE, at, bold, frame, text};
 use crate::selftest::scheme::{Finding, Scheme};
 use crate::units;
 use plotters::prelude::*;
@@ -38,11 +39,6 @@ impl<'a> Schemes<'a> {
     }
 }
 
-/// A round step for so many ticks to one side.
-fn step(reach: f64) -> f64 {
-    [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2].into_iter().find(|s| reach / s <= 5.0).unwrap_or(0.5)
-}
-
 impl Chart for Schemes<'_> {
     fn size(&self) -> (u32, u32) {
         (WIDTH as u32, (TOP + ROW * self.found.len().max(1) as i32 + BOTTOM) as u32)
@@ -55,13 +51,12 @@ impl Chart for Schemes<'_> {
         }
         let (reach, right) = (self.reach(), WIDTH - RIGHT);
         let bottom = TOP + ROW * self.found.len() as i32;
-        let x = |ratio: f64| LEFT + ((ratio - 1.0 + reach) / (2.0 * reach) * f64::from(right - LEFT)) as i32;
-        let step = step(reach);
-        let last = (reach / step) as i32;
-        for tick in (-last..=last).map(|i| 1.0 + f64::from(i) * step) {
-            area.draw(&PathElement::new(vec![(x(tick), TOP), (x(tick), bottom)], LIGHT))?;
-            area.draw(&Text::new(format!("{tick:.3}"), (x(tick), bottom + 14), at(text(12, &INK), HPos::Center)))?;
-        }
+        let (lo, hi) = (1.0 - reach, 1.0 + reach);
+        let axis = Axis::linear((lo, hi), (LEFT, right));
+        let x = |ratio: f64| axis.place(ratio);
+        // All to as many decimals, whatever the step.
+        let ticks = ticks(lo, hi, 10.0).into_iter().map(|(tick, _)| (tick, format!("{tick:.3}"))).collect();
+        axis.draw_columns(area, Frame { left: LEFT, right, top: TOP, bottom }, ticks)?;
         area.draw(&PathElement::new(vec![(x(1.0), TOP), (x(1.0), bottom)], INK))?;
         area.draw(&Text::new("ratio of throughputs", ((LEFT + right) / 2, bottom + 34), at(text(13, &INK), HPos::Center)))?;
         area.draw(&Text::new("half-width", (right + 20, TOP - 14), bold(13)))?;

@@ -1,7 +1,7 @@
 //! The Shapley chart: how much of the way from baseline to full each toggle contributes, averaged over all orders.
 
-use super::scale::{Axis, log_air, ticks};
-use super::style::{Area, BLUE, Chart, Drawn, GREEN, GREY, INK, LIGHT, at, bold, evidence, frame, text};
+use super::axis::{Axis, Frame, log_air, ticks};
+use super::style::{Area, BLUE, Chart, Drawn, GREEN, GREY, INK, at, bold, evidence, frame, text};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
@@ -76,11 +76,11 @@ impl<'a> Shapley<'a> {
         let (name, colour) = if whole { ("all together", GREEN) } else { (effect.contrast.toggle.as_str(), BLUE) };
         let label = if whole { bold(14) } else { text(14, &INK) };
         area.draw(&Text::new(name.to_string(), (20, y), label))?;
-        let ends = (x.at(1.0).min(x.at(effect.ratio)), x.at(1.0).max(x.at(effect.ratio)));
+        let ends = (x.place(1.0).min(x.place(effect.ratio)), x.place(1.0).max(x.place(effect.ratio)));
         area.draw(&Rectangle::new([(ends.0, y - 12), (ends.1, y + 12)], colour.mix(0.25).filled()))?;
         let bounds = effect.bounds.map(|b| (b.lo, b.hi));
-        evidence(area, effect.rounds.iter().map(|r| r.1), bounds, colour, &|ratio| (x.at(ratio), y))?;
-        area.draw(&Circle::new((x.at(effect.ratio), y), 5, colour.filled()))?;
+        evidence(area, effect.rounds.iter().map(|r| r.1), bounds, colour, &|ratio| (x.place(ratio), y))?;
+        area.draw(&Circle::new((x.place(effect.ratio), y), 5, colour.filled()))?;
         let interval = effect.bounds.map_or_else(|| "too few rounds".into(), |b| format!("[{:.3}, {:.3}]", b.lo, b.hi));
         area.draw(&Text::new(format!("{:.3}", effect.ratio), (FACTORS, y), bold(14)))?;
         area.draw(&Text::new(interval, (FACTORS + 62, y), text(13, &GREY)))?;
@@ -105,11 +105,8 @@ impl Chart for Shapley<'_> {
         let (lo, hi) = self.range();
         let x = Axis::log((lo, hi), (LEFT, RIGHT));
         let bottom = TOP + ROW * self.effects().count() as i32;
-        for (tick, label) in ticks(lo, hi, 8.0) {
-            area.draw(&PathElement::new(vec![(x.at(tick), TOP), (x.at(tick), bottom)], LIGHT))?;
-            area.draw(&Text::new(label, (x.at(tick), bottom + 14), at(text(12, &INK), HPos::Center)))?;
-        }
-        area.draw(&PathElement::new(vec![(x.at(1.0), TOP), (x.at(1.0), bottom)], INK))?;
+        x.draw_columns(area, Frame { left: LEFT, right: RIGHT, top: TOP, bottom }, ticks(lo, hi, 8.0))?;
+        area.draw(&PathElement::new(vec![(x.place(1.0), TOP), (x.place(1.0), bottom)], INK))?;
         let axis = "factor: with the toggle / without it, on a logarithmic axis";
         area.draw(&Text::new(axis, ((LEFT + RIGHT) / 2, bottom + 36), at(text(13, &INK), HPos::Center)))?;
         area.draw(&Text::new("factor", (FACTORS, TOP - 14), bold(13)))?;

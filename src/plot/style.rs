@@ -1,6 +1,7 @@
 //! What charts share: font, colours that colour-blind readers can tell apart, and the way to SVG and PNG.
 
 use super::Error;
+use super::layout::wrap;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::FontStyle;
@@ -98,18 +99,6 @@ pub fn evidence<DB: DrawingBackend>(
         Some((lo, hi)) => area.draw(&PathElement::new(vec![place(lo), place(hi)], colour.stroke_width(3))),
         None => Ok(()),
     }
-}
-
-/// Breaks a text at spaces into lines of at most `room` characters.
-fn wrap(text: &str, room: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + word.chars().count() < room => *line += &format!(" {word}"),
-            _ => lines.push(word.into()),
-        }
-    }
-    lines
 }
 
 /// Draws a chart as `stem.svg` and `stem.png`.

@@ -1,6 +1,7 @@
 //! The timeline: throughput from the start of a round to its end, whether it warms up or drifts.
 
-use super::axis::{Axis, Frame, Key, legend};
+use super::axis::{Axis, Frame};
+use super::legend::{Key, legend};
 use super::style::{Area, BLUE, Chart, Drawn, GREEN, INK, ORANGE, at, bold, frame, text};
 use crate::analysis::Model;
 use crate::analysis::effect::CellEffects;
@@ -151,8 +152,8 @@ impl Timeline {
     fn absolute<DB: DrawingBackend>(&self, area: &Area<DB>, x: &Axis, frame: Frame) -> Drawn<DB> {
         let unit = 1e3;
         let shown = self.lines.iter().flat_map(|l| l.rounds.iter().flatten()).map(|p| p.1 / unit);
-        let Some(y) = Axis::over_decades(shown, frame.bottom, frame.top) else { return Ok(()) };
-        y.draw_rows(area, frame)?;
+        let Some(y) = Axis::over_decades(shown, (frame.bottom, frame.top)) else { return Ok(()) };
+        y.draw_rows(area, frame, y.ticks())?;
         for line in &self.lines {
             for round in &line.rounds {
                 let path: Vec<(i32, i32)> = round.iter().map(|(px, rate)| (x.place(*px), y.place(rate / unit))).collect();
@@ -168,8 +169,8 @@ impl Timeline {
         // The ceiling's own course would hide theirs.
         let ours: Vec<&Line> = self.lines.iter().filter(|l| l.name != CEILING).collect();
         let quartiles = ours.iter().flat_map(|l| l.relative.iter().flat_map(|p| p.quartiles));
-        let Some(y) = Axis::over(quartiles.chain([1.0]), frame.bottom, frame.top) else { return Ok(()) };
-        y.draw_rows(area, frame)?;
+        let Some(y) = Axis::over(quartiles.chain([1.0]), (frame.bottom, frame.top)) else { return Ok(()) };
+        y.draw_rows(area, frame, y.ticks())?;
         area.draw(&PathElement::new(vec![(frame.left, y.place(1.0)), (frame.right, y.place(1.0))], INK))?;
         ours.iter().try_for_each(|line| line.band(area, &line.relative, x, &y, 1.0))?;
         ours.iter().try_for_each(|line| line.middle(area, &line.relative, x, &y, 1.0))
@@ -183,12 +184,12 @@ impl Chart for Timeline {
 
     fn draw<DB: DrawingBackend>(&self, area: &Area<DB>) -> Drawn<DB> {
         frame(area, &self.title, &self.subtitle, &self.foot)?;
-        let x = Axis::exact((0.0, 100.0), LEFT, RIGHT);
+        let x = Axis::linear((0.0, 100.0), (LEFT, RIGHT));
         let panel = |top: i32| Frame { left: LEFT, right: RIGHT, top, bottom: top + PANEL };
         let (above, below) = (panel(TOP), panel(TOP + PANEL + BETWEEN));
         for (frame, title) in [(above, "Throughput, thousand IOPS"), (below, "Throughput over the round's own mean")] {
             area.draw(&Text::new(title, (20, frame.top - 20), bold(14)))?;
-            x.draw_columns(area, frame)?;
+            x.draw_columns(area, frame, x.ticks())?;
         }
         self.absolute(area, &x, above)?;
         self.course(area, &x, below)?;

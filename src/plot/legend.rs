@@ -1,0 +1,29 @@
+//! Legends: what colours stand for.
+
+use super::layout::{LINE_PITCH, flow};
+use super::style::{Area, Drawn, INK, text};
+use plotters::prelude::*;
+
+/// What a colour stands for.
+pub struct Key<'a> {
+    pub name: &'a str,
+    pub colour: RGBColor,
+    /// A square in place of a dot.
+    pub square: bool,
+}
+
+/// Keys in a row from a place on, in further rows where one is full.
+pub fn legend<DB: DrawingBackend>(area: &Area<DB>, keys: &[Key<'_>], (left, top): (i32, i32)) -> Drawn<DB> {
+    let end = area.dim_in_pixel().0 as i32 - 10;
+    let widths: Vec<i32> = keys.iter().map(|key| 36 + 15 * key.name.chars().count() as i32 / 2).collect();
+    for (key, (x, row)) in keys.iter().zip(flow(&widths, left, end)) {
+        let y = top + LINE_PITCH * row;
+        if key.square {
+            area.draw(&Rectangle::new([(x, y - 4), (x + 8, y + 4)], key.colour.filled()))?;
+        } else {
+            area.draw(&Circle::new((x + 4, y), 5, key.colour.filled()))?;
+        }
+        area.draw(&Text::new(key.name.to_string(), (x + 14, y), text(13, &INK)))?;
+    }
+    Ok(())
+}
