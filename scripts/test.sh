@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 . scripts/packages.sh
 need_rust
 need cc build-essential fio fio shellcheck shellcheck strace strace mkfs.ext4 e2fsprogs mount mount losetup mount setpriv util-linux \
-  valgrind valgrind
+  valgrind valgrind chromium chromium java default-jre-headless
 need_statistics
 need_python
 need_nextest

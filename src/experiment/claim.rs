@@ -74,7 +74,11 @@ fn cause(name: &str) -> Result<String, String> {
 fn known_peer(name: &str, wire: &Wire) -> Result<String, String> {
     let fio = FioConfig::ALL.into_iter().filter(|c| wire.peers.fio.contains(c)).map(FioConfig::treatment);
     let known: Vec<&str> = fio.chain(wire.peers.t_io_uring.iter().map(|_| "t_io_uring")).collect();
-    if known.contains(&name) { Ok(name.into()) } else { Err(format!("{name:?} is not among [peers]: {}", known.join(", "))) }
+    match known.as_slice() {
+        known if known.contains(&name) => Ok(name.into()),
+        [] => Err(format!("{name:?} is not among [peers], which lists none")),
+        known => Err(format!("{name:?} is not among [peers]: {}", known.join(", "))),
+    }
 }
 
 fn listed(key: &str, wire: &Wire) -> Result<String, String> {

@@ -210,5 +210,18 @@ fn claims_that_say_nothing_or_of_what_is_not_there() {
     ];
     let said: Vec<String> =
         claims.iter().map(|claim| refused(SMALL_TARGET, READS, ONE_TOGGLE, &format!("[[claim]]\n{claim}"))).collect();
-    assert_snapshot!(said.join("\n"));
+    assert_snapshot!(said.join("\n"), @r#"
+    exit 2
+    uring-ablate: DIR/test.toml:16: [[claim]] says one thing: category, pays = true, or peer
+    exit 2
+    uring-ablate: DIR/test.toml:18: [[claim]] toggle: fixed_files is neither among [design] toggles nor beside
+    exit 2
+    uring-ablate: DIR/test.toml:18: [[claim]] category: "fget" is no cause; causes are: block_layer, clock_read, dma_mapping, driver, engine, file_reference, file_system, idle, interrupt, io_worker, memory_copy, memory_management, offset_pattern, page_pinning, poll_spin, ring_completion, ring_submission, scheduler, statistics, syscall, unknown
+    exit 2
+    uring-ablate: DIR/test.toml:16: [[claim]] category needs before_percent or after_percent, for example [4, 8]
+    exit 2
+    uring-ablate: DIR/test.toml:19: after_percent: [5, 1] must go from a number to one that is no smaller, from 0 up
+    exit 2
+    uring-ablate: DIR/test.toml:17: [[claim]] peer: "fio:tuned" is not among [peers], which lists none
+    "#);
 }

@@ -44,6 +44,22 @@ fn screening_names_what_it_cannot_tell_apart() {
 }
 
 #[test]
+fn a_toggle_beside_full_is_moved_alone_and_sqpoll_in_rounds_of_its_own() {
+    let bench = bench("leave-one-out", "[\"batch_submit\"]", "beside = [\"sqpoll\", \"queue_refill\"]");
+    report(&bench);
+    let expected = ["batch_submit", "queue_refill", "sqpoll"].map(String::from);
+    assert_eq!(toggles_of(&bench, "leave-one-out"), BTreeSet::from(expected));
+    let arms = rows(&bench.out().join("arms.csv"));
+    let level = |treatment: &str, toggle: &str| arms.iter().find(|a| a["treatment"] == treatment).unwrap()[toggle].clone();
+    assert_eq!((level("with:sqpoll", "eff_sqpoll"), level("full", "eff_sqpoll")), ("on".into(), "off".into()));
+    let refill = "eff_queue_refill";
+    assert_eq!((level("without:queue_refill", refill), level("full", refill)), ("threshold".into(), "eager".into()));
+    let polled: BTreeSet<&str> = arms.iter().filter(|a| a["treatment"] == "with:sqpoll").map(|a| a["round"].as_str()).collect();
+    let beside: BTreeSet<&str> = arms.iter().filter(|a| polled.contains(&*a["round"])).map(|a| &*a["treatment"]).collect();
+    assert_eq!(beside, BTreeSet::from(["full", "with:sqpoll"]), "nothing else shares a process with the kernel thread");
+}
+
+#[test]
 fn a_sweep_compares_levels_with_full() {
     let bench = bench("sweep", "[\"batch_submit\"]", "levels = { batch_submit = [1, 4, 16] }");
     report(&bench);

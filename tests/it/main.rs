@@ -19,6 +19,7 @@ mod refusals;
 mod reports;
 mod resume;
 mod rounds;
+mod splice;
 mod statistics;
 mod support;
 mod tidy;

@@ -107,6 +107,21 @@ fn planted_effects_come_back() {
     }
 }
 
+#[test]
+fn the_answer_and_the_advice_follow_the_verdicts() {
+    let home = tempfile::tempdir().unwrap();
+    make(home.path());
+    report::write(home.path(), &home.path().join("plots")).unwrap();
+    let text = fs::read_to_string(home.path().join("report.md")).unwrap();
+    let line = |start: &str| text.lines().find(|l| l.starts_with(start)).unwrap_or_else(|| panic!("{start}: {text}"));
+    assert!(
+        line("  - **Pays:**").starts_with("  - **Pays:** `fixed_buffers` (1.") && !line("  - **Pays:**").contains("fixed_files")
+    );
+    assert!(line("| fixed_buffers | **use it** | IOPS 1.").contains("| `fixedbufs=1` |"));
+    assert!(line("| fixed_files |").starts_with("| fixed_files | not worth the trouble: no difference |"));
+    assert!(line("**Can this run be trusted?**").contains("passes 2 of 2 checks"));
+}
+
 /// Round 3 broke a gate and was measured again as round 13; round 4, too, and again no better.
 #[test]
 fn a_round_that_was_measured_again_stands_for_the_one_that_broke() {

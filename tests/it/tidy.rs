@@ -119,6 +119,15 @@ fn the_readme_lists_every_toggle_as_declared() {
 }
 
 #[test]
+fn the_readme_shows_what_the_committed_runs_say() {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(home.join("README.md")).unwrap();
+    let spliced = uring_ablate::report::splice::spliced(&readme, home).unwrap_or_else(|e| panic!("README.md: {e}"));
+    assert!(readme.contains("<!-- begin "), "README shows tables of runs");
+    assert!(spliced == readme, "README.md is stale: uring-ablate report --splice README.md");
+}
+
+#[test]
 fn every_experiment_can_be_planned() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
     let setting = uring_ablate::toggle::Setting::default();
