@@ -279,7 +279,7 @@ pub struct ReportArgs {
     #[arg(required_unless_present = "splice")]
     pub results: Option<PathBuf>,
     /// Make the tables anew that a document shows between <!-- begin SECTION of RUN --> and <!-- end -->.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["results", "plots"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["results", "plots", "history"])]
     pub splice: Option<PathBuf>,
     /// Where the charts go [default: RESULTS/plots].
     #[arg(long, value_name = "DIR")]

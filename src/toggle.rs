@@ -87,7 +87,7 @@ pub struct Spec {
     pub calls: Calls,
 }
 
-/// How a program of one's own gets what *on* does; empty where there is no such thing.
+/// How a program of one's own gets what *on* does; empty where there is no such thing. `{level}` stands for the level, `{LEVEL}` for it in capitals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Calls {
     /// Of the io-uring crate.

@@ -3,7 +3,7 @@
 use super::Model;
 use super::contrast::Metric;
 use super::effect::{CellEffects, Effect};
-use super::overhead::{self, Change};
+use super::overhead;
 use super::signed_rank::{hodges_lehmann, interval};
 use super::verdict::Verdict;
 use crate::experiment::{Claim, Range, Says};
@@ -55,7 +55,7 @@ pub struct InCell {
     /// What is missing for a test, or what has to be known beside the figures.
     pub remark: String,
     /// Of a cause that was named: what the toggle moved most instead, in nanoseconds of a request.
-    pub instead: Vec<Change>,
+    pub instead: Vec<overhead::Change>,
 }
 
 /// A claim with its verdict.
@@ -119,7 +119,15 @@ fn in_cell(model: &Model, cell: &CellEffects, claim: &Claim) -> InCell {
 fn absence(model: &Model, cell: &CellEffects, toggle: &str) -> String {
     let manifest = model.manifest.as_ref();
     let dropped = manifest.and_then(|m| m.dropped.iter().find(|d| d.cell == cell.cell && d.toggle == toggle));
-    dropped.map_or_else(|| "no arm with and without it completed".into(), |d| d.reason.clone())
+    let failed = model.data.arms.iter().find(|a| {
+        let name = a.treatment.split_once(':').is_some_and(|(kind, of)| ["with", "without"].contains(&kind) && of == toggle);
+        a.cell == cell.cell && name && a.outcome != "completed"
+    });
+    match (dropped, failed) {
+        (Some(dropped), _) => dropped.reason.clone(),
+        (None, Some(arm)) => format!("{} was {}: {}", arm.treatment, arm.outcome, arm.reason),
+        (None, None) => "no arm with and without it completed".into(),
+    }
 }
 
 fn pays(model: &Model, cell: &CellEffects, toggle: &str, blank: InCell) -> InCell {
@@ -130,6 +138,7 @@ fn pays(model: &Model, cell: &CellEffects, toggle: &str, blank: InCell) -> InCel
     let alone = cell.find("add-one-in", toggle, cell.primary).filter(|e| e.verdict == Verdict::Improved);
     let (ruling, remark) = match (effect.verdict, alone) {
         (Verdict::Improved, _) => (Ruling::Supported, String::new()),
+        (Verdict::Inconclusive, Some(alone)) => (Ruling::Partly, format!("shown where the others are off: {alone}")),
         (_, Some(alone)) => (Ruling::Partly, format!("only where the others are off: {alone}")),
         (Verdict::Inconclusive, None) => (Ruling::Inconclusive, String::new()),
         (Verdict::Regressed, None) => (Ruling::Refuted, "it costs".into()),
@@ -198,7 +207,9 @@ fn shares(
         return InCell { remark: absence(model, cell, toggle), ..blank };
     };
     let figures = |treatment: &str| overhead::of_causes(&model.data, &cell.cell, treatment, causes);
-    let (without, with) = (figures(&effect.contrast.reference), figures(&effect.contrast.treatment));
+    let (mut without, mut with) = (figures(&effect.contrast.reference), figures(&effect.contrast.treatment));
+    without.retain(|round, _| with.contains_key(round));
+    with.retain(|round, _| without.contains_key(round));
     let confidence = model.settings.confidence();
     let share = |rounds: &overhead::Rounds| over_rounds(rounds.values().map(|(_, share)| share * 100.0), confidence);
     let (before, after) = (share(&without), share(&with));
@@ -206,42 +217,57 @@ fn shares(
         return InCell { remark: unprofiled(model), ..blank };
     }
     let saved = over_rounds(without.iter().filter_map(|(round, before)| Some(before.0 - with.get(round)?.0)), confidence);
-    let removes = saved.is_some_and(|saved| saved.lo > 0.0);
+    let now_alone = claimed.1.is_some() && claimed.0.is_none() && toggle.is_empty();
+    let change = match saved {
+        _ if now_alone => Change::NotClaimed,
+        Some(saved) if saved.lo > 0.0 => Change::Shrinks,
+        Some(saved) if saved.hi <= 0.0 => Change::DoesNot,
+        _ => Change::Unknown,
+    };
+    // What never happens on this target cannot be taken away from it.
+    let never = !now_alone && without.values().chain(with.values()).all(|(ns, _)| *ns == 0.0);
     let place = |measured: Option<Estimate>, claimed: Option<Range>| Some(measured?.against(claimed?));
     let places: Vec<Place> = [place(before, claimed.0), place(after, claimed.1)].into_iter().flatten().collect();
-    let now_alone = claimed.0.is_none() && toggle.is_empty();
-    let ruling = size_of(&places, removes || now_alone, now_alone);
+    let ruling = if never { Ruling::Untestable } else { size_of(&places, change) };
     let moved = overhead::changes(&model.data, &cell.cell, model.settings.alpha);
-    let mut moved: Vec<Change> = moved
+    let mut moved: Vec<overhead::Change> = moved
         .into_iter()
         .filter(|c| c.kind == kind && c.toggle == toggle && c.moved() && !c.category.is_empty() && !causes.contains(&c.category))
         .collect();
     moved.sort_by(|a, b| a.difference.partial_cmp(&b.difference).unwrap_or(std::cmp::Ordering::Equal));
     moved.retain(|c| c.difference.is_some_and(|d| d < 0.0));
     moved.truncate(2);
-    let remark = match (now_alone, removes) {
-        (true, _) => String::new(),
-        (false, true) => "the toggle does take this time away".into(),
-        (false, false) => "the toggle is not shown to take this time away".into(),
+    let remark = match change {
+        _ if never => {
+            "no such time was seen on this target, with or without the toggle: a target or device that takes some is needed"
+        }
+        Change::NotClaimed => "",
+        Change::Shrinks => "the toggle does take this time away",
+        Change::DoesNot => "the toggle does not take this time away",
+        Change::Unknown => "the toggle is not shown to take this time away",
     };
-    InCell {
-        ruling,
-        before: before.filter(|_| !now_alone),
-        after,
-        remark,
-        instead: if removes { vec![] } else { moved },
-        ..blank
-    }
+    let instead = if [Change::Shrinks, Change::NotClaimed].contains(&change) { Vec::new() } else { moved };
+    InCell { ruling, before: before.filter(|_| !now_alone), after, remark: remark.into(), instead, ..blank }
 }
 
-/// A claim on sizes: it holds where every size does and the cause shrinks; a wrong size alone is half of it, unless nothing but a size was claimed.
-fn size_of(places: &[Place], removes: bool, size_alone: bool) -> Ruling {
-    let all = |place| places.iter().all(|p| *p == place);
-    match (removes, places.contains(&Place::Outside)) {
-        (true, _) if all(Place::Inside) => Ruling::Supported,
-        (true, true) if size_alone => Ruling::Refuted,
-        (true, true) => Ruling::Partly,
-        (false, true) => Ruling::Refuted,
+/// What a toggle does to the time that its causes take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Shrinks,
+    DoesNot,
+    Unknown,
+    /// The claim is of the share as it is, not of what changed it.
+    NotClaimed,
+}
+
+/// A claim on sizes holds where every size does and the time shrinks. A wrong size alone is half of it, unless nothing but a size was claimed.
+fn size_of(places: &[Place], change: Change) -> Ruling {
+    let (right, wrong) = (places.iter().all(|p| *p == Place::Inside), places.contains(&Place::Outside));
+    match change {
+        Change::DoesNot => Ruling::Refuted,
+        Change::Shrinks | Change::NotClaimed if right => Ruling::Supported,
+        Change::Shrinks if wrong => Ruling::Partly,
+        Change::Unknown | Change::NotClaimed if wrong => Ruling::Refuted,
         _ => Ruling::Inconclusive,
     }
 }
@@ -287,11 +313,13 @@ mod tests {
     #[test]
     fn the_right_cause_of_the_wrong_size_is_half_a_claim() {
         use Place::{Across, Inside, Outside};
-        assert_eq!(size_of(&[Inside, Inside], true, false), Ruling::Supported);
-        assert_eq!(size_of(&[Inside, Outside], true, false), Ruling::Partly);
-        assert_eq!(size_of(&[Inside, Outside], true, true), Ruling::Refuted);
-        assert_eq!(size_of(&[Outside, Inside], false, false), Ruling::Refuted);
-        assert_eq!(size_of(&[Inside, Across], true, false), Ruling::Inconclusive);
-        assert_eq!(size_of(&[Inside, Inside], false, false), Ruling::Inconclusive);
+        assert_eq!(size_of(&[Inside, Inside], Change::Shrinks), Ruling::Supported);
+        assert_eq!(size_of(&[Inside, Outside], Change::Shrinks), Ruling::Partly);
+        assert_eq!(size_of(&[Inside, Across], Change::Shrinks), Ruling::Inconclusive);
+        assert_eq!(size_of(&[], Change::Shrinks), Ruling::Supported, "no size was claimed");
+        assert_eq!(size_of(&[Inside, Inside], Change::DoesNot), Ruling::Refuted);
+        assert_eq!(size_of(&[Outside, Inside], Change::Unknown), Ruling::Refuted);
+        assert_eq!(size_of(&[Inside, Inside], Change::Unknown), Ruling::Inconclusive);
+        assert_eq!(size_of(&[Outside], Change::NotClaimed), Ruling::Refuted);
     }
 }

@@ -195,8 +195,12 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, cell: &str
             numbers.push(arm.round);
         }
     }
+    // Beside a submitting kernel thread, in rounds of their own without a baseline, shares are others.
+    let of_baseline: Vec<u32> =
+        data.arms.iter().filter(|a| a.cell == cell && a.treatment == "baseline").map(|a| a.round).collect();
     let share = |a: &&super::load::Arm| {
         a.cell == cell
+            && (of_baseline.is_empty() || of_baseline.contains(&a.round))
             && a.treatment == "full"
             && a.outcome == "completed"
             && a.kind != "peers"

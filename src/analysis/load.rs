@@ -2,6 +2,7 @@
 
 use super::columns::{Holds, holds};
 use crate::perf::counters;
+use crate::toggle::Toggle;
 use polars::prelude::{Column, CsvReadOptions, DataFrame, DataType, PlSmallStr, PolarsError, Schema, SerReader};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -49,6 +50,8 @@ pub struct Arm {
     pub block_size_bytes: Option<f64>,
     pub queue_depth: Option<f64>,
     pub jobs: Option<f64>,
+    /// Levels of toggles as they took effect, by key; what the row does not say is absent.
+    pub levels: HashMap<&'static str, String>,
     /// Numeric columns by name; an empty cell is absent.
     pub figures: HashMap<&'static str, f64>,
 }
@@ -263,6 +266,8 @@ impl Table {
             .chain(counters::columns())
             .map(|name| Ok((name, self.maybe_numbers(name)?)))
             .collect::<Result<_, Error>>()?;
+        let levels: Vec<(&'static str, Vec<Option<String>>)> =
+            Toggle::all().filter_map(|t| Some((t.key(), self.levels(t)?))).collect();
         let arm = |i: usize| Arm {
             round: rounds[i] as u32,
             kind: kinds[i].clone(),
@@ -276,9 +281,16 @@ impl Table {
             block_size_bytes: sizes[i],
             queue_depth: depths[i],
             jobs: jobs[i],
+            levels: levels.iter().filter_map(|(key, column)| Some((*key, column[i].clone()?))).collect(),
             figures: figures.iter().filter_map(|(name, column)| Some((*name, column[i]?))).collect(),
         };
         Ok((0..rounds.len()).map(arm).collect())
+    }
+
+    /// The effective levels of a toggle; `None` where the table has none.
+    fn levels(&self, toggle: Toggle) -> Option<Vec<Option<String>>> {
+        let column = self.frame.column(&format!("eff_{}", toggle.key())).ok()?;
+        Some(column.str().ok()?.iter().map(|level| level.map(String::from)).collect())
     }
 
     fn redone(&self) -> Result<Vec<(u32, u32)>, Error> {

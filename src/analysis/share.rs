@@ -9,14 +9,15 @@ pub struct Share {
     pub share: f64,
 }
 
-/// The shares, largest first; empty where full hardly differs from baseline or too little was measured.
+/// The shares, largest first; empty where full is not shown to differ from baseline, or a toggle was not measured in both ways.
 ///
 /// A toggle's fair share (its Shapley value) is measured where every combination was. Else it is the mean of what the toggle is worth with
 /// all others off and with all others on, in logarithms: exactly the same as long as toggles interact in pairs alone, since the one holds
 /// none and the other all of a toggle's pair interactions, of which half are its own.
-pub fn shares(cell: &CellEffects, delta: f64) -> Vec<Share> {
+pub fn shares(cell: &CellEffects) -> Vec<Share> {
     let log = |kind: &str, toggle: &str| Some(cell.find(kind, toggle, cell.primary)?.ratio.ln());
-    let Some(total) = log("total", "").filter(|total| total.abs() > delta) else { return Vec::new() };
+    let whole = cell.find("total", "", cell.primary).filter(|e| e.bounds.is_some_and(|b| b.lo > 1.0 || b.hi < 1.0));
+    let Some(total) = whole.map(|e| e.ratio.ln()) else { return Vec::new() };
     let of = |kind: &'static str| {
         cell.effects
             .iter()

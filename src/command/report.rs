@@ -3,6 +3,7 @@
 use super::Failure;
 use crate::cli::ReportArgs;
 use crate::exit::Exit;
+use crate::export;
 use crate::report;
 use std::path::Path;
 
@@ -24,7 +25,7 @@ fn splice(document: &Path) -> Result<Exit, Failure> {
     let home = document.parent().unwrap_or(Path::new(""));
     let spliced = report::splice::spliced(&text, home).map_err(|e| fail(&e))?;
     if spliced != text {
-        std::fs::write(document, spliced).map_err(|e| fail(&e))?;
+        export::replace(document, spliced.as_bytes()).map_err(|e| fail(&e))?;
     }
     Ok(Exit::Ok)
 }

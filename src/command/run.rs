@@ -18,11 +18,21 @@ use std::path::{Path, PathBuf};
 
 /// Runs an experiment.
 pub fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Failure> {
-    let smoke = if args.smoke { experiment::load(&args.experiment, &[])?.smoke } else { Vec::new() };
+    let smoke = if args.smoke { smoke(&args.experiment)? } else { Vec::new() };
     let experiment = experiment::load(&args.experiment, &[smoke, args.changes()].concat())?;
     let place = Place::choose(args, &experiment)?;
     measure(experiment, &place.results, args.resume, &args.allow_destructive, quiet)?;
     super::report::show(&place.results, &place.plots, place.history.as_deref(), quiet)
+}
+
+/// What makes a smoke run of an experiment, under a name of its own: its figures are no history of the real one.
+fn smoke(file: &Path) -> Result<Vec<String>, Failure> {
+    let experiment = experiment::load(file, &[])?;
+    if experiment.smoke.is_empty() {
+        let message = format!("{}: --smoke needs a key smoke, for example smoke = [\"design.round_time=300ms\"]", file.display());
+        return Err(Failure { exit: Exit::Usage, message });
+    }
+    Ok([experiment.smoke, vec![format!("name={}-smoke", experiment.name)]].concat())
 }
 
 /// Preflight and run, into `dir`.

@@ -27,9 +27,10 @@ pub type Range = (f64, f64);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Says {
-    /// These causes together take such a share of the CPU time, in percent: without the toggle, and with it.
+    /// These causes together take such a share of the CPU time, in percent: without the toggle, and with it. Of neither: the toggle shrinks
+    /// what they take.
     Share { causes: Vec<String>, before: Option<Range>, after: Option<Range> },
-    /// The toggle improves what counts, by more than the margin.
+    /// The toggle improves what counts, and not just within the margin.
     Pays,
     /// Our throughput over that of this peer.
     Ratio { peer: String, range: Range },
@@ -40,21 +41,28 @@ pub fn read(source: &Source<'_>, claim: &WireClaim, wire: &Wire) -> Result<Claim
     let says = match (&claim.category, claim.pays, &claim.peer) {
         (Some(causes), false, None) => Says::Share {
             causes: source.list("[[claim]] category", causes, cause)?,
-            before: percent(source, "before_percent", claim.before_percent.as_ref())?,
-            after: percent(source, "after_percent", claim.after_percent.as_ref())?,
+            before: percent(source, "[[claim]] before_percent", claim.before_percent.as_ref())?,
+            after: percent(source, "[[claim]] after_percent", claim.after_percent.as_ref())?,
         },
         (None, true, None) => Says::Pays,
         (None, false, Some(peer)) => Says::Ratio {
             peer: source.read("[[claim]] peer", peer, |name| known_peer(name, wire))?,
-            range: range(source, "ratio", claim.ratio.as_ref(), f64::MAX)?
+            range: range(source, "[[claim]] ratio", claim.ratio.as_ref(), f64::MAX)?
                 .ok_or_else(|| source.fail(peer.span(), "[[claim]] peer needs ratio = [from, to], ours over the peer's"))?,
         },
         _ => return Err(source.fail(claim.text.span(), "[[claim]] says one thing: category, pays = true, or peer")),
     };
-    if let Says::Share { before: None, after: None, .. } = says {
-        return Err(
-            source.fail(claim.text.span(), "[[claim]] category needs before_percent or after_percent, for example [4, 8]")
-        );
+    let idle = [
+        ("before_percent", "category", claim.before_percent.as_ref(), claim.category.is_some()),
+        ("after_percent", "category", claim.after_percent.as_ref(), claim.category.is_some()),
+        ("ratio", "peer", claim.ratio.as_ref(), claim.peer.is_some()),
+    ];
+    if let Some((key, wants, value, _)) = idle.into_iter().find(|(_, _, value, used)| value.is_some() && !used) {
+        let place = value.map_or(claim.text.span(), Spanned::span);
+        return Err(source.fail(place, format!("[[claim]] {key} says something of {wants} alone, and there is none")));
+    }
+    if let (Some(toggle), Says::Ratio { .. }) = (&claim.toggle, &says) {
+        return Err(source.fail(toggle.span(), "[[claim]] peer is compared with full: leave toggle out"));
     }
     let toggle = claim.toggle.as_ref().map(|t| source.read("[[claim]] toggle", t, |key| listed(key, wire))).transpose()?;
     let block_size_bytes =
@@ -96,7 +104,10 @@ fn range(source: &Source<'_>, key: &str, value: Option<&Spanned<[f64; 2]>>, most
         if 0.0 <= from && from <= to && to <= most {
             Ok((from, to))
         } else {
-            Err(format!("[{from}, {to}] must go from a number to one that is no smaller, from 0 up"))
+            Err(format!(
+                "[{from}, {to}] must go from a number to one that is no smaller, from 0{}",
+                if most > 100.0 { "" } else { " to 100" }
+            ))
         }
     };
     value.map(|v| source.read(key, v, read)).transpose()

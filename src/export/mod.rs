@@ -74,7 +74,7 @@ pub fn text(results: &Path, format: Format, metric: Metric) -> Result<String, Er
     Ok(match format {
         Format::Bencher => bencher::text(&told, confidence),
         Format::GithubActionBenchmark => github::text(&told, metric, confidence),
-        _ => go::text(&told, &model),
+        Format::GoBenchfmt | Format::Parquet | Format::Hlog => go::text(&told, &model),
     })
 }
 

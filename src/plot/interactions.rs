@@ -41,7 +41,7 @@ impl<'a> Interactions<'a> {
         let metric = if cell.primary == Metric::Iops { "IOPS" } else { "CPU time per operation" };
         let subtitle = format!(
             "{metric}, {} rounds: root of the ratio of ratios; 1: independent, better: together worth more than apart, worse: each replaces some \
-             of the other. Brackets: {:.0} % intervals; grey and faded: not shown to be other than 1 by more than the margin",
+             of the other. Brackets: {:.0} % intervals; grey and faded: no interaction shown, or one within the margin",
             pairs[0].n_rounds,
             model.settings.confidence() * 100.0
         );

@@ -93,7 +93,7 @@ fn bars<'a>(costs: Vec<Cost>, changes: &'a [Change], kind: &str) -> Vec<Bar<'a>>
     let prefix = if kind == "leave-one-out" { "without" } else { "only" };
     let place = |treatment: &str| match treatment.split_once(':') {
         None if treatment == "baseline" => Some(0),
-        Some((word, _)) if word == prefix => Some(1),
+        Some((word, _)) if word == prefix || word == "with" && prefix == "without" => Some(1),
         None if treatment == "full" => Some(2),
         _ => None,
     };

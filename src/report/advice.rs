@@ -36,14 +36,18 @@ pub fn table(model: &Model) -> String {
     rows.sort_by(|a, b| (a.0, worth(&a.2)).partial_cmp(&(b.0, worth(&b.2))).unwrap_or(std::cmp::Ordering::Equal));
     let mut text = String::from("| setting | advice | worth | io-uring crate | liburing | fio |\n|---|---|---|---|---|---|\n");
     for (advice, toggle, effects) in &rows {
-        let calls = toggle.spec().calls;
-        let code = |name: &str| if name.is_empty() { String::new() } else { format!("`{name}`") };
+        let (calls, level) = (toggle.spec().calls, level(model, *toggle, effects[0]));
+        let code = |name: &str| {
+            let name = name.replace("{level}", &level).replace("{LEVEL}", &level.to_uppercase());
+            if name.is_empty() { String::new() } else { format!("`{name}`") }
+        };
         let own = if calls.rust.is_empty() && calls.liburing.is_empty() { "own loop or thread".into() } else { code(calls.rust) };
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {own} | {} | {} |",
+            "| {} = {level} | {}{} | {} | {own} | {} | {} |",
             toggle.key(),
             advice.name(),
+            of_how_many(*advice, effects),
             range(effects),
             code(calls.liburing),
             code(calls.fio)
@@ -78,11 +82,28 @@ impl Advice {
         match self {
             Advice::Use => "**use it**",
             Advice::Depends => "depends on the workload",
-            Advice::Indifferent => "not worth the trouble: no difference",
+            Advice::Indifferent => "not worth the trouble: no difference beyond the margin",
             Advice::Unknown => "not known: too uncertain",
             Advice::Avoid => "**leave it off**",
         }
     }
+}
+
+/// The level that was compared with *off*, as it took effect.
+fn level(model: &Model, toggle: Toggle, effect: &Effect) -> String {
+    let arm = model.data.arms.iter().find(|a| a.treatment == effect.contrast.treatment && a.levels.contains_key(toggle.key()));
+    arm.map_or_else(|| toggle.spec().level_text(toggle.spec().on), |a| a.levels[toggle.key()].clone())
+}
+
+/// In how many of several workloads that was shown.
+fn of_how_many(advice: Advice, effects: &[&Effect]) -> String {
+    let verdict = match advice {
+        Advice::Use => Verdict::Improved,
+        Advice::Avoid => Verdict::Regressed,
+        Advice::Depends | Advice::Indifferent | Advice::Unknown => return String::new(),
+    };
+    let shown = effects.iter().filter(|e| e.verdict == verdict).count();
+    if effects.len() == 1 { String::new() } else { format!(", shown in {shown} of {} workloads", effects.len()) }
 }
 
 /// The size of the largest effect, largest first when sorted.
@@ -94,7 +115,7 @@ fn range(effects: &[&Effect]) -> String {
     let metrics = [(Metric::Iops, "IOPS"), (Metric::CpuPerOp, "CPU per op")].into_iter().filter_map(|(metric, unit)| {
         let ratios = || effects.iter().filter(|e| e.metric == metric).map(|e| e.ratio);
         let (lo, hi) = (ratios().reduce(f64::min)?, ratios().reduce(f64::max)?);
-        Some(if lo == hi { format!("{unit} {lo:.3}") } else { format!("{unit} {lo:.3} to {hi:.3}") })
+        Some(if effects.len() == 1 { format!("{unit} {}", effects[0]) } else { format!("{unit} {lo:.3} to {hi:.3}") })
     });
     metrics.collect::<Vec<_>>().join(", ")
 }

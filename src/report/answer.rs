@@ -16,16 +16,17 @@ const MOST_OF_IT: f64 = 0.9;
 
 /// The section.
 pub fn section(model: &Model) -> String {
-    format!("## The answer\n\n{}\n**Can this run be trusted?** {}\n\n", body(model), validity::summary(model))
+    format!("## The answer\n\n{}\n", body(model))
 }
 
-/// A bullet or a line of a table for each workload.
+/// A bullet or a line of a table for each workload, and whether to believe it.
 pub fn body(model: &Model) -> String {
-    if model.cells.len() <= MOST_IN_WORDS { model.cells.iter().map(|cell| lines(model, cell)).collect() } else { table(model) }
+    let answer: String = if model.cells.len() <= MOST_IN_WORDS { model.cells.iter().map(lines).collect() } else { table(model) };
+    format!("{answer}\n**Can this run be trusted?** {}\n", validity::summary(model))
 }
 
 /// A workload with a line for each question.
-fn lines(model: &Model, cell: &CellEffects) -> String {
+fn lines(cell: &CellEffects) -> String {
     let mut text = format!("- **{}**{}\n", cell.cell, saturated(cell));
     let mut line = |title: &str, words: String| {
         if !words.is_empty() {
@@ -34,7 +35,7 @@ fn lines(model: &Model, cell: &CellEffects) -> String {
     };
     line("Pays", listed(cell, Verdict::Improved));
     line("Costs, so leave it off", listed(cell, Verdict::Regressed));
-    line("Together", together(cell, &shares(cell, model.settings.delta)));
+    line("Together", together(cell, &shares(cell)));
     line("Against others", standing(cell));
     text
 }
@@ -79,7 +80,7 @@ fn together(cell: &CellEffects, shares: &[Share]) -> String {
     if few.is_empty() || few.len() == shares.len() {
         return text;
     }
-    let most = if sum < 0.995 { format!("about {:.0} % of that", sum * 100.0) } else { "all of that".into() };
+    let most = if sum < 0.995 { format!("by estimate {:.0} % of that", sum * 100.0) } else { "all of that".into() };
     format!("{text}; {most} comes from {} of {}: {}", few.len(), shares.len(), few.join(", "))
 }
 
@@ -113,10 +114,13 @@ fn pairs(cell: &CellEffects) -> impl Iterator<Item = (&Effect, &Effect)> {
 
 /// Throughput decides, then the CPU time.
 fn place(iops: &Effect, cpu: &Effect) -> &'static str {
-    let side = |e: &Effect| e.bounds.map_or(0, |b| i8::from(b.lo > 1.0) - i8::from(b.hi < 1.0));
-    match (side(iops), side(cpu)) {
-        (1, _) | (0, -1) => "**ahead** of",
-        (-1, _) | (0, 1) => "**behind**",
+    use Verdict::{Improved, Inconclusive, Regressed};
+    match (iops.verdict, cpu.verdict) {
+        (Improved, _) => "**ahead** of",
+        (Regressed, _) => "**behind**",
+        (_, Improved) => "**ahead** (in CPU time) of",
+        (_, Regressed) => "**behind** (in CPU time)",
+        (Inconclusive, _) | (_, Inconclusive) => "**not told apart** from",
         _ => "**level** with",
     }
 }

@@ -1,5 +1,6 @@
 //! The section of `report.md` on claims: what is said, what was measured, the verdict.
 
+use super::markdown::escaped;
 use crate::analysis::claim::{Estimate, InCell, Judged, Ruling};
 use crate::analysis::contrast::Metric;
 use crate::experiment::{Range, Says};
@@ -16,7 +17,7 @@ pub fn section(judged: &[Judged]) -> String {
     format!(
         "## Claims\n\n{} claims: {}. Shares are of the CPU time of a request, without -> with the toggle, all others on; ratios are with the toggle / \
          without it, or ours / theirs; in brackets the intervals over rounds. *Partly*: the right cause of the wrong size, or in some of the \
-         workloads.\n\n{}\n",
+         workloads. Each figure is tested on its own, at the run's level; what the time really came out of is the cause that moved most.\n\n{}\n",
         judged.len(),
         counts.join(", "),
         table(judged)
@@ -25,13 +26,15 @@ pub fn section(judged: &[Judged]) -> String {
 
 /// A line for each claim.
 pub fn table(judged: &[Judged]) -> String {
+    if judged.is_empty() {
+        return String::new();
+    }
     let mut text = String::from("| claim | verdict | claimed | measured |\n|---|---|---|---|\n");
     for j in judged {
         let measured: Vec<String> =
             by_figures(&j.cells).into_iter().map(|(cells, what)| format!("{}: {what}", cells.join(", "))).collect();
         let measured = if measured.is_empty() { "no workload of this run is spoken of".into() } else { measured.join("<br>") };
-        let _ =
-            writeln!(text, "| {} | {} | {} | {measured} |", cell_text(&j.claim.text), j.ruling.name(), claimed(&j.claim.says));
+        let _ = writeln!(text, "| {} | {} | {} | {measured} |", escaped(&j.claim.text), j.ruling.name(), claimed(&j.claim.says));
     }
     text
 }
@@ -52,7 +55,7 @@ fn by_figures(cells: &[InCell]) -> Vec<(Vec<&str>, String)> {
 fn claimed(says: &Says) -> String {
     let percent = |range: &Option<Range>| range.map(|(from, to)| format!("{from} to {to} %"));
     match says {
-        Says::Pays => "better, by more than the margin".into(),
+        Says::Pays => "better".into(),
         Says::Ratio { peer, range } => format!("{} to {} x {peer}", range.0, range.1),
         Says::Share { causes, before, after } => match (percent(before), percent(after)) {
             (Some(before), Some(after)) => format!("{}: {before} -> {after}", causes.join(" + ")),
@@ -75,7 +78,7 @@ fn measured(cell: &InCell) -> String {
         parts.push(format!("{unit} {:.3} [{:.3}, {:.3}]", e.point, e.lo, e.hi));
     }
     if !cell.remark.is_empty() {
-        parts.push(cell.remark.clone());
+        parts.push(escaped(&cell.remark));
     }
     let moved = |c: &crate::analysis::overhead::Change| {
         format!(
@@ -91,10 +94,5 @@ fn measured(cell: &InCell) -> String {
         let causes: Vec<String> = cell.instead.iter().map(moved).collect();
         parts.push(format!("the time really came out of {}", causes.join(" and ")));
     }
-    cell_text(&parts.join("; "))
-}
-
-/// Text that does not end a cell of a table.
-fn cell_text(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
+    parts.join("; ")
 }

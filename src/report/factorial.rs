@@ -63,7 +63,7 @@ fn interactions(cell: &CellEffects) -> String {
     let mut pairs: Vec<&Effect> = cell.effects.iter().filter(found).collect();
     pairs.sort_by(|a, b| b.ratio.ln().abs().total_cmp(&a.ratio.ln().abs()));
     if pairs.is_empty() {
-        return "\nNo two toggles are shown to change each other's worth by more than the margin.\n\n".into();
+        return "\nNo two toggles are shown to change each other's worth.\n\n".into();
     }
     let mut text = String::from(
         "\nThese change each other's worth (the root of the ratio of ratios; 1 is independence):\n\n| pair | interaction |\n|---|---|\n",

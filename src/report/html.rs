@@ -7,6 +7,7 @@ use maud::{DOCTYPE, PreEscaped, html};
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html::push_html};
 use std::collections::HashSet;
 use std::fs;
+use std::path::Path;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -47,7 +48,9 @@ pub fn page(markdown: &str, gallery: &Gallery) -> Result<String, Error> {
             }
             Event::Start(Tag::Image { dest_url, .. }) => picture = Some(dest_url.clone()),
             Event::End(TagEnd::Image) => {
-                let drawn = picture.take().and_then(|path| gallery.pictures.iter().find(|p| path.ends_with(&*file_name(p))));
+                let drawn = picture
+                    .take()
+                    .and_then(|path| gallery.pictures.iter().find(|p| Path::new(&*path).file_name() == p.svg.file_name()));
                 body.extend(drawn.map(chart).transpose()?);
             }
             _ if picture.is_some() => {}
@@ -59,6 +62,8 @@ pub fn page(markdown: &str, gallery: &Gallery) -> Result<String, Error> {
                 in_table = false;
                 body.extend([event.clone(), Event::Html("</div>".into())]);
             }
+            // No report has links of its own but to its charts: this is text that somebody wrote.
+            Event::Start(Tag::Link { .. }) | Event::End(TagEnd::Link) => {}
             // The only markup of our own; all else is text that somebody wrote.
             Event::InlineHtml(tag) if &**tag == "<br>" => body.push(Event::HardBreak),
             Event::Html(text) | Event::InlineHtml(text) => body.push(Event::Text(text.clone())),
@@ -110,10 +115,6 @@ fn anchor(text: &str, used: &mut HashSet<String>) -> String {
     name
 }
 
-fn file_name(picture: &Picture) -> String {
-    picture.svg.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
 /// A chart as part of the page.
 fn chart(picture: &Picture) -> Result<Event<'static>, Error> {
     let svg = fs::read_to_string(&picture.svg).map_err(|source| Error::Read { path: picture.svg.clone(), source })?;
@@ -144,6 +145,20 @@ mod tests {
             assert!(!page.contains(forbidden), "{forbidden} in {page}");
         }
         assert!(page.contains("one<br />"), "{page}");
+    }
+
+    #[test]
+    fn a_workload_shows_its_own_charts_though_its_name_ends_with_that_of_another() {
+        let home = tempfile::tempdir().unwrap();
+        let picture = |cell: &str| {
+            let svg = home.path().join(format!("{cell}-drift.svg"));
+            fs::write(&svg, "<svg ></svg>").unwrap();
+            Picture { cell: Some(cell.into()), kind: "drift", png: svg.clone(), svg }
+        };
+        let gallery = Gallery { pictures: ["read-4k", "randread-4k"].map(picture).into(), absent: vec![] };
+        let page = page("![drift](<plots/randread-4k-drift.svg>)\n\n[a](javascript:alert(1))\n", &gallery).unwrap();
+        assert!(page.contains("chart: drift of randread-4k") && !page.contains("chart: drift of read-4k"), "{page}");
+        assert!(!page.contains("javascript:"), "{page}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub fn report(model: &Model, gallery: &Gallery, dir: &Path) -> String {
     let name = model.manifest.as_ref().map_or("Results", |m| m.experiment.name.as_str());
     let _ = writeln!(text, "# {name}\n");
     if let Some(manifest) = &model.manifest {
-        let _ = writeln!(text, "{}\n", manifest.experiment.question);
+        let _ = writeln!(text, "{}\n", escaped(&manifest.experiment.question));
         let _ = writeln!(text, "Target: {}.\n", manifest.target.description);
     }
     text += &answer::section(model);
@@ -32,6 +32,19 @@ pub fn report(model: &Model, gallery: &Gallery, dir: &Path) -> String {
     text += &validity::section(model);
     text += &charts.absent();
     text + &reproduce::section(model)
+}
+
+/// Text of somebody else's as it stands: nothing in it is markup, nor ends a cell of a table.
+pub fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' => escaped.push(' '),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '&' => escaped.extend(['\\', c]),
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 /// Kinds of charts that show the whole run.
@@ -82,7 +95,7 @@ impl Charts<'_> {
         for (cell, kind, reason) in &self.gallery.absent {
             reasons.entry((kind, reason)).or_default().extend(cell.as_deref());
         }
-        let mut text = String::new();
+        let mut text = String::from(if reasons.is_empty() { "" } else { "\n## Charts that would be empty\n\n" });
         for ((kind, reason), cells) in reasons {
             let of = if cells.is_empty() || cells.len() > 3 { String::new() } else { format!(" of {}", cells.join(", ")) };
             let _ = writeln!(text, "- No {kind} chart{of}: {reason}.");

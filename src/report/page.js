@@ -10,7 +10,8 @@ for (const table of document.querySelectorAll("table")) {
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
       const text = (row) => row.cells[column].textContent.trim();
-      const number = (row) => parseFloat(text(row).replace(/^[^\d+-]*/, ""));
+      // A figure stands first in its cell, or after the name of its unit.
+      const number = (row) => parseFloat(text(row).replace(/^[A-Za-z ]+ (?=[+-]?\d)/, ""));
       const rows = [...body.rows];
       const full = rows.filter((row) => text(row) !== "");
       const numeric = full.every((row) => !Number.isNaN(number(row)));
@@ -22,6 +23,6 @@ for (const table of document.querySelectorAll("table")) {
     head.classList.add("sorts");
     head.tabIndex = 0;
     head.addEventListener("click", sort);
-    head.addEventListener("keydown", (event) => { if (event.key === "Enter") sort(); });
+    head.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); sort(); } });
   });
 }

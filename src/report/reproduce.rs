@@ -1,8 +1,16 @@
 //! The section of `report.md` on where and how this was measured.
 
+use super::markdown::escaped;
 use crate::analysis::Model;
 use crate::run::manifest::Circumstances;
 use std::fmt::Write;
+
+/// A block of code that its own backticks do not end.
+fn fenced(language: &str, code: &str) -> String {
+    let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}{language}\n{}\n{fence}", code.trim())
+}
 
 /// What the kernel said of machine and targets; what it did not say is left out.
 fn circumstances(found: &Circumstances) -> String {
@@ -18,7 +26,7 @@ fn circumstances(found: &Circumstances) -> String {
     for (prefix, facts) in groups {
         let told = facts.iter().filter_map(|(name, value)| Some((name, value.as_deref().filter(|v| !v.is_empty())?)));
         for (name, value) in told {
-            let _ = writeln!(text, "| {prefix}{name} | {} |", value.replace('|', "\\|"));
+            let _ = writeln!(text, "| {prefix}{name} | {} |", escaped(value));
         }
     }
     text
@@ -36,12 +44,12 @@ pub fn section(model: &Model) -> String {
         "{}, {} CPUs, {}, uring-ablate {} ({}), plan {}.\n",
         e.cpu, e.cpus, e.kernel, e.version, e.compiler, manifest.plan_hash
     );
-    let _ = writeln!(text, "```toml\n{}\n```", manifest.experiment.text.trim());
+    let _ = writeln!(text, "{}", fenced("toml", &manifest.experiment.text));
     text += &circumstances(&manifest.circumstances);
     if let Some(fio) = &manifest.fio {
         let _ = writeln!(text, "\nfio is {}.", fio.version);
         for job in &fio.jobs {
-            let _ = writeln!(text, "\n{} on {}:\n\n```ini\n{}\n```", job.treatment, job.cell, job.job.trim());
+            let _ = writeln!(text, "\n{} on {}:\n\n{}", job.treatment, job.cell, fenced("ini", &job.job));
         }
     }
     text

@@ -23,6 +23,8 @@ pub enum Error {
     Open(usize),
     #[error("line {line}: {run} has no workload {cell}; it has {known}")]
     Cell { line: usize, run: String, cell: String, known: String },
+    #[error("line {line}: {run} has nothing to show there")]
+    Empty { line: usize, run: String },
     #[error("line {line}: {source}")]
     Load { line: usize, source: load::Error },
 }
@@ -42,8 +44,14 @@ pub fn spliced(document: &str, home: &Path) -> Result<String, Error> {
             runs.insert(run.into(), Model::load(&home.join(run)).map_err(|source| Error::Load { line, source })?);
         }
         let made = part(&runs[run], section, run, line)?.ok_or_else(fail)?;
+        if made.trim().is_empty() {
+            return Err(Error::Empty { line, run: run.into() });
+        }
         text += &format!("{}\n{END}\n", made.trim_end());
-        lines.find(|(_, l)| *l == END).ok_or(Error::Open(line))?;
+        match lines.find(|(_, l)| *l == END || l.starts_with(BEGIN)) {
+            Some((_, END)) => {}
+            _ => return Err(Error::Open(line)),
+        }
     }
     Ok(text)
 }

@@ -8,6 +8,7 @@ use crate::analysis::load::Arm;
 use crate::analysis::signed_rank::median;
 use crate::plan::ROUND_START;
 use crate::run::facts::THROTTLES;
+use statrs::distribution::{Binomial, DiscreteCDF};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -70,7 +71,9 @@ pub fn summary(model: &Model) -> String {
         () if placebos.is_empty() => "It does not say: it has no placebo that completed.",
         () if failed > 0 => "**No**: identical code was told apart.",
         () if unfinished && !stopped => "**Not yet**: it is unfinished.",
-        () if 2 * covered < known.len() || invalid > 0 => "**With care.**",
+        () if by_chance(known.len() - covered, known.len(), model.settings.alpha) < IMPLAUSIBLE || invalid > 0 => {
+            "**With care.**"
+        }
         () => "**Yes.**",
     };
     format!(
@@ -80,6 +83,17 @@ pub fn summary(model: &Model) -> String {
         placebos.len(),
         known.len()
     )
+}
+
+/// Controls that miss their truth as often as this or less often by chance speak against the run.
+const IMPLAUSIBLE: f64 = 0.01;
+
+/// The probability that so many or more of `n` intervals miss, when each does with probability `alpha`.
+fn by_chance(missed: usize, n: usize, alpha: f64) -> f64 {
+    match (missed, Binomial::new(alpha, n as u64)) {
+        (1.., Ok(misses)) => misses.sf(missed as u64 - 1),
+        _ => 1.0,
+    }
 }
 
 /// Whether an interval holds the truth; `None` where there is none.

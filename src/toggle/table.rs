@@ -61,9 +61,9 @@ pub const SPECS: [Spec; 19] = [
         doc: "Requests queued before one io_uring_enter submits them.",
         source: "io_uring_enter(2) to_submit",
         calls: calls(
-            "SubmissionQueue::push N times, then Submitter::submit",
-            "io_uring_get_sqe N times, then io_uring_submit",
-            "iodepth_batch_submit=N",
+            "SubmissionQueue::push {level} times, then Submitter::submit",
+            "io_uring_get_sqe {level} times, then io_uring_submit",
+            "iodepth_batch_submit={level}",
         ),
         ..BASE
     },
@@ -100,7 +100,6 @@ pub const SPECS: [Spec; 19] = [
         on: 100,
         doc: "Every N-th request is timed; 0 times none.",
         source: "clock_gettime(2)",
-        calls: calls("", "", "gtod_reduce=1"),
         ..BASE
     },
     Spec {
@@ -171,9 +170,9 @@ pub const SPECS: [Spec; 19] = [
         doc: "Completions that one wait asks for.",
         source: "io_uring_enter(2) min_complete",
         calls: calls(
-            "Submitter::submit_and_wait(N)",
+            "Submitter::submit_and_wait({level})",
             "io_uring_submit_and_wait, io_uring_wait_cqes",
-            "iodepth_batch_complete_min=N",
+            "iodepth_batch_complete_min={level}",
         ),
         ..BASE
     },
@@ -186,9 +185,9 @@ pub const SPECS: [Spec; 19] = [
         doc: "When completion work runs in the submitting task.",
         source: "io_uring_setup(2) IORING_SETUP_COOP_TASKRUN, IORING_SETUP_DEFER_TASKRUN (6.1)",
         calls: calls(
-            "Builder::setup_single_issuer, setup_defer_taskrun",
-            "IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_DEFER_TASKRUN",
-            "always since 3.33",
+            "Builder::setup_single_issuer, setup_{level}_taskrun",
+            "IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_{LEVEL}_TASKRUN",
+            "",
         ),
         ..BASE
     },
@@ -217,7 +216,6 @@ pub const SPECS: [Spec; 19] = [
         isolation: Isolation::Pool,
         doc: "Buffers lie in huge pages.",
         source: "madvise(2), mmap(2) MAP_HUGETLB",
-        calls: calls("", "", "mem=mmaphuge"),
         ..BASE
     },
     Spec {

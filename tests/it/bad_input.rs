@@ -204,7 +204,7 @@ fn claims_that_say_nothing_or_of_what_is_not_there() {
         "text = \"a\"",
         "text = \"a\"\npays = true\ntoggle = \"fixed_files\"",
         "text = \"a\"\ntoggle = \"batch_submit\"\ncategory = \"fget\"\nafter_percent = [0, 1]",
-        "text = \"a\"\ntoggle = \"batch_submit\"\ncategory = \"syscall\"",
+        "text = \"a\"\ntoggle = \"batch_submit\"\npays = true\nafter_percent = [0, 1]",
         "text = \"a\"\ntoggle = \"batch_submit\"\ncategory = \"syscall\"\nafter_percent = [5, 1]",
         "text = \"a\"\npeer = \"fio:tuned\"\nratio = [0.7, 0.8]",
     ];
@@ -218,9 +218,9 @@ fn claims_that_say_nothing_or_of_what_is_not_there() {
     exit 2
     uring-ablate: DIR/test.toml:18: [[claim]] category: "fget" is no cause; causes are: block_layer, clock_read, dma_mapping, driver, engine, file_reference, file_system, idle, interrupt, io_worker, memory_copy, memory_management, offset_pattern, page_pinning, poll_spin, ring_completion, ring_submission, scheduler, statistics, syscall, unknown
     exit 2
-    uring-ablate: DIR/test.toml:16: [[claim]] category needs before_percent or after_percent, for example [4, 8]
+    uring-ablate: DIR/test.toml:19: [[claim]] after_percent says something of category alone, and there is none
     exit 2
-    uring-ablate: DIR/test.toml:19: after_percent: [5, 1] must go from a number to one that is no smaller, from 0 up
+    uring-ablate: DIR/test.toml:19: [[claim]] after_percent: [5, 1] must go from a number to one that is no smaller, from 0 to 100
     exit 2
     uring-ablate: DIR/test.toml:17: [[claim]] peer: "fio:tuned" is not among [peers], which lists none
     "#);

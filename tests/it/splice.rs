@@ -26,5 +26,8 @@ fn a_marker_that_cannot_be_followed_is_an_error_with_its_line() {
     assert!(fails("<!-- begin toggles write-4k-qd1-j1 of . -->").ends_with(&format!("it has {CELL}")));
     assert!(fails("<!-- begin answer of nowhere -->").contains("nowhere/arms.csv"));
     let open = spliced("<!-- begin answer of . -->\n", home.path()).unwrap_err().to_string();
+    let next = spliced("<!-- begin answer of . -->\n<!-- begin advice of . -->\n<!-- end -->\n", home.path()).unwrap_err();
+    assert_eq!(next.to_string(), open, "the next marker is not swallowed");
+    assert_eq!(fails("<!-- begin claims of . -->"), "line 2: . has nothing to show there");
     assert_eq!(open, "line 1: no <!-- end --> follows this marker");
 }
