@@ -333,6 +333,9 @@ fn adjust(effects: &mut [Effect], settings: &Settings) {
     }
 }
 
+/// A placebo with a smaller p was told from what it is identical to.
+pub const TOLD_APART: f64 = 0.001;
+
 /// Why the placebo says that this run is not to be trusted; `None` when it has nothing against it.
 pub fn placebo_failure(effect: &Effect, settings: &Settings) -> Option<String> {
     let logs: Vec<f64> = effect.rounds.iter().map(|(_, ratio)| ratio.ln()).collect();
@@ -340,7 +343,7 @@ pub fn placebo_failure(effect: &Effect, settings: &Settings) -> Option<String> {
     let (lo, hi) = (inner.lo.exp(), inner.hi.exp());
     let outside = lo < 1.0 - settings.delta || hi > 1.0 + settings.delta;
     let percent = settings.delta * 100.0;
-    match (effect.p < 0.001, outside) {
+    match (effect.p < TOLD_APART, outside) {
         (true, _) => Some(format!("identical code differs (p = {:.4})", effect.p)),
         (_, true) => Some(format!("the 90 % interval of identical code, {lo:.4} to {hi:.4}, leaves +-{percent} %")),
         _ => None,

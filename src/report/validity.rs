@@ -3,7 +3,7 @@
 use crate::analysis::Model;
 use crate::analysis::components::Components;
 use crate::analysis::contrast::{FAMILY, Metric};
-use crate::analysis::effect::{CellEffects, Effect, placebo_failure};
+use crate::analysis::effect::{CellEffects, Effect, TOLD_APART, placebo_failure};
 use crate::analysis::load::Arm;
 use crate::analysis::signed_rank::median;
 use crate::plan::ROUND_START;
@@ -58,7 +58,7 @@ pub fn summary(model: &Model) -> String {
     let cells = || model.cells.iter();
     let placebos: Vec<&Effect> =
         cells().flat_map(|c| Metric::ALL.into_iter().filter_map(|metric| c.find("placebo", "", metric))).collect();
-    let failed = placebos.iter().filter(|e| placebo_failure(e, &model.settings).is_some()).count();
+    let passed = placebos.iter().filter(|e| placebo_failure(e, &model.settings).is_none()).count();
     let known: Vec<bool> = cells()
         .flat_map(|cell| model.settings.known().into_iter().filter_map(|k| covers(cell.find(k.control, "", k.metric)?, k.truth)))
         .collect();
@@ -67,22 +67,47 @@ pub fn summary(model: &Model) -> String {
     let unfinished =
         model.data.planned_rounds.zip(model.data.rounds.as_ref()).is_some_and(|(planned, done)| done.len() < planned);
     let stopped = model.manifest.as_ref().is_some_and(|m| m.stopped.is_some());
-    let judgement = match () {
-        () if placebos.is_empty() => "It does not say: it has no placebo that completed.",
-        () if failed > 0 => "**No**: identical code was told apart.",
-        () if unfinished && !stopped => "**Not yet**: it is unfinished.",
-        () if by_chance(known.len() - covered, known.len(), model.settings.alpha) < IMPLAUSIBLE || invalid > 0 => {
-            "**With care.**"
-        }
-        () => "**Yes.**",
+    let missed = by_chance(known.len() - covered, known.len(), model.settings.alpha) < IMPLAUSIBLE;
+    let judgement = match placebos_say(model) {
+        _ if placebos.is_empty() => "It does not say: it has no placebo that completed.".into(),
+        _ if unfinished && !stopped => "**Not yet**: it is unfinished.".into(),
+        Some(objection) => objection,
+        None if missed => "**With care**: more controls miss their known size than chance explains.".into(),
+        None if invalid > 0 => "**Yes**, but for the rows that broke a validity gate and are left out.".into(),
+        None => "**Yes.**".into(),
     };
     format!(
-        "{judgement} Identical code (placebo) passes {} of {} checks; the intervals of {covered} of {} controls of known size cover it (about one \
-         in twenty misses by chance); {invalid} rows broke a validity gate. Details are below.",
-        placebos.len() - failed,
+        "{judgement} Identical code (placebo) passes {passed} of {} checks; the intervals of {covered} of {} controls of known size cover it (about \
+         one in twenty misses by chance); {invalid} rows broke a validity gate. Details are below.",
         placebos.len(),
         known.len()
     )
+}
+
+/// What identical code says against the verdicts: it was told apart, or is not known to within the margin; `None` where nothing.
+fn placebos_say(model: &Model) -> Option<String> {
+    let decides = |cell: &CellEffects| Some((cell.cell.clone(), cell.find("placebo", "", cell.primary)?.clone()));
+    let failed: Vec<(String, Effect)> =
+        model.cells.iter().filter_map(decides).filter(|(_, e)| placebo_failure(e, &model.settings).is_some()).collect();
+    let names = |failed: &[&(String, Effect)]| failed.iter().map(|(cell, _)| cell.as_str()).collect::<Vec<_>>().join(", ");
+    let (apart, noisy): (Vec<_>, Vec<_>) = failed.iter().partition(|(_, e)| e.p < TOLD_APART);
+    match (apart.as_slice(), noisy.as_slice()) {
+        ([], []) => None,
+        ([], noisy) => Some(format!(
+            "**With care** in {} of {} workloads: there identical code is not known to be equal to within \u{b1}{} %, so such differences mean \
+             nothing ({}).",
+            noisy.len(),
+            model.cells.len(),
+            model.settings.delta * 100.0,
+            names(noisy)
+        )),
+        (apart, _) => Some(format!(
+            "**No**, not in {} of {} workloads: identical code was told apart ({}).",
+            apart.len(),
+            model.cells.len(),
+            names(apart)
+        )),
+    }
 }
 
 /// Controls that miss their truth as often as this or less often by chance speak against the run.
