@@ -60,7 +60,8 @@ fn claimed(says: &Says) -> String {
         Says::Share { causes, before, after } => match (percent(before), percent(after)) {
             (Some(before), Some(after)) => format!("{}: {before} -> {after}", causes.join(" + ")),
             (Some(before), None) => format!("{}: {before} before", causes.join(" + ")),
-            (None, after) => format!("{}: {} now", causes.join(" + "), after.unwrap_or_default()),
+            (None, Some(after)) => format!("{}: {after} now", causes.join(" + ")),
+            (None, None) => format!("{}: less than before", causes.join(" + ")),
         },
     }
 }
