@@ -60,7 +60,7 @@ fn browse(file: &Path, profile: &Path) -> Option<(String, String)> {
 /// Clicks on the head of the first table's second column and leaves the order of its rows in the title.
 const CLICK: &str = "<script>
 const table = document.querySelector('table');
-const order = () => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent.trim()).join(' ');
+const order = () => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent.trim()).join(';');
 const before = order();
 table.tHead.rows[0].cells[0].click();
 const up = order();
@@ -81,7 +81,7 @@ fn a_browser_shows_the_page_without_an_error_and_sorts_its_tables() {
     let complaints: Vec<&str> = said.lines().filter(|l| l.contains("CONSOLE")).collect();
     assert!(complaints.is_empty(), "{complaints:?}");
     let title = dom.split("<title>").nth(1).and_then(|t| t.split("</title>").next()).unwrap();
-    let orders: Vec<Vec<&str>> = title.split('|').map(|order| order.split(' ').collect()).collect();
+    let orders: Vec<Vec<&str>> = title.split('|').map(|order| order.split(';').collect()).collect();
     let mut sorted = orders[0].clone();
     sorted.sort_unstable();
     assert_eq!(orders[1], sorted, "a click sorts: {title}");
