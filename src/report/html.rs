@@ -78,6 +78,7 @@ pub fn page(markdown: &str, gallery: &Gallery) -> Result<String, Error> {
         html lang="en" {
             head {
                 meta charset="utf-8";
+                meta name="color-scheme" content="light dark";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="generator" content=(concat!("uring-ablate ", env!("CARGO_PKG_VERSION")));
                 title { "uring-ablate: " (title) }

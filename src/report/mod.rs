@@ -50,7 +50,7 @@ pub fn write(results: &Path, plots: &Path) -> Result<Summary, Error> {
     write_beside(results, plots, None)
 }
 
-/// As [`write`], beside the runs of the same experiment in the directories of `home`.
+/// As [`write()`], beside the runs of the same experiment in the directories of `home`.
 pub fn write_beside(results: &Path, plots: &Path, home: Option<&Path>) -> Result<Summary, Error> {
     let mut model = Model::load(results)?;
     model.history = home.map_or_else(Vec::new, |home| history::load(&model, home));
