@@ -68,7 +68,11 @@ fn short(effect: &Effect) -> String {
 /// What all toggles do, and the fewest that do most of it.
 fn together(cell: &CellEffects, shares: &[Share]) -> String {
     let Some(total) = cell.find("total", "", cell.primary) else { return String::new() };
-    let text = format!("all toggles take {} to {} of what it is without them", unit(cell), short(total));
+    let text = format!(
+        "the toggles that full has and baseline has not take {} to {} of what it is without them",
+        unit(cell),
+        short(total)
+    );
     let mut sum = 0.0;
     let needed = |s: &&Share| {
         let more = sum < MOST_OF_IT && s.share > 0.0;
