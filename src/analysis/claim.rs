@@ -7,6 +7,7 @@ use super::overhead;
 use super::signed_rank::{hodges_lehmann, interval};
 use super::verdict::Verdict;
 use crate::experiment::{Claim, Range, Says};
+use crate::perf::PROFILES;
 
 /// What a claim comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +116,11 @@ fn in_cell(model: &Model, cell: &CellEffects, claim: &Claim) -> InCell {
     }
 }
 
+/// The comparison that a claim on a toggle, or on all of them, is judged by.
+fn compared<'a>(cell: &'a CellEffects, toggle: &str) -> Option<&'a Effect> {
+    cell.find(if toggle.is_empty() { "total" } else { "leave-one-out" }, toggle, cell.primary)
+}
+
 /// Why a toggle has no figures in a cell.
 fn absence(model: &Model, cell: &CellEffects, toggle: &str) -> String {
     let manifest = model.manifest.as_ref();
@@ -131,8 +137,7 @@ fn absence(model: &Model, cell: &CellEffects, toggle: &str) -> String {
 }
 
 fn pays(model: &Model, cell: &CellEffects, toggle: &str, blank: InCell) -> InCell {
-    let kind = if toggle.is_empty() { "total" } else { "leave-one-out" };
-    let Some(effect) = cell.find(kind, toggle, cell.primary) else {
+    let Some(effect) = compared(cell, toggle) else {
         return InCell { remark: absence(model, cell, toggle), ..blank };
     };
     let alone = cell.find("add-one-in", toggle, cell.primary).filter(|e| e.verdict == Verdict::Improved);
@@ -202,8 +207,7 @@ fn shares(
     blank: InCell,
 ) -> InCell {
     // The comparison of effects: what has the toggle, and what has it not.
-    let kind = if toggle.is_empty() { "total" } else { "leave-one-out" };
-    let Some(effect) = cell.find(kind, toggle, cell.primary) else {
+    let Some(effect) = compared(cell, toggle) else {
         return InCell { remark: absence(model, cell, toggle), ..blank };
     };
     let figures = |treatment: &str| overhead::of_causes(&model.data, &cell.cell, treatment, causes);
@@ -229,14 +233,6 @@ fn shares(
     let place = |measured: Option<Estimate>, claimed: Option<Range>| Some(measured?.against(claimed?));
     let places: Vec<Place> = [place(before, claimed.0), place(after, claimed.1)].into_iter().flatten().collect();
     let ruling = if never { Ruling::Untestable } else { size_of(&places, change) };
-    let moved = overhead::changes(&model.data, &cell.cell, model.settings.alpha);
-    let mut moved: Vec<overhead::Change> = moved
-        .into_iter()
-        .filter(|c| c.kind == kind && c.toggle == toggle && c.moved() && !c.category.is_empty() && !causes.contains(&c.category))
-        .collect();
-    moved.sort_by(|a, b| a.difference.partial_cmp(&b.difference).unwrap_or(std::cmp::Ordering::Equal));
-    moved.retain(|c| c.difference.is_some_and(|d| d < 0.0));
-    moved.truncate(2);
     let remark = match change {
         _ if never => {
             "no such time was seen on this target, with or without the toggle: a target or device that takes some is needed"
@@ -246,8 +242,24 @@ fn shares(
         Change::DoesNot => "the toggle does not take this time away",
         Change::Unknown => "the toggle is not shown to take this time away",
     };
-    let instead = if [Change::Shrinks, Change::NotClaimed].contains(&change) { Vec::new() } else { moved };
+    let instead = match change {
+        Change::Shrinks | Change::NotClaimed => Vec::new(),
+        Change::DoesNot | Change::Unknown => came_out_of(model, cell, effect, causes),
+    };
     InCell { ruling, before: before.filter(|_| !now_alone), after, remark: remark.into(), instead, ..blank }
+}
+
+/// The causes that a comparison takes most time from, beside those that were named.
+fn came_out_of(model: &Model, cell: &CellEffects, effect: &Effect, named: &[String]) -> Vec<overhead::Change> {
+    let other = |c: &overhead::Change| {
+        let same = (c.kind, &c.toggle) == (effect.contrast.kind, &effect.contrast.toggle);
+        same && c.moved() && !c.category.is_empty() && !named.contains(&c.category) && c.difference.is_some_and(|d| d < 0.0)
+    };
+    let changes = overhead::changes(&model.data, &cell.cell, model.settings.alpha);
+    let mut found: Vec<overhead::Change> = changes.into_iter().filter(other).collect();
+    found.sort_by(|a, b| a.difference.partial_cmp(&b.difference).unwrap_or(std::cmp::Ordering::Equal));
+    found.truncate(2);
+    found
 }
 
 /// What a toggle does to the time that its causes take.
@@ -281,7 +293,7 @@ fn over_rounds(values: impl Iterator<Item = f64>, confidence: f64) -> Option<Est
 /// Why there is no profile.
 fn unprofiled(model: &Model) -> String {
     let manifest = model.manifest.as_ref();
-    let told = manifest.and_then(|m| m.unavailable.iter().find(|u| u.what.contains("overhead")));
+    let told = manifest.and_then(|m| m.unavailable.iter().find(|u| u.what == PROFILES));
     told.map_or_else(
         || "too few rounds with a profile: [profile] rounds = 8 gives them".into(),
         |u| format!("no profile: {}", u.reason),

@@ -22,6 +22,14 @@ impl Metric {
         }
     }
 
+    /// In words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Metric::Iops => "IOPS",
+            Metric::CpuPerOp => "CPU time per operation",
+        }
+    }
+
     /// +1 where more is better, -1 where less is.
     pub fn sign(self) -> f64 {
         if self == Metric::Iops { 1.0 } else { -1.0 }

@@ -5,7 +5,7 @@ use super::contrast::{Contrast, FAMILY, Metric, RoundRatio, contrasts, in_round}
 use super::factorial::{Cells, Factorial, Logs, Variation, Weights};
 use super::family::{Member, adjusted, benjamini_hochberg};
 use super::fraction::Fraction;
-use super::load::{Data, Trial, WATCHED};
+use super::load::{Data, OURS, Trial, WATCHED};
 use super::signed_rank::{detectable, hodges_lehmann, interval, median, p_value, rounds_needed, t_interval};
 use super::verdict::{Evidence, Verdict, decide};
 use std::collections::{BTreeMap, HashMap};
@@ -151,6 +151,28 @@ impl CellEffects {
         }
     }
 
+    /// The same contrast in another metric.
+    pub fn also(&self, effect: &Effect, metric: Metric) -> Option<&Effect> {
+        self.effects.iter().find(|e| e.contrast == effect.contrast && e.metric == metric)
+    }
+
+    /// Comparisons with peers, in IOPS and in CPU time.
+    pub fn peers(&self) -> impl Iterator<Item = (&Effect, &Effect)> {
+        let iops = self.effects.iter().filter(|e| e.contrast.kind == "peer" && e.metric == Metric::Iops);
+        iops.filter_map(|e| Some((e, self.also(e, Metric::CpuPerOp)?)))
+    }
+
+    /// Toggles that were compared with all others on or all others off, in the order of their effects.
+    pub fn toggles(&self) -> Vec<&str> {
+        let mut toggles: Vec<&str> = Vec::new();
+        for effect in self.effects.iter().filter(|e| ["leave-one-out", "add-one-in"].contains(&e.contrast.kind)) {
+            if !toggles.contains(&effect.contrast.toggle.as_str()) {
+                toggles.push(&effect.contrast.toggle);
+            }
+        }
+        toggles
+    }
+
     /// The effect of a contrast.
     pub fn find(&self, kind: &str, toggle: &str, metric: Metric) -> Option<&Effect> {
         self.effects.iter().find(|e| e.contrast.kind == kind && e.contrast.toggle == toggle && e.metric == metric)
@@ -245,7 +267,7 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, cell: &str
     }
     let aliases = fraction.map_or(vec![], |fraction| fraction.aliases());
     adjust(&mut effects, settings);
-    let of_slices = |r: &&super::load::Round| r.cell == cell && ["slices", "isolated"].contains(&r.kind.as_str());
+    let of_slices = |r: &&super::load::Round| r.cell == cell && OURS.contains(&r.kind.as_str());
     let busy: Vec<f64> = data.rounds.iter().flatten().filter(of_slices).filter_map(|r| r.machine_busy_share).collect();
     CellEffects { cell: cell.into(), thread_cpu_share, machine_busy_share: median(&busy), primary, effects, variation, aliases }
 }

@@ -87,7 +87,7 @@ fn present(model: &Model) -> Option<Past> {
 }
 
 fn past(dir: &Path, name: &str, confidence: f64) -> Option<Past> {
-    let manifest: Manifest = serde_json::from_str(&fs::read_to_string(dir.join("manifest.json")).ok()?).ok()?;
+    let manifest = Manifest::read(dir).ok()??;
     if manifest.experiment.name != name {
         return None;
     }
@@ -119,7 +119,7 @@ fn run(manifest: &Manifest, cells: Vec<PastCell>) -> Option<Past> {
 
 fn full(arms: &[load::Arm], cell: &str, confidence: f64) -> Option<Level> {
     let ours = |a: &&load::Arm| {
-        a.cell == cell && a.treatment == "full" && a.outcome == "completed" && ["slices", "isolated"].contains(&a.kind.as_str())
+        a.cell == cell && a.treatment == "full" && a.outcome == "completed" && load::OURS.contains(&a.kind.as_str())
     };
     level(arms.iter().filter(ours).filter_map(|a| a.figures.get("iops").copied()), confidence)
 }

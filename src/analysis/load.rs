@@ -121,10 +121,11 @@ impl Data {
 /// Kinds of rounds whose throughput is not used: what watches them costs some.
 pub const WATCHED: [&str; 2] = ["profile", "counts"];
 
+/// Kinds of rounds that measure our arms undisturbed.
+pub const OURS: [&str; 2] = ["slices", "isolated"];
+
 /// The numeric columns of `arms.csv` that reports show, beside the counts.
-const FIGURES: [&str; 13] = [
-    "duration_s",
-    "ops",
+const FIGURES: [&str; 9] = [
     "iops",
     "bandwidth_bytes_per_s",
     "cpu_total_ns_per_op",
@@ -134,8 +135,6 @@ const FIGURES: [&str; 13] = [
     "lat_ns_p90",
     "lat_ns_p99",
     "lat_ns_p999",
-    "lat_ns_mean",
-    "lat_ns_max",
 ];
 
 /// Reads a run's directory.

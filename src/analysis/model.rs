@@ -7,7 +7,6 @@ use super::latency::{self, Recorded};
 use super::load::{self, Data, Error};
 use crate::run::manifest::Manifest;
 use std::path::Path;
-use std::{fs, io};
 
 /// Settings where a run has no manifest to tell them.
 const DEFAULTS: Settings = Settings { delta: 0.02, alpha: 0.05, stall: 0.02, spin: 0.05 };
@@ -30,7 +29,8 @@ impl Model {
     /// Reads a run and analyses it.
     pub fn load(results: &Path) -> Result<Model, Error> {
         let mut data = load::load(results)?;
-        let manifest = manifest(&results.join("manifest.json"))?;
+        let unreadable = |e: std::io::Error| Error::Table { path: results.join("manifest.json"), reason: e.to_string() };
+        let manifest = Manifest::read(results).map_err(unreadable)?;
         let settings = manifest.as_ref().map_or(DEFAULTS, |m| Settings {
             delta: m.experiment.delta,
             alpha: m.experiment.level.unwrap_or(m.experiment.alpha),
@@ -53,14 +53,5 @@ impl Model {
     /// Short name of the target.
     pub fn target(&self) -> &str {
         self.data.arms.first().map_or("", |a| a.target.as_str())
-    }
-}
-
-fn manifest(path: &Path) -> Result<Option<Manifest>, Error> {
-    let fail = |reason: String| Error::Table { path: path.into(), reason };
-    match fs::read_to_string(path) {
-        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|e| fail(e.to_string())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(fail(error.to_string())),
     }
 }

@@ -62,7 +62,7 @@ impl Pooled {
 pub fn spread(experiment: &Experiment, alike: impl Fn(&Circumstances) -> bool) -> Vec<Spread> {
     let mut cells: BTreeMap<String, (&'static str, BTreeMap<String, Pooled>)> = BTreeMap::new();
     for dir in runs(&Path::new("results").join(&experiment.name)) {
-        if !manifest(&dir).is_some_and(|m| alike(&m.circumstances) && same(experiment, &m.experiment.text)) {
+        if !Manifest::read(&dir).ok().flatten().is_some_and(|m| alike(&m.circumstances) && same(experiment, &m.experiment.text)) {
             continue;
         }
         // One run at a time is in memory. What cannot be read tells nothing.
@@ -80,11 +80,6 @@ pub fn spread(experiment: &Experiment, alike: impl Fn(&Circumstances) -> bool) -
         Some(Spread { cell, metric, of_rounds: contrasts.values().filter_map(Pooled::sd).collect(), rounds, runs })
     };
     cells.into_iter().filter_map(known).collect()
-}
-
-/// What a run says of itself.
-pub fn manifest(dir: &Path) -> Option<Manifest> {
-    serde_json::from_str(&std::fs::read_to_string(dir.join("manifest.json")).ok()?).ok()
 }
 
 /// Whether an earlier run measured what this one will: rounds of the same arms and length, whatever their number.

@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::experiment::{self, Experiment};
 use crate::perf::{self, Limits};
 use crate::plan::{self, Plan, RoundKind};
-use crate::run::manifest::Circumstances;
+use crate::run::manifest::{Circumstances, Manifest};
 use crate::run::pace::{Pace, Widths};
 use crate::run::{self, Job};
 use crate::spawn::{Interrupts, Tether};
@@ -72,7 +72,7 @@ fn widths(model: &Model) -> Widths {
 
 /// The number of rounds that a run was planned with.
 fn begun_with(dir: &Path) -> Option<u32> {
-    history::manifest(dir).map(|manifest| manifest.repetitions).filter(|n| *n > 0)
+    Manifest::read(dir).ok()?.map(|manifest| manifest.repetitions).filter(|n| *n > 0)
 }
 
 /// The plan of an experiment on a target, without the toggles that it turns out to lack.

@@ -49,7 +49,7 @@ impl Limits {
 }
 
 /// The file of a run that profiles fill.
-const PROFILES: &str = "overhead.csv";
+pub const PROFILES: &str = "overhead.csv";
 
 /// Finds out what cannot be watched, of a profile with so many ticks a second and of the counters on devices, where they are asked for.
 pub fn limits(profile: Option<u32>, counted: Option<&[(u32, u32)]>) -> Limits {

@@ -1,6 +1,6 @@
 //! The ablation chart: for each toggle its effect with all others on and with all others off, in throughput and in CPU per operation.
 
-use super::axis::{Axis, Frame, ticks};
+use super::axis::{Axis, Frame, better_side, ticks};
 use super::style::{Area, BAND, BLUE, Chart, Drawn, GREY, INK, LIGHT, ORANGE, at, bold, evidence, frame, text};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
@@ -27,12 +27,7 @@ pub struct Ablation<'a> {
 impl<'a> Ablation<'a> {
     /// The toggles of a cell, in the order in which its effects name them; why not, where none was compared.
     pub fn new(model: &Model, cell: &'a CellEffects) -> Result<Ablation<'a>, String> {
-        let mut toggles: Vec<&str> = Vec::new();
-        for effect in cell.effects.iter().filter(|e| ["leave-one-out", "add-one-in"].contains(&e.contrast.kind)) {
-            if !toggles.contains(&effect.contrast.toggle.as_str()) {
-                toggles.push(&effect.contrast.toggle);
-            }
-        }
+        let toggles = cell.toggles();
         if toggles.is_empty() {
             return Err("no leave-one-out or add-one-in arm completed".into());
         }
@@ -72,10 +67,7 @@ impl<'a> Ablation<'a> {
         area.draw(&Rectangle::new([(x(1.0 - self.delta), TOP), (x(1.0 + self.delta), bottom)], BAND.filled()))?;
         axis.draw_columns(area, Frame { left, right: left + width, top: TOP, bottom }, ticks(lo, hi, 7.0))?;
         area.draw(&PathElement::new(vec![(x(1.0), TOP), (x(1.0), bottom)], INK))?;
-        let (title, better) = match metric {
-            Metric::Iops => ("IOPS", "right is better"),
-            Metric::CpuPerOp => ("CPU time per operation", "left is better"),
-        };
+        let (title, better) = (metric.title(), better_side(metric));
         area.draw(&Text::new(format!("{title}: {better}"), (left, TOP - 16), bold(14)))?;
         let name = "ratio: with the toggle / without it";
         area.draw(&Text::new(name, (left + width / 2, bottom + 36), at(text(13, &INK), HPos::Center)))?;

@@ -1,6 +1,7 @@
 //! Axes of charts: from a figure to its pixel, round ticks, grid lines with their labels.
 
 use super::style::{Area, Drawn, INK, LIGHT, at, text};
+use crate::analysis::contrast::Metric;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
@@ -44,6 +45,11 @@ pub fn log_ticks(lo: f64, hi: f64, widest: f64) -> Vec<Tick> {
         times.iter().map(move |t| t * 10_f64.powi(power)).map(move |tick| (tick, format!("{tick:.decimals$}")))
     };
     (first..=last).flat_map(of).filter(|(tick, _)| (lo..=hi).contains(tick)).collect()
+}
+
+/// Where ratios of a metric are good, on a horizontal axis.
+pub fn better_side(metric: Metric) -> &'static str {
+    if metric.sign() > 0.0 { "right is better" } else { "left is better" }
 }
 
 /// A panel's frame in pixels.

@@ -5,7 +5,7 @@ use super::layout::{flow, width_of};
 use super::style::{AMBER, Area, BLUE, Chart, Drawn, GREEN, INK, ORANGE, PURPLE, SKY, at, bold, evidence, frame, text};
 use crate::analysis::Model;
 use crate::analysis::level::Measured;
-use crate::analysis::load::Arm;
+use crate::analysis::load::{Arm, OURS};
 use crate::units::size_text;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -58,9 +58,6 @@ pub struct Depth {
 
 /// Kind of access, block size, jobs.
 type Group<'a> = (&'a str, u64, u64);
-
-/// Rounds in which our arms stand in one process.
-const SLICES: &[&str] = &["slices", "isolated"];
 
 impl Depth {
     /// Of each workload that was measured at several depths; why not, where none was.
@@ -116,8 +113,8 @@ fn series<'a>(arms: impl Iterator<Item = &'a Arm>) -> Vec<Series> {
         hollow,
     };
     let mut found = vec![
-        new("baseline", "baseline", SLICES, ORANGE, false),
-        new("full", "full", SLICES, GREEN, false),
+        new("baseline", "baseline", &OURS, ORANGE, false),
+        new("full", "full", &OURS, GREEN, false),
         new("full as a process", "full", &["peers"], GREEN, true),
     ];
     let fio: BTreeSet<&str> = arms.iter().map(|(treatment, _)| *treatment).filter(|t| t.starts_with("fio:")).collect();

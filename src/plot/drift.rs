@@ -7,6 +7,7 @@ use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::CellEffects;
 use crate::analysis::level::{Level, Series, level, series};
+use crate::analysis::load::OURS;
 use crate::analysis::signed_rank::{Interval, sd};
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -82,7 +83,7 @@ fn levels(model: &Model, cell: &CellEffects, metric: Metric) -> Panel {
 }
 
 fn is_ours(series: &Series<'_>, cell: &CellEffects, name: &str) -> bool {
-    series.cell == cell.cell && series.treatment == name && ["slices", "isolated"].contains(&series.kind)
+    series.cell == cell.cell && series.treatment == name && OURS.contains(&series.kind)
 }
 
 fn ratios(cell: &CellEffects) -> Panel {

@@ -38,7 +38,7 @@ impl<'a> Interactions<'a> {
         if pairs.is_empty() {
             return Err("pairs of toggles are told apart by a factorial or a fraction alone".into());
         }
-        let metric = if cell.primary == Metric::Iops { "IOPS" } else { "CPU time per operation" };
+        let metric = cell.primary.title();
         let subtitle = format!(
             "{metric}, {} rounds: root of the ratio of ratios; 1: independent, better: together worth more than apart, worse: each replaces some \
              of the other. Brackets: {:.0} % intervals; grey and faded: no interaction shown, or one within the margin",

@@ -6,7 +6,7 @@ use super::style::{Area, BLUE, Chart, Drawn, GREEN, GREY, INK, ORANGE, at, bold,
 use crate::analysis::Model;
 use crate::analysis::effect::CellEffects;
 use crate::analysis::level::Measured;
-use crate::analysis::load::Arm;
+use crate::analysis::load::{Arm, OURS};
 use crate::analysis::signed_rank::Interval;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -96,7 +96,7 @@ fn steps(arms: &[&Arm], figure: &str, scale: Scale) -> Vec<Step> {
         }
     }
     names.push("full");
-    names.iter().filter_map(|n| level(arms, n, &["slices", "isolated"], figure, scale)).collect()
+    names.iter().filter_map(|n| level(arms, n, &OURS, figure, scale)).collect()
 }
 
 fn lines(arms: &[&Arm], figure: &str, scale: Scale) -> Vec<Step> {
@@ -106,12 +106,11 @@ fn lines(arms: &[&Arm], figure: &str, scale: Scale) -> Vec<Step> {
 
 /// What the ring alone does; as bandwidth, as if each NOP moved a block.
 fn ceiling(arms: &[&Arm], figure: &str, scale: Scale) -> Option<Step> {
-    let kinds = ["slices", "isolated"];
     let level = match arms.first()?.block_size_bytes {
         Some(block) if figure == "bandwidth_bytes_per_s" => {
-            level(arms, "ceiling", &kinds, "iops", Scale { unit: scale.unit / block, ..scale })
+            level(arms, "ceiling", &OURS, "iops", Scale { unit: scale.unit / block, ..scale })
         }
-        _ => level(arms, "ceiling", &kinds, figure, scale),
+        _ => level(arms, "ceiling", &OURS, figure, scale),
     };
     level.map(|level| Step { name: "NOP".into(), ..level })
 }

@@ -1,9 +1,8 @@
 //! The Shapley chart: how much of the way from baseline to full each toggle contributes, averaged over all orders.
 
-use super::axis::{Axis, Frame, log_air, ticks};
+use super::axis::{Axis, Frame, better_side, log_air, ticks};
 use super::style::{Area, BLUE, Chart, Drawn, GREEN, GREY, INK, at, bold, evidence, frame, text};
 use crate::analysis::Model;
-use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -38,10 +37,7 @@ impl<'a> Shapley<'a> {
         }
         let sign = cell.primary.sign();
         toggles.sort_by(|a, b| (b.ratio.ln() * sign).total_cmp(&(a.ratio.ln() * sign)));
-        let (metric, better) = match cell.primary {
-            Metric::Iops => ("IOPS", "right is better"),
-            Metric::CpuPerOp => ("CPU time per operation", "left is better"),
-        };
+        let (metric, better) = (cell.primary.title(), better_side(cell.primary));
         let subtitle = format!(
             "{metric}, {} rounds: {better}. Each toggle's factor averaged over all orders of switching them on (Shapley); these multiply to the \
              whole. Lines: {:.0} % intervals over rounds; dots: rounds",

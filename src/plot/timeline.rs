@@ -5,7 +5,7 @@ use super::legend::{Key, legend};
 use super::style::{Area, BLUE, Chart, Drawn, GREEN, INK, ORANGE, at, bold, frame, text};
 use crate::analysis::Model;
 use crate::analysis::effect::CellEffects;
-use crate::analysis::load::{Arm, Trial};
+use crate::analysis::load::{Arm, OURS, Trial};
 use crate::analysis::signed_rank::{median, quantile};
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -55,8 +55,7 @@ pub struct Timeline {
 impl Timeline {
     /// Baseline, full and the ceiling in slices or alone; why not, where a round has no course.
     pub fn new(model: &Model, cell: &CellEffects) -> Result<Timeline, String> {
-        let ours =
-            |a: &&Arm| a.cell == cell.cell && a.outcome == "completed" && ["slices", "isolated"].contains(&a.kind.as_str());
+        let ours = |a: &&Arm| a.cell == cell.cell && a.outcome == "completed" && OURS.contains(&a.kind.as_str());
         let rounds: BTreeSet<u32> = model.data.arms.iter().filter(ours).map(|a| a.round).collect();
         let trials: Vec<&Trial> = model.data.trials.iter().filter(|t| rounds.contains(&t.round)).collect();
         let line = |(treatment, name, colour): (&str, &'static str, RGBColor)| {

@@ -49,12 +49,8 @@ fn listed(cell: &CellEffects, verdict: Verdict) -> String {
     if each.is_empty() {
         String::new()
     } else {
-        format!("{}; {} with it / without it, all others on", each.join(", "), unit(cell))
+        format!("{}; {} with it / without it, all others on", each.join(", "), cell.primary.title())
     }
-}
-
-fn unit(cell: &CellEffects) -> &'static str {
-    if cell.primary == Metric::Iops { "IOPS" } else { "CPU time per operation" }
 }
 
 /// The ratio with its interval, as precise as prose needs.
@@ -70,7 +66,7 @@ fn together(cell: &CellEffects, shares: &[Share]) -> String {
     let Some(total) = cell.find("total", "", cell.primary) else { return String::new() };
     let text = format!(
         "the toggles that full has and baseline has not take {} to {} of what it is without them",
-        unit(cell),
+        cell.primary.title(),
         short(total)
     );
     let mut sum = 0.0;
@@ -103,17 +99,11 @@ fn saturated(cell: &CellEffects) -> String {
 
 /// Whether we are ahead of each peer.
 fn standing(cell: &CellEffects) -> String {
-    let peers = pairs(cell).map(|(iops, cpu)| {
+    let peers = cell.peers().map(|(iops, cpu)| {
         let name = iops.contrast.reference.replace("fio:", "fio ");
         format!("{} {name} ({} x its IOPS, {} x its CPU time per operation)", place(iops, cpu), short(iops), short(cpu))
     });
     peers.collect::<Vec<_>>().join("; ")
-}
-
-/// Comparisons with peers in both metrics.
-fn pairs(cell: &CellEffects) -> impl Iterator<Item = (&Effect, &Effect)> {
-    let iops = cell.effects.iter().filter(|e| e.contrast.kind == "peer" && e.metric == Metric::Iops);
-    iops.filter_map(|e| Some((e, cell.effects.iter().find(|c| c.contrast == e.contrast && c.metric == Metric::CpuPerOp)?)))
 }
 
 /// Throughput decides, then the CPU time.
@@ -137,7 +127,8 @@ fn table(model: &Model) -> String {
     for cell in &model.cells {
         let total = |metric| cell.find("total", "", metric).map_or_else(String::new, short);
         let side = cell.saturated().map_or("", |s| s.name());
-        let (peer, iops, cpu) = pairs(cell)
+        let (peer, iops, cpu) = cell
+            .peers()
             .next()
             .map_or_else(Default::default, |(iops, cpu)| (iops.contrast.reference.clone(), short(iops), short(cpu)));
         let (all, all_cpu) = (total(Metric::Iops), total(Metric::CpuPerOp));

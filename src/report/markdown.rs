@@ -2,8 +2,7 @@
 
 use super::{advice, answer, claims, counts, factorial, overhead, reproduce, toggles, validity};
 use crate::analysis::Model;
-use crate::analysis::claim::judge;
-use crate::analysis::contrast::Metric;
+use crate::analysis::claim::Judged;
 use crate::analysis::effect::CellEffects;
 use crate::analysis::load::{Arm, WATCHED};
 use crate::analysis::signed_rank::median;
@@ -13,7 +12,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// The whole report; charts are linked as seen from `dir`, where it lies.
-pub fn report(model: &Model, gallery: &Gallery, dir: &Path) -> String {
+pub fn report(model: &Model, judged: &[Judged], gallery: &Gallery, dir: &Path) -> String {
     let mut text = String::new();
     let name = model.manifest.as_ref().map_or("Results", |m| m.experiment.name.as_str());
     let _ = writeln!(text, "# {name}\n");
@@ -23,7 +22,7 @@ pub fn report(model: &Model, gallery: &Gallery, dir: &Path) -> String {
     }
     text += &answer::section(model);
     text += &advice::section(model);
-    text += &claims::section(&judge(model));
+    text += &claims::section(judged);
     let charts = Charts { gallery, dir };
     text += &charts.of(None, &WHOLE_RUN);
     for cell in &model.cells {
@@ -106,15 +105,14 @@ impl Charts<'_> {
 
 /// The comparison with peers; empty where none ran.
 pub fn peers(cell: &CellEffects) -> String {
-    let of_peer = |metric| cell.effects.iter().filter(move |e| e.contrast.kind == "peer" && e.metric == metric);
-    if of_peer(Metric::Iops).next().is_none() {
+    if cell.peers().next().is_none() {
         return String::new();
     }
     let mut text = String::from(
         "Ours (`full`) against fio, both as processes that are stopped and continued in turn and counted by the kernel: ours / fio.\n\n\
          | fio | IOPS | CPU per op |\n|---|---|---|\n",
     );
-    for (iops, cpu) in of_peer(Metric::Iops).zip(of_peer(Metric::CpuPerOp)) {
+    for (iops, cpu) in cell.peers() {
         let _ = writeln!(text, "| {} | {} | {} |", iops.contrast.reference, iops, cpu);
     }
     text + "\n"

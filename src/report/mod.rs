@@ -15,6 +15,7 @@ mod terminal;
 mod toggles;
 mod validity;
 
+use crate::analysis::claim::judge;
 use crate::analysis::{Model, history, load};
 use crate::plot::{self, Gallery};
 use std::fs;
@@ -63,10 +64,11 @@ pub fn write_beside(results: &Path, plots: &Path, home: Option<&Path>) -> Result
     let effects = results.join("effects.csv");
     fs::write(&effects, effects::csv(&model.cells)).map_err(fail(&effects))?;
     let report = results.join("report.md");
-    let text = markdown::report(&model, &gallery, results);
+    let judged = judge(&model);
+    let text = markdown::report(&model, &judged, &gallery, results);
     fs::write(&report, &text).map_err(fail(&report))?;
     let page = results.join("report.html");
     fs::write(&page, html::page(&text, &gallery)?).map_err(fail(&page))?;
     let measured = model.cells.iter().any(|cell| !cell.effects.is_empty());
-    Ok(Summary { text: terminal::tables(&model), report, page, gallery, measured })
+    Ok(Summary { text: terminal::tables(&model, &judged), report, page, gallery, measured })
 }

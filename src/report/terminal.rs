@@ -2,24 +2,23 @@
 
 use super::validity;
 use crate::analysis::Model;
-use crate::analysis::claim::judge;
+use crate::analysis::claim::Judged;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
 use comfy_table::{ContentArrangement, Table, presets};
 
 /// One table per cell: toggles, then fio; after them the claims and whether to trust all that.
-pub fn tables(model: &Model) -> String {
+pub fn tables(model: &Model, judged: &[Judged]) -> String {
     let cells = model.cells.iter().map(|cell| format!("{}\n{}\n", heading(cell), table(cell))).collect::<Vec<_>>().join("\n");
     let trust = validity::summary(model).replace("**", "");
-    format!("{cells}{}\nCan this run be trusted? {trust}\n", claims(model))
+    format!("{cells}{}\nCan this run be trusted? {trust}\n", claims(judged))
 }
 
-fn claims(model: &Model) -> String {
-    let judged = judge(model);
+fn claims(judged: &[Judged]) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["claim", "verdict"]);
-    for j in &judged {
+    for j in judged {
         table.add_row([j.claim.text.as_str(), j.ruling.name()]);
     }
     if judged.is_empty() { String::new() } else { format!("\n{table}\n") }
@@ -38,7 +37,7 @@ fn table(cell: &CellEffects) -> Table {
     table.set_header(["contrast", "IOPS ratio", "CPU per op ratio", "verdict"]);
     let rows = cell.effects.iter().filter(|e| e.metric == Metric::Iops && e.contrast.kind != "context");
     for effect in rows {
-        let cpu = cell.effects.iter().find(|e| e.contrast == effect.contrast && e.metric == Metric::CpuPerOp);
+        let cpu = cell.also(effect, Metric::CpuPerOp);
         let verdict = if cell.primary == Metric::Iops { Some(effect) } else { cpu };
         let verdict = if ["placebo", "stall", "spin"].contains(&effect.contrast.kind) {
             "(control)"

@@ -19,7 +19,7 @@ pub fn section(cell: &CellEffects) -> String {
     format!(
         "Ratios are with the toggle / without it; in brackets the interval over rounds ({interval}). Verdicts come from {}. *Detectable* is the \
          smallest effect that so many rounds find four times in five.\n\n",
-        if cell.primary == Metric::Iops { "IOPS" } else { "CPU time per operation" }
+        cell.primary.title()
     ) + &single
         + &other
         + &both_ladders(cell)
@@ -28,12 +28,7 @@ pub fn section(cell: &CellEffects) -> String {
 
 /// The optimisation table: what each toggle is worth with all others on, and with all others off.
 pub fn single(cell: &CellEffects) -> String {
-    let mut toggles: Vec<&str> = Vec::new();
-    for effect in cell.effects.iter().filter(|e| ["leave-one-out", "add-one-in"].contains(&e.contrast.kind)) {
-        if !toggles.contains(&effect.contrast.toggle.as_str()) {
-            toggles.push(&effect.contrast.toggle);
-        }
-    }
+    let toggles = cell.toggles();
     if toggles.is_empty() {
         return String::new();
     }
@@ -85,7 +80,7 @@ fn other(cell: &CellEffects) -> String {
          | toggle | kind | IOPS | CPU per op | verdict | detectable |\n|---|---|---|---|---|---|\n",
     );
     for effect in rows {
-        let cpu = cell.effects.iter().find(|e| e.contrast == effect.contrast && e.metric == Metric::CpuPerOp);
+        let cpu = cell.also(effect, Metric::CpuPerOp);
         let judged = if cell.primary == Metric::Iops { Some(effect) } else { cpu };
         let _ = writeln!(
             text,

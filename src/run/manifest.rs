@@ -6,6 +6,8 @@ use crate::experiment::{Claim, Experiment};
 use crate::plan::Plan;
 use crate::target::Target;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::{fs, io};
 
 /// The file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,6 +94,15 @@ pub fn plan_hash(text: &str) -> String {
 }
 
 impl Manifest {
+    /// The file as a run's directory has it; `None` where there is none.
+    pub fn read(dir: &Path) -> io::Result<Option<Manifest>> {
+        match fs::read_to_string(dir.join("manifest.json")) {
+            Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The manifest of a run that begins now.
     pub fn new(experiment: &Experiment, plan: &Plan, target: &Target, started: &jiff::Timestamp) -> Manifest {
         let environment = Environment::read();
