@@ -104,22 +104,27 @@ same() {
   [ "$2" = "$3" ] || { [ "$1" = cpus ] && [ "$(expand "$2")" = "$(expand "$3")" ]; }
 }
 
-# put KIND PLACE VALUE: writes; where that is refused, puts the reason in $problem and fails.
+# put KIND PLACE VALUE: writes; where that is refused, puts the reason in $problem and fails. In this process: a subshell could outlive it, and write
+# when everything has been put back. So what the shell says of it comes through descriptor 5, a pipe.
 put() {
   local pid signal
+  problem=''
   if [ "$1" = frozen ]; then
     pid=${2#/proc/} pid=${pid%/stat} signal=STOP
     [ "$3" = frozen ] || signal=CONT
-    problem=$(kill -s "$signal" "$pid" 2>&1) || return 1
+    kill -s "$signal" "$pid" 2>&5 || { reason && return 1; }
     for _ in 1 2 3 4 5 6 7 8 9 10; do
       { look "$1" "$2" && [ "$now" != "$3" ]; } || break
       sleep 0.1
     done
   else
-    problem=$({ printf '%s\n' "$3" >"$root$2"; } 2>&1) && return 0
-    problem=${problem##*: }
-    return 1
+    { printf '%s\n' "$3" >"$root$2"; } 2>&5 || { reason && return 1; }
   fi
+}
+
+reason() {
+  IFS= read -r -t 1 -u 5 problem || problem='no reason given'
+  problem=${problem##*: }
 }
 
 # The disks' directories below /sys/block; those of the paths of an NVMe drive that has several, too.
@@ -206,6 +211,24 @@ boot_id() {
   cat "$root/proc/sys/kernel/random/boot_id" 2>/dev/null || echo unknown
 }
 
+# birth PID: when a process was started; fails where it runs no more.
+birth() {
+  local line fields
+  { IFS= read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+  read -ra fields <<<"${line##*) }"
+  [[ ${fields[0]} != [ZX] ]] && echo "${fields[19]}"
+}
+
+# at_work PID BIRTH: whether another process that set things is alive, even if a second of patience is had with one that was killed.
+at_work() {
+  local try
+  [ "$1" != $$ ] || return 1
+  for try in 1 2 3 4 5 6 7 8 9 10; do
+    [ "$(birth "$1")" = "$2" ] || return 1
+    [ "$try" = 10 ] || sleep 0.1
+  done
+}
+
 in_force() {
   die "$state_file exists: an earlier run or apply is still in force, or was killed; put everything back first: $0 restore"
 }
@@ -215,7 +238,7 @@ save() {
   local i
   temporary=$(mktemp "$state_file.XXXXXX") || die "cannot write to $root/run"
   {
-    printf 'boot\t%s\n' "$(boot_id)"
+    printf '%s\t%s\t%s\n' "$(boot_id)" $$ "$(birth $$)"
     for i in "${!names[@]}"; do printf '%s\t%s\t%s\t%s\n' "${names[i]}" "${kinds[i]}" "${places[i]}" "${befores[i]}"; done
   } >"$temporary"
   sync "$temporary"
@@ -270,15 +293,18 @@ check() {
 
 # Puts back what the state file says, last first, twice where one setting moved another; fails, and keeps the file, unless all of it reads as before.
 restore() {
-  local name kind place before lines=() boot i try failed=0
+  local name kind place before lines=() boot pid born i try
   # A second signal must not leave it half done.
   trap '' INT TERM HUP
   trap : PIPE
   if ! { exec 4<"$state_file"; } 2>/dev/null; then
     echo "nothing to put back: no $state_file" >&3
-    return 0
+    # There was, or it would not be missed.
+    [ -z "$changing" ] || echo "NOT PUT BACK: somebody removed $state_file meanwhile" >&2
+    [ -z "$changing" ]
+    return
   fi
-  IFS=$'\t' read -r _ boot <&4
+  IFS=$'\t' read -r boot pid born <&4
   mapfile -t -u 4 lines
   exec 4<&-
   if [ "$boot" != "$(boot_id)" ]; then
@@ -286,21 +312,18 @@ restore() {
     echo "nothing to put back: the machine has been booted since" >&3
     return 0
   fi
+  ! at_work "$pid" "$born" || die "process $pid is at work on them: it puts everything back when it ends (kill $pid)"
   for try in first second; do
-    failed=0
     for ((i = ${#lines[@]} - 1; i >= 0; i--)); do
       IFS=$'\t' read -r name kind place before <<<"${lines[i]}"
       problem='it is gone'
-      if ! look "$kind" "$place"; then
-        failed=$((failed + 1))
-      elif same "$kind" "$now" "$before"; then
-        continue
-      elif put "$kind" "$place" "$before" && problem='it does not take' && look "$kind" "$place" && same "$kind" "$now" "$before"; then
-        [ "$name" != write_throttling_us ] || by_default "$place" "$before"
-        tell "$name: back to $before"
-        continue
-      else
-        failed=$((failed + 1))
+      if look "$kind" "$place"; then
+        ! same "$kind" "$now" "$before" || continue
+        if put "$kind" "$place" "$before" && problem='it does not take' && look "$kind" "$place" && same "$kind" "$now" "$before"; then
+          [ "$name" != write_throttling_us ] || by_default "$place" "$before"
+          tell "$name: back to $before"
+          continue
+        fi
       fi
       [ $try = first ] || tell "$name: NOT PUT BACK to $before, ${now:-nothing} is there: $problem" "$place"
     done
@@ -346,7 +369,7 @@ end_command() {
 run_command() {
   local child
   set -m
-  "${command[@]}" </dev/null 3>&- &
+  "${command[@]}" </dev/null 3>&- 5>&- &
   child=$!
   set +m
   while [ -z "$caught" ]; do
@@ -466,7 +489,7 @@ arguments() {
   [[ $action == show || -n $dry || -n $root || $(id -u) -eq 0 ]] || die "needs root: sudo $0 $action ..."
 }
 
-exec 3>&1
+exec 3>&1 5<> <(:)
 arguments "$@"
 [ "$action" != run ] || exec 3>&2
 case $action in
@@ -482,10 +505,6 @@ case $action in
     set_all
     [ -n "$caught" ] || run_command
     check
-    if [ ! -e "$state_file" ]; then
-      echo "NOT TO BE TRUSTED: something else put the settings back while the command ran" >&2
-      [ "$code" -ne 0 ] || code=1
-    fi
     exit "$code"
     ;;
 esac

@@ -9,6 +9,7 @@ mod doctor;
 mod experiments;
 mod exports;
 mod history;
+mod host_tune;
 mod labels;
 mod loop_cost;
 mod page;
