@@ -18,7 +18,7 @@ state_file=$root/run/host-tune.state
 
 # The one place that declares settings. Names are those of a run's manifest where it has them. Value: - is only set when asked for. Kind: how it is
 # read and compared: word (a [chosen] one of several, or all there is), cpus (a list), idle (the value is the longest wake-up in microseconds that
-# stays allowed), frozen (a process by that name is stopped). Order: of setting; putting back goes upwards. A governor fixes the energy preference,
+# stays allowed), frozen (irqbalance is stopped). Order: of setting; putting back goes upwards. A governor fixes the energy preference,
 # a scheduler may switch write throttling on, irqbalance undoes affinities, and SMT takes CPUs with their settings away.
 settings='
 # name                  value        kind    where                                                            why
@@ -83,7 +83,7 @@ look() {
   { IFS= read -r line <"$root$2"; } 2>/dev/null || [ -n "${line:-}" ] || return 1
   if [ "$1" = frozen ]; then
     pid=${2#/proc/} pid=${pid%/stat}
-    [[ $line == "$pid ("*") "* ]] || return 1
+    [[ $line == "$pid (irqbalance) "* ]] || return 1
     line=${line##*) }
     case ${line%% *} in T | t) now=frozen ;; *) now=running ;; esac
   elif [[ $1 == word && $line =~ \[([^]]+)\] ]]; then
@@ -148,7 +148,7 @@ interrupts() {
   done | sort -nu
 }
 
-# found WHERE KIND: its places, one a line.
+# found WHERE: its places, one a line.
 found() {
   local place queue irq pid
   case $1 in
@@ -219,7 +219,7 @@ birth() {
   [[ ${fields[0]} != [ZX] ]] && echo "${fields[19]}"
 }
 
-# at_work PID BIRTH: whether another process that set things is alive, even if a second of patience is had with one that was killed.
+# at_work PID BIRTH: whether the process that set things is another one, and alive; one that was killed is given a second to be gone.
 at_work() {
   local try
   [ "$1" != $$ ] || return 1
@@ -295,7 +295,7 @@ check() {
 restore() {
   local name kind place before lines=() boot pid born i try
   # A second signal must not leave it half done.
-  trap '' INT TERM HUP
+  trap '' INT TERM HUP QUIT
   trap : PIPE
   if ! { exec 4<"$state_file"; } 2>/dev/null; then
     echo "nothing to put back: no $state_file" >&3
@@ -402,6 +402,7 @@ set_all() {
   trap 'caught=${caught:-INT}' INT
   trap 'caught=${caught:-TERM}' TERM
   trap 'caught=${caught:-HUP}' HUP
+  trap 'caught=${caught:-QUIT}' QUIT
   trap : PIPE
   trap finish EXIT
   save
@@ -432,8 +433,8 @@ show() {
   local disk file=/sys/module/nvme/parameters/poll_queues
   survey show_one
   for disk in "${disks[@]}"; do
-    look word "/sys/block/$disk/queue/io_poll" && tell "polling of $disk: $now (1: its driver made poll queues)"
-    look word "/sys/block/$disk/device/numa_node" && tell "NUMA node of $disk: $now"
+    ! look word "/sys/block/$disk/queue/io_poll" || tell "polling of $disk: $now (1: its driver made poll queues)"
+    ! { look word "/sys/block/$disk/device/numa_node" || look word "/sys/block/$disk/device/device/numa_node"; } || tell "NUMA node of $disk: $now"
   done
   say_missing
   ! look word "$file" || tell "nvme.poll_queues: $now (not changed here: ${refused[nvme_poll_queues]})"
@@ -476,6 +477,7 @@ arguments() {
         shift
         known "${1%%=*}"
         [[ $1 == *=?* ]] || die "--set $1: a value is missing: --set NAME=VALUE"
+        [[ $1 != idle_states=* || $1 =~ =[0-9]+$ ]] || die "--set $1: the longest wake-up that stays allowed, in microseconds"
         asked[${1%%=*}]=${1#*=}
         ;;
       -*) die "unknown option '$1'" ;;

@@ -195,6 +195,7 @@ fn nonsense_and_what_cannot_be_undone_are_refused() {
         (&["apply", "--set", "colour=red"], "there is no setting 'colour'"),
         (&["apply", "--device", "/dev/nothing"], "/dev/nothing is no block device"),
         (&["apply", "--set", "governor"], "a value is missing"),
+        (&["apply", "--set", "idle_states=deep"], "in microseconds"),
         (&["run"], "which command?"),
         (&["polish"], "what to do"),
     ] {
