@@ -67,12 +67,21 @@ impl Contrast {
             format!("{}:{}", self.kind, self.toggle)
         }
     }
+
+    /// Both have the same name and kind, though a toggle may have been compared by other treatments.
+    pub fn is_named_as(&self, other: &Contrast) -> bool {
+        let treatments = (&self.treatment, &self.reference) == (&other.treatment, &other.reference);
+        self.kind == other.kind && self.toggle == other.toggle && (treatments || !self.toggle.is_empty())
+    }
 }
 
 /// Kinds that are confirmed as one family; the treatments of `without:`, `with:`, `only:` and `explicit:` give them.
 pub const FAMILY: [&str; 3] = ["leave-one-out", "add-one-in", "explicit"];
 /// What the names of their treatments begin with.
 pub const CONFIRMED: [&str; 4] = ["without", "with", "only", "explicit"];
+
+/// Kinds that are only looked at, each adjusted for the share of false ones among those found.
+pub const LOOKED_AT: [&str; 7] = ["ladder", "ladder-reverse", "sweep", "main", "shapley", "interaction", "context"];
 
 /// The contrasts that the treatments at hand allow, in the order of `treatments`.
 pub fn contrasts(treatments: &[String]) -> Vec<Contrast> {

@@ -1,7 +1,8 @@
 //! Effects: contrasts over the rounds of a cell, with interval, p and verdict.
 
+use super::bounds::{Bounds, shown};
 use super::components::Components;
-use super::contrast::{Contrast, FAMILY, Metric, RoundRatio, contrasts, in_round};
+use super::contrast::{Contrast, FAMILY, LOOKED_AT, Metric, RoundRatio, contrasts, in_round};
 use super::factorial::{Cells, Factorial, Logs, Variation, Weights};
 use super::family::{Member, adjusted, benjamini_hochberg};
 use super::fraction::Fraction;
@@ -78,21 +79,8 @@ pub struct Effect {
 impl fmt::Display for Effect {
     /// The ratio with its interval.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.bounds {
-            Some(b) => write!(f, "{:.4} [{:.4}, {:.4}]", self.ratio, b.lo, b.hi),
-            None => write!(f, "{:.4} [too few rounds]", self.ratio),
-        }
+        f.write_str(&shown(self.ratio, self.bounds))
     }
-}
-
-/// Interval of a ratio.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bounds {
-    pub lo: f64,
-    pub hi: f64,
-    pub confidence: f64,
-    /// The narrower interval of two one-sided tests: of confidence 1 - 2 alpha.
-    pub one_sided: (f64, f64),
 }
 
 /// The effects of one cell.
@@ -303,13 +291,8 @@ fn effect(contrast: Contrast, metric: Metric, ratios: &[(u32, RoundRatio)], sett
     let logs: Vec<f64> = ratios.iter().map(|(_, r)| r.log).collect();
     let point = hodges_lehmann(&logs)?;
     let robust = hodges_lehmann(&ratios.iter().map(|(_, r)| r.robust).collect::<Vec<_>>())?;
-    let (wide, narrow) = (interval(&logs, settings.confidence()), interval(&logs, 1.0 - 2.0 * settings.alpha));
-    let bounds = wide.zip(narrow).map(|(w, n)| Bounds {
-        lo: w.lo.exp(),
-        hi: w.hi.exp(),
-        confidence: w.confidence,
-        one_sided: (n.lo.exp(), n.hi.exp()),
-    });
+    let wide = interval(&logs, settings.confidence());
+    let bounds = Bounds::of(wide, interval(&logs, 1.0 - 2.0 * settings.alpha));
     Some(Effect {
         contrast,
         metric,
@@ -341,7 +324,7 @@ fn adjust(effects: &mut [Effect], settings: &Settings) {
     let members: Vec<Member<'_>> = logs.iter().map(Vec::as_slice).collect();
     let confirmed = adjusted(&members, &raw(effects, &family), settings.alpha);
     family.into_iter().zip(confirmed).for_each(|(i, p)| effects[i].p_adjusted = Some(p));
-    for kind in ["ladder", "ladder-reverse", "sweep", "main", "shapley", "interaction", "context"] {
+    for kind in LOOKED_AT {
         let looked_at = places(effects, &[kind]);
         let explored = benjamini_hochberg(&raw(effects, &looked_at));
         looked_at.into_iter().zip(explored).for_each(|(i, p)| effects[i].p_adjusted = Some(p));

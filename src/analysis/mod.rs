@@ -1,5 +1,6 @@
 //! From the rows of a run to effects with intervals. The only door to polars; the maths is on plain slices. Measures and prints nothing.
 
+pub mod bounds;
 pub mod carry;
 pub mod claim;
 pub mod columns;
@@ -15,6 +16,7 @@ pub mod level;
 pub mod load;
 pub mod model;
 pub mod overhead;
+pub mod rank_sum;
 pub mod share;
 pub mod signed_rank;
 pub mod stopping;

@@ -16,7 +16,7 @@ pub struct Interval {
     pub confidence: f64,
 }
 
-fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+pub(super) fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values.sort_by(f64::total_cmp);
     values
 }
@@ -118,16 +118,16 @@ pub fn interval(d: &[f64], confidence: f64) -> Option<Interval> {
     let walsh = Walsh::of(d);
     let tail = (1.0 - confidence) / 2.0;
     // `below` order statistics are cut off at each end; `reached` is the chance that the truth lies beyond either.
-    let (below, reached) = if n <= EXACT_MAX { exact_cut(n, tail)? } else { normal_cut(n, tail) };
+    let (below, reached) =
+        if n <= EXACT_MAX { cut(&subset_sums(&(1..=n).collect::<Vec<_>>()), tail)? } else { normal_cut(n, tail) };
     Some(Interval { lo: walsh.at(below), hi: walsh.at(walsh.len() - 1 - below), confidence: 1.0 - 2.0 * reached })
 }
 
-/// The largest count whose lower tail stays within `tail`, as (count - 1 in R's terms, its probability).
-fn exact_cut(n: usize, tail: f64) -> Option<(usize, f64)> {
-    let weights: Vec<usize> = (1..=n).collect();
+/// The largest sum whose lower tail stays within `tail` (one less than R's quantile), and that tail; of the probabilities of all sums.
+pub(super) fn cut(probabilities: &[f64], tail: f64) -> Option<(usize, f64)> {
     let mut cumulative = 0.0;
     let mut best = None;
-    for (sum, p) in subset_sums(&weights).into_iter().enumerate() {
+    for (sum, p) in probabilities.iter().enumerate() {
         cumulative += p;
         if cumulative > tail {
             break;
@@ -148,7 +148,7 @@ fn moments(n: usize) -> (f64, f64) {
     (n * (n + 1.0) / 4.0, (n * (n + 1.0) * (2.0 * n + 1.0) / 24.0).sqrt())
 }
 
-fn normal_quantile(p: f64) -> f64 {
+pub(super) fn normal_quantile(p: f64) -> f64 {
     use statrs::distribution::{ContinuousCDF, Normal};
     Normal::standard().inverse_cdf(p)
 }
@@ -162,7 +162,7 @@ pub fn p_value(d: &[f64]) -> f64 {
     if n == 0 {
         return 1.0;
     }
-    let ranks = doubled_midranks(&nonzero);
+    let ranks = doubled_midranks(&sizes(&nonzero));
     let positive: usize = nonzero.iter().zip(&ranks).filter(|(v, _)| **v > 0.0).map(|(_, r)| r).sum();
     if n > EXACT_MAX {
         use statrs::distribution::{ContinuousCDF, Normal};
@@ -178,12 +178,16 @@ pub fn p_value(d: &[f64]) -> f64 {
     (2.0 * below.min(above)).min(1.0)
 }
 
-/// Twice the rank of each value by size, ties sharing their middle.
-fn doubled_midranks(by_size: &[f64]) -> Vec<usize> {
-    let mut ranks = Vec::with_capacity(by_size.len());
-    while ranks.len() < by_size.len() {
+fn sizes(d: &[f64]) -> Vec<f64> {
+    d.iter().map(|v| v.abs()).collect()
+}
+
+/// Twice the rank of each of these, which ascend; ties share their middle.
+pub(super) fn doubled_midranks(ascending: &[f64]) -> Vec<usize> {
+    let mut ranks = Vec::with_capacity(ascending.len());
+    while ranks.len() < ascending.len() {
         let first = ranks.len();
-        let tied = by_size[first..].iter().take_while(|v| v.abs() == by_size[first].abs()).count();
+        let tied = ascending[first..].iter().take_while(|v| **v == ascending[first]).count();
         // Ranks first+1 ..= first+tied; twice their mean.
         ranks.extend(std::iter::repeat_n(2 * first + tied + 1, tied));
     }
@@ -194,7 +198,7 @@ fn doubled_midranks(by_size: &[f64]) -> Vec<usize> {
 pub fn signed_ranks(d: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..d.len()).filter(|i| d[*i] != 0.0).collect();
     order.sort_by(|a, b| d[*a].abs().total_cmp(&d[*b].abs()));
-    let ranks = doubled_midranks(&order.iter().map(|i| d[*i]).collect::<Vec<_>>());
+    let ranks = doubled_midranks(&order.iter().map(|i| d[*i].abs()).collect::<Vec<_>>());
     let mut signed = vec![0.0; d.len()];
     order.iter().zip(ranks).for_each(|(i, rank)| signed[*i] = (rank as f64 / 2.0).copysign(d[*i]));
     signed
@@ -220,7 +224,7 @@ fn mean_and_sd(d: &[f64]) -> Option<(f64, f64)> {
 }
 
 /// Of Student's t for `n` differences.
-fn t_quantile(n: usize, p: f64) -> Option<f64> {
+pub(super) fn t_quantile(n: usize, p: f64) -> Option<f64> {
     use statrs::distribution::{ContinuousCDF, StudentsT};
     Some(StudentsT::new(0.0, 1.0, n as f64 - 1.0).ok()?.inverse_cdf(p))
 }
@@ -282,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_cut_is_rs_qsignrank() {
-        let k: Vec<usize> = (6..=12).map(|n| exact_cut(n, 0.025).unwrap().0 + 1).collect();
+        let k: Vec<usize> = (6..=12).map(|n| cut(&subset_sums(&(1..=n).collect::<Vec<_>>()), 0.025).unwrap().0 + 1).collect();
         assert_eq!(k, [1, 3, 4, 6, 9, 11, 14]);
         assert_eq!(interval(&D[..5], 0.95), None, "five rounds cannot give 95 %");
         assert!((interval(&D[..6], 0.95).unwrap().confidence - 0.969).abs() < 5e-4);
@@ -316,7 +320,7 @@ mod tests {
 
     fn enumerated(d: &[f64]) -> f64 {
         let nonzero: Vec<f64> = sorted_by_size(d.iter().copied().filter(|v| *v != 0.0).collect());
-        let ranks = doubled_midranks(&nonzero);
+        let ranks = doubled_midranks(&sizes(&nonzero));
         let observed: usize = nonzero.iter().zip(&ranks).filter(|(v, _)| **v > 0.0).map(|(_, r)| r).sum();
         let sums = (0..1_u32 << ranks.len())
             .map(|bits| ranks.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1).map(|(_, r)| r).sum());

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use uring_ablate::analysis::family::{benjamini_hochberg, holm};
 use uring_ablate::analysis::signed_rank::{Interval, detectable_in, hodges_lehmann, interval, p_value, t_interval};
-use uring_ablate::analysis::stopping;
+use uring_ablate::analysis::{rank_sum, stopping};
 
 /// 200 data sets of 6 to 40: a third without ties, a third rounded so that there are ties, a third so coarse that there are zeros too.
 fn data_sets() -> Vec<Vec<f64>> {
@@ -81,6 +81,27 @@ fn statistics_agree_with_r() {
 }
 
 #[test]
+fn the_rank_sum_agrees_with_r() {
+    let sets = data_sets();
+    let pairs: Vec<[&[f64]; 2]> =
+        sets.windows(2).map(|pair| [&pair[0][..], &pair[1][..]]).filter(|[x, y]| x.len() + y.len() < 60).collect();
+    let line = |d: &[f64]| d.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+    let input: String = pairs.iter().map(|[x, y]| format!("{};{}\n", line(x), line(y))).collect();
+    let Some(theirs) = ask("Rscript", "rank_sum.R", &input) else {
+        return skip(
+            "the_rank_sum_agrees_with_r",
+            "R or its package exactRankTests is missing; scripts/validate-stats.sh installs them",
+        );
+    };
+    assert!(pairs.len() > 120 && theirs.len() == pairs.len(), "{} of {} pairs", theirs.len(), pairs.len());
+    for ([x, y], theirs) in pairs.iter().zip(&theirs) {
+        let ci = rank_sum::interval(x, y, 0.95).unwrap();
+        let ours = [rank_sum::p_value(x, y), rank_sum::shift(x, y).unwrap(), ci.lo, ci.hi];
+        assert_close(&ours, theirs, &format!("{x:?} {y:?}"));
+    }
+}
+
+#[test]
 fn statistics_agree_with_scipy() {
     let sets = data_sets();
     let Some(theirs) = ask("/usr/bin/python3", "statistics.py", &text(&sets)) else {
@@ -141,6 +162,31 @@ fn intervals_cover_as_often_as_they_say_whatever_the_noise() {
             assert!((covered - said).abs() < 0.006, "{shape}, {n} rounds: {covered} covered, {said} announced");
         }
     }
+}
+
+/// Two runs of one truth: rounds of both as noisy, then of one three times as noisy as of the other.
+#[test]
+fn intervals_of_differences_between_runs_cover_as_often_as_they_say_where_runs_are_as_noisy() {
+    let mut random = Pcg64Mcg::seed_from_u64(7);
+    let mut covered = |n: usize, m: usize, noise: f64, draw: Draw| {
+        let draws = 4000;
+        let hits = (0..draws).filter(|_| {
+            let (x, y): (Vec<f64>, Vec<f64>) =
+                ((0..n).map(|_| draw(&mut random)).collect(), (0..m).map(|_| noise * draw(&mut random)).collect());
+            rank_sum::interval(&x, &y, 0.95).is_some_and(|ci| (ci.lo..=ci.hi).contains(&0.0))
+        });
+        hits.count() as f64 / f64::from(draws)
+    };
+    for (n, m) in [(8, 8), (12, 12), (12, 24)] {
+        let said = rank_sum::interval(&vec![0.0; n], &vec![0.0; m], 0.95).unwrap().confidence;
+        for (shape, draw) in [("normal", normal as Draw), ("heavy-tailed", heavy_tailed), ("contaminated", contaminated)] {
+            let found = covered(n, m, 1.0, draw);
+            assert!((found - said).abs() < 0.013, "{shape}, {n} and {m} rounds: {found} covered, {said} announced");
+        }
+    }
+    // As exact as this remains: an interval of 95 % is one of 94 % with as many rounds, of 90 % where the noisy run has half as many.
+    let (as_many, half) = (covered(12, 12, 3.0, normal), covered(24, 12, 3.0, normal));
+    assert!((0.925..0.955).contains(&as_many) && (0.88..0.92).contains(&half), "{as_many} and {half}");
 }
 
 /// The interval of a run that may stop when it is narrow enough, at the latest after 60 rounds; and after how many it stopped.
