@@ -30,6 +30,8 @@ pub enum Verb {
     Plan(PlanArgs),
     /// Derive tables and charts from the files of a run; measures nothing.
     Report(ReportArgs),
+    /// Set runs side by side: what may be compared, and how much each toggle's worth differs; measures nothing.
+    Compare(CompareArgs),
     /// Write a run in the format of another tool; measures nothing.
     Export(ExportArgs),
     /// Measure one cell, with flags named as fio names them.
@@ -271,6 +273,16 @@ impl clap::FromArgMatches for ToggleFlags {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CompareArgs {
+    /// Directories of runs; the first is what the others are compared with.
+    #[arg(required = true, num_args = 2.., value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Write compare.csv, compare.md, compare.html and plots/ there.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -6,6 +6,7 @@
 mod cells;
 mod claim;
 mod design;
+pub mod difference;
 mod wire;
 
 pub use claim::{Claim, Range, Says};

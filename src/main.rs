@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => command::run(args, cli.quiet),
         Verb::Plan(args) => command::plan(args),
         Verb::Report(args) => command::report(args, cli.quiet),
+        Verb::Compare(args) => command::compare(args, cli.quiet),
         Verb::Export(args) => command::export(args, cli.quiet),
         Verb::Bench(args) => command::bench(args),
         Verb::Doctor(args) => command::doctor(args),
@@ -54,6 +55,7 @@ fn serve(verb: &Verb) -> anyhow::Result<()> {
         Verb::Run(_)
         | Verb::Plan(_)
         | Verb::Report(_)
+        | Verb::Compare(_)
         | Verb::Export(_)
         | Verb::Bench(_)
         | Verb::Doctor(_)

@@ -4,6 +4,7 @@ pub mod bounds;
 pub mod carry;
 pub mod claim;
 pub mod columns;
+pub mod compare;
 pub mod components;
 pub mod contrast;
 pub mod effect;

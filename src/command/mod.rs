@@ -1,6 +1,7 @@
 //! What each verb does: wires the parts together, prints, and decides the exit code.
 
 mod bench;
+mod compare;
 mod doctor;
 mod export;
 mod history;
@@ -14,6 +15,7 @@ mod simulate;
 mod toggles;
 
 pub use bench::bench;
+pub use compare::compare;
 pub use doctor::doctor;
 pub use export::export;
 pub use plan::plan;

@@ -1,6 +1,7 @@
 //! History: the whole effect and the level of `full` in each run of an experiment, machines told apart.
 
 use super::axis::{Axis, Frame};
+use super::legend::mark;
 use super::style::{Area, BLUE, Chart, Drawn, GREEN, GREY, INK, LIGHT, ORANGE, PURPLE, SKY, at, bold, frame, text};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
@@ -139,16 +140,6 @@ impl<'a> History<'a> {
             return Ok(());
         }
         area.draw(&Text::new(format!("and {more} more"), (WIDTH as i32 - 20, 98), at(text(13, &GREY), HPos::Right)))
-    }
-}
-
-/// A machine's shape: circle, square, triangle or diamond.
-fn mark<DB: DrawingBackend>(area: &Area<DB>, machine: usize, colour: RGBColor, (x, y): (i32, i32)) -> Drawn<DB> {
-    match machine % 4 {
-        0 => area.draw(&Circle::new((x, y), 5, colour.filled())),
-        1 => area.draw(&Rectangle::new([(x - 5, y - 5), (x + 5, y + 5)], colour.filled())),
-        2 => area.draw(&Polygon::new(vec![(x - 6, y + 5), (x + 6, y + 5), (x, y - 6)], colour.filled())),
-        _ => area.draw(&Polygon::new(vec![(x - 6, y), (x, y - 6), (x + 6, y), (x, y + 6)], colour.filled())),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Legends: what colours stand for.
+//! Legends: what colours and shapes stand for.
 
 use super::layout::{LINE_PITCH, flow};
 use super::style::{Area, Drawn, INK, text};
@@ -26,4 +26,14 @@ pub fn legend<DB: DrawingBackend>(area: &Area<DB>, keys: &[Key<'_>], (left, top)
         area.draw(&Text::new(key.name.to_string(), (x + 14, y), text(13, &INK)))?;
     }
     Ok(())
+}
+
+/// The mark of one of several series, whose shapes differ, too: circle, square, triangle or diamond.
+pub fn mark<DB: DrawingBackend>(area: &Area<DB>, series: usize, colour: RGBColor, (x, y): (i32, i32)) -> Drawn<DB> {
+    match series % 4 {
+        0 => area.draw(&Circle::new((x, y), 5, colour.filled())),
+        1 => area.draw(&Rectangle::new([(x - 5, y - 5), (x + 5, y + 5)], colour.filled())),
+        2 => area.draw(&Polygon::new(vec![(x - 6, y + 5), (x + 6, y + 5), (x, y - 6)], colour.filled())),
+        _ => area.draw(&Polygon::new(vec![(x - 6, y), (x, y - 6), (x + 6, y), (x, y + 6)], colour.filled())),
+    }
 }

@@ -2,6 +2,7 @@
 
 mod ablation;
 mod axis;
+mod compare;
 mod depth;
 mod drift;
 mod heat;
@@ -19,6 +20,7 @@ mod style;
 mod timeline;
 
 use crate::analysis::Model;
+use crate::analysis::compare::Comparison;
 use crate::selftest::scheme::Finding;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -74,6 +76,16 @@ impl Gallery {
         }
         Ok(())
     }
+
+    /// Whether so many workloads have charts of their own.
+    fn shows(&mut self, cells: usize) -> bool {
+        let few = cells <= MOST_IN_DETAIL;
+        if !few {
+            let reason = format!("with more than {MOST_IN_DETAIL} workloads only the charts of the whole run are drawn");
+            self.absent.push((None, "workload's", reason));
+        }
+        few
+    }
 }
 
 /// A page with the charts of more workloads than this would be too large to read.
@@ -82,11 +94,7 @@ const MOST_IN_DETAIL: usize = 8;
 /// Draws every chart of a run that has something to show into `dir`.
 pub fn draw_all(model: &Model, dir: &Path) -> Result<Gallery, Error> {
     let mut gallery = Gallery::default();
-    let few = model.cells.len() <= MOST_IN_DETAIL;
-    if !few {
-        let reason = format!("with more than {MOST_IN_DETAIL} workloads only the charts of the whole run are drawn");
-        gallery.absent.push((None, "workload's", reason));
-    }
+    let few = gallery.shows(model.cells.len());
     for cell in model.cells.iter().filter(|_| few) {
         let name = Some(cell.cell.as_str());
         gallery.add(dir, name, "ablation", ablation::Ablation::new(model, cell))?;
@@ -101,5 +109,15 @@ pub fn draw_all(model: &Model, dir: &Path) -> Result<Gallery, Error> {
     gallery.add(dir, None, "matrix", matrix::Matrix::new(model))?;
     gallery.add(dir, None, "depth", depth::Depth::new(model))?;
     gallery.add(dir, None, "history", history::History::new(model))?;
+    Ok(gallery)
+}
+
+/// Draws a chart of each workload of several runs into `dir`; `foot` says where they were made.
+pub fn draw_comparison(comparison: &Comparison<'_>, foot: &str, dir: &Path) -> Result<Gallery, Error> {
+    let mut gallery = Gallery::default();
+    let few = gallery.shows(comparison.cells.len());
+    for cell in comparison.cells.iter().filter(|_| few) {
+        gallery.add(dir, Some(cell.cell), "compare", compare::Compare::new(comparison, cell, foot))?;
+    }
     Ok(gallery)
 }

@@ -13,7 +13,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// Words of tables that stand out, with the class that colours them.
-const VERDICTS: [(&str, &str); 11] = [
+const VERDICTS: [(&str, &str); 14] = [
     ("improved", "good"),
     ("supported", "good"),
     ("use it", "good"),
@@ -25,6 +25,9 @@ const VERDICTS: [(&str, &str); 11] = [
     ("cannot be tested here", "open"),
     ("equivalent", "same"),
     ("different but negligible", "same"),
+    ("different beyond the margin", "bad"),
+    ("different", "mixed"),
+    ("same", "same"),
 ];
 
 /// The page of a report's Markdown.

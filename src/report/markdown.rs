@@ -68,14 +68,14 @@ fn in_detail(model: &Model, cell: &CellEffects, charts: &Charts<'_>) -> String {
 }
 
 /// The charts as a report links them.
-struct Charts<'a> {
-    gallery: &'a Gallery,
-    dir: &'a Path,
+pub struct Charts<'a> {
+    pub gallery: &'a Gallery,
+    pub dir: &'a Path,
 }
 
 impl Charts<'_> {
     /// Pictures of these kinds, in their order.
-    fn of(&self, cell: Option<&str>, kinds: &[&str]) -> String {
+    pub fn of(&self, cell: Option<&str>, kinds: &[&str]) -> String {
         let found = kinds
             .iter()
             .flat_map(|kind| self.gallery.pictures.iter().filter(move |p| p.cell.as_deref() == cell && p.kind == *kind));
@@ -89,7 +89,7 @@ impl Charts<'_> {
     }
 
     /// Charts that would be empty, and why.
-    fn absent(&self) -> String {
+    pub fn absent(&self) -> String {
         let mut reasons: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
         for (cell, kind, reason) in &self.gallery.absent {
             reasons.entry((kind, reason)).or_default().extend(cell.as_deref());

@@ -3,6 +3,7 @@
 mod advice;
 mod answer;
 mod claims;
+pub mod compare;
 mod counts;
 mod effects;
 mod factorial;
@@ -33,6 +34,15 @@ pub enum Error {
     Write { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Plot(#[from] plot::Error),
+    #[error(
+        "{reference} and {run} have nothing in common that could be compared: no contrast of the same name in the same workload; arms.csv of either \
+         lists its workloads and treatments",
+        reference = reference.display(),
+        run = run.display()
+    )]
+    NothingInCommon { reference: PathBuf, run: PathBuf },
+    #[error("--out {out} lies in the directory of a run, {run}, whose files stay as they are; name another place", out = out.display(), run = run.display())]
+    InsideOfRun { out: PathBuf, run: PathBuf },
 }
 
 /// What a report leaves for the terminal.

@@ -152,6 +152,14 @@ impl Circumstances {
         let fingerprint = fingerprint(&machine, &targets);
         Circumstances { fingerprint, machine, targets, load_before: load(), load_after: Facts::new() }
     }
+
+    /// Names of the facts that make the fingerprints of two runs differ.
+    pub fn parted_by(&self, other: &Circumstances) -> Vec<String> {
+        let machine = MACHINE.iter().filter(|m| m.2 && self.machine.get(m.0) != other.machine.get(m.0)).map(|m| m.0.to_string());
+        let of = |run: &Circumstances, name: &str| run.targets.iter().map(|t| t.get(name).cloned()).collect::<Vec<_>>();
+        let target = DEVICE.iter().filter(|d| of(self, d.0) != of(other, d.0)).map(|d| format!("target: {}", d.0));
+        machine.chain(target).collect()
+    }
 }
 
 fn table(rows: &[(&str, At, bool)]) -> Facts {
@@ -227,7 +235,10 @@ mod tests {
         assert_ne!(with("governor", "powersave-of-another-machine"), print);
         let mut other = device.clone();
         other.insert("scheduler".into(), Some("[bfq]".into()));
-        assert_ne!(fingerprint(&machine, &[other]), print);
+        assert_ne!(fingerprint(&machine, std::slice::from_ref(&other)), print);
+        let run = |device| Circumstances { machine: machine.clone(), targets: vec![device], ..Circumstances::default() };
+        assert_eq!(run(device.clone()).parted_by(&run(other)), ["target: scheduler"]);
+        assert_eq!(run(device.clone()).parted_by(&run(device)), [""; 0]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod bad_input;
 mod bench;
 mod claims;
+mod compare;
 mod counters;
 mod designs;
 mod doctor;

@@ -1,0 +1,146 @@
+//! What of several runs may be compared and what not, as far as their files tell; said before any figure.
+
+use super::super::{markdown::escaped, validity};
+use super::Run;
+use crate::analysis::Model;
+use crate::analysis::compare::{Comparison, level_obstacle};
+use crate::experiment::difference::{Changed, changed};
+use crate::run::manifest::Manifest;
+use std::fmt::Write;
+
+/// The runs in a table: what each was made of.
+pub fn table(runs: &[Run]) -> String {
+    let mut text = String::from(
+        "| run | directory | experiment | plan | started | host | kernel | CPU | uring-ablate | compiler | target |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for (i, run) in runs.iter().enumerate() {
+        let told = run.model.manifest.as_ref().map_or(vec!["unknown".into(); 9], |m| {
+            let e = &m.environment;
+            let cpu = format!("{}, {} CPUs", e.cpu, e.cpus);
+            let who = [&m.experiment.name, &m.plan_hash, &m.started_utc, &e.host, &e.kernel, &cpu, &e.version, &e.compiler];
+            who.into_iter().chain([&m.target.description]).map(|t| escaped(t)).collect()
+        });
+        let reference = if i == 0 { " (reference)" } else { "" };
+        let (label, dir) = (escaped(&run.label), escaped(&run.dir.display().to_string()));
+        let _ = writeln!(text, "| **{label}**{reference} | {dir} | {} |", told.join(" | "));
+    }
+    text + "\n"
+}
+
+/// What may be compared, a sentence or two each: first of each run beside the reference run, then of each run itself.
+pub fn sentences(runs: &[Run], comparison: &Comparison<'_>) -> Vec<String> {
+    let mut all = vec![
+        "**Each run is one of many that could have been made.** Intervals hold what lies between the rounds of a run, not what changes from one run to \
+         the next in the same place. Compare two runs of the same in the same place to see how much that is before a small difference is believed."
+            .to_string(),
+    ];
+    for (i, run) in runs.iter().enumerate().skip(1) {
+        all.push(format!("**Ratios, {}:** {}", escaped(&run.label), ratios(&runs[0].model, &run.model, comparison, i)));
+        all.push(format!("**Absolute levels, {}:** {}", escaped(&run.label), levels(&runs[0].model, &run.model)));
+        all.extend(others(&runs[0].model, &run.model).map(|what| format!("**Other, {}:** {what}", escaped(&run.label))));
+        all.extend(controls(comparison, i).map(|what| format!("**Check, {}:** {what}", escaped(&run.label))));
+    }
+    for run in runs {
+        let trust = validity::summary(&run.model).replace("Details are below.", "Its own report has the details.");
+        let more = run.model.manifest.as_ref().map_or_else(String::new, reservations);
+        all.push(format!("**Can {} be trusted?** {trust}{more}", escaped(&run.label)));
+    }
+    all
+}
+
+fn ratios(reference: &Model, run: &Model, comparison: &Comparison<'_>, i: usize) -> String {
+    let (cells, contrasts) = comparison.common(i);
+    let count = format!("{contrasts} of them in {cells} {}", if cells == 1 { "workload" } else { "workloads" });
+    let mut text = match (&reference.manifest, &run.manifest) {
+        (Some(there), Some(here)) if there.plan_hash == here.plan_hash => {
+            format!("may be compared, {count}: the same experiment (plan {}), each ratio taken inside of rounds.", here.plan_hash)
+        }
+        (Some(there), Some(here)) => format!(
+            "only where contrasts of the same name stand in workloads of the same name, {count}: not the same experiment (plan {}, of the \
+             reference run {}). {}",
+            here.plan_hash,
+            there.plan_hash,
+            keys(&there.experiment.text, &here.experiment.text)
+        ),
+        _ => format!("by their names alone, {count}: a run without manifest.json does not tell its experiment."),
+    };
+    if run.settings.delta != reference.settings.delta {
+        let (here, there) = (run.settings.delta * 100.0, reference.settings.delta * 100.0);
+        let _ = write!(text, " Its margin is {here} %, that of the reference run {there} %, by which differences are judged.");
+    }
+    let noted = comparison.cells.iter().flat_map(|c| &c.rows).filter(|row| !row.sides[i].notes.is_empty()).count();
+    if noted > 0 {
+        let _ = write!(
+            text,
+            " **{noted} of them have a note** below their table: other levels beside the toggle, or rounds that lie much further apart."
+        );
+    }
+    text
+}
+
+/// The keys that two experiments differ in.
+fn keys(before: &str, after: &str) -> String {
+    const SHORT: usize = 60;
+    let Some(all) = changed(before, after) else { return "Which keys differ is not known.".into() };
+    let value = |value: &Option<String>| value.clone().unwrap_or("left open".into());
+    let shown = |c: &Changed| {
+        let (before, after) = (value(&c.before), value(&c.after));
+        let short = before.len() + after.len() <= SHORT;
+        let values = if short { format!(" ({}, was {})", escaped(&after), escaped(&before)) } else { String::new() };
+        format!("`{}`{values}", c.key)
+    };
+    let (matter, words): (Vec<_>, Vec<_>) = all.iter().partition(|c| c.matters());
+    let list = |keys: &[&Changed]| keys.iter().map(|c| shown(c)).collect::<Vec<_>>().join(", ");
+    match (matter.as_slice(), words.as_slice()) {
+        ([], []) => "Only their comments or layout differ.".into(),
+        ([], words) => format!("They differ in {} alone, which changes nothing of what is measured.", list(words)),
+        (matter, _) => format!("They differ in {}.", list(matter)),
+    }
+}
+
+fn levels(reference: &Model, run: &Model) -> String {
+    match level_obstacle(reference, run) {
+        Some(why) => format!("may not be compared: {}.", escaped(&why)),
+        None => "may be looked at side by side, the same machine and target, but they are **not paired in time: drift of the machine is in it**.".into(),
+    }
+}
+
+/// Something that a manifest tells.
+type Fact = fn(&Manifest) -> String;
+
+/// What else differs between two runs.
+fn others(reference: &Model, run: &Model) -> Option<String> {
+    let (there, here) = (reference.manifest.as_ref()?, run.manifest.as_ref()?);
+    let facts: [(&str, Fact); 6] = [
+        ("kernel", |m| m.environment.kernel.clone()),
+        ("CPU", |m| format!("{}, {} CPUs", m.environment.cpu, m.environment.cpus)),
+        ("version of uring-ablate", |m| m.environment.version.clone()),
+        ("compiler", |m| m.environment.compiler.clone()),
+        ("target", |m| m.target.description.clone()),
+        ("fio", |m| m.fio.as_ref().map_or("none".into(), |f| f.version.clone())),
+    ];
+    let differs = facts.into_iter().filter(|(_, of)| of(there) != of(here));
+    let said: Vec<String> =
+        differs.map(|(what, of)| format!("{what} {}, was {}", escaped(&of(here)), escaped(&of(there)))).collect();
+    (!said.is_empty()).then(|| format!("{}.", said.join("; ")))
+}
+
+/// What the controls say of comparing these runs: their truth is the same in all.
+fn controls(comparison: &Comparison<'_>, i: usize) -> Option<String> {
+    let (covered, all) = comparison.controls(i);
+    (all > 0).then(|| {
+        format!(
+            "placebo, stall and spin are the same in both by construction; the intervals of {covered} of {all} of their differences hold 1 (about one \
+             in twenty does not, by chance)."
+        )
+    })
+}
+
+/// What a manifest says against its own machine, repeated wherever its figures are: that it was emulated, if it does say so, belongs here.
+fn reservations(manifest: &Manifest) -> String {
+    let mut text = String::new();
+    if manifest.environment.debug_build {
+        text += " **It was made by a debug build.**";
+    }
+    text
+}
