@@ -38,7 +38,7 @@ fn as_child(verb: &Verb) -> ExitCode {
     match serve(verb) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("uring-ablate: {error:#}");
+            eprintln!("uring-ablate: {error}");
             ExitCode::from(Exit::Environment as u8)
         }
     }

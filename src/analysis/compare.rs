@@ -269,7 +269,8 @@ fn other_workload(reference: &Model, run: &Model, cell: &str) -> Option<String> 
         cells.into_iter().find(|w| w.cell_name() == cell)
     };
     let (there, here) = (of(reference)?, of(run)?);
-    (there != here).then(|| format!("not the same workload: {here:?}, in the reference run {there:?}"))
+    (there != here)
+        .then(|| "not the workload of this name in the reference run: other offsets, sizes or state of the cache".into())
 }
 
 /// Why a run has no such effect.

@@ -1,6 +1,6 @@
 //! The two-sample inference: the Hodges-Lehmann shift with the exact rank-sum interval and p (Mann and Whitney).
 //!
-//! For rounds of different runs, which nothing pairs. The interval inverts the test: p < alpha exactly where it excludes 0 (no ties). Both are
+//! For rounds of different runs, which nothing pairs. The interval inverts the test: p < alpha exactly where it excludes 0 (no ties, at most 50 rounds). Both are
 //! exact where one sample is the other one moved; where the one lies further apart than the other, `tests/it/statistics.rs` shows what
 //! remains of that. Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, chapter 4.
 

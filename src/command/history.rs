@@ -111,10 +111,10 @@ pub fn rounds(experiment: &Experiment, spread: &[Spread]) -> Option<u32> {
     spread.iter().filter_map(needed).max().map(|n| n.min(MOST_ROUNDS))
 }
 
-/// The runs of an experiment, oldest first: names begin with the time.
+/// The runs of an experiment, oldest first: names begin with the time. What else lies there, as a comparison of them, is none.
 fn runs(home: &Path) -> Vec<PathBuf> {
-    let mut dirs: Vec<PathBuf> =
-        std::fs::read_dir(home).into_iter().flatten().flatten().map(|e| e.path()).filter(|p| p.is_dir()).collect();
+    let entries = std::fs::read_dir(home).into_iter().flatten().flatten().map(|e| e.path());
+    let mut dirs: Vec<PathBuf> = entries.filter(|p| p.join("manifest.json").exists()).collect();
     dirs.sort();
     dirs
 }

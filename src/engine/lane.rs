@@ -252,6 +252,11 @@ impl<W: Tabled> Lane<W> {
         let sqpoll = has(flag::SQPOLL) && field(&info, "SqThread").is_none_or(|thread| thread > 0);
         let cpus = numa::allowed();
         let near = place.node.is_some() && memory.node.is_some() && cpus.iter().all(|cpu| place.node_cpus.contains(cpu));
+        // On a node of one CPU being bound and being pinned are the same.
+        let pinned = match (near, place.node_cpus.len()) {
+            (true, 1) => self.levels.is_on(Toggle::CpuAffinity),
+            _ => cpus.len() == 1 && place.anywhere.len() > 1,
+        };
         let mut found = read_back(self.levels, ran)
             .with(Toggle::BatchSubmit, settings.batch_submit)
             .with(Toggle::BatchComplete, settings.batch_complete)
@@ -263,7 +268,7 @@ impl<W: Tabled> Lane<W> {
             .with(Toggle::RegisteredRing, self.ring.enters_by_index().into())
             .with(Toggle::HugePages, memory.huge_pages)
             .with(Toggle::NumaBind, near.into())
-            .with(Toggle::CpuAffinity, (cpus.len() == 1 && place.anywhere.len() > 1).into());
+            .with(Toggle::CpuAffinity, pinned.into());
         for (toggle, number) in
             [(Toggle::TimeCheckInterval, settings.time_check_interval), (Toggle::LatencySampling, settings.latency_sampling)]
         {

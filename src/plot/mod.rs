@@ -27,7 +27,7 @@ use std::time::Duration;
 
 /// A chart that could not be drawn.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot draw {path}: {reason}", path = path.display())]
+#[error("cannot draw {path}: {reason}; what was measured is kept, and can be drawn again when there is room", path = path.display())]
 pub struct Error {
     pub path: PathBuf,
     pub reason: String,

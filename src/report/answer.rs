@@ -22,7 +22,9 @@ pub fn section(model: &Model) -> String {
 /// A bullet or a line of a table for each workload, and whether to believe it.
 pub fn body(model: &Model) -> String {
     let answer: String = if model.cells.len() <= MOST_IN_WORDS { model.cells.iter().map(lines).collect() } else { table(model) };
-    format!("{answer}\n**Can this run be trusted?** {}\n", validity::summary(model))
+    let emulated = model.manifest.as_ref().and_then(|m| m.environment.emulated.as_ref());
+    let caution = emulated.map_or_else(String::new, |what| format!("\n**Emulated.** {what}.\n"));
+    format!("{answer}{caution}\n**Can this run be trusted?** {}\n", validity::summary(model))
 }
 
 /// A workload with a line for each question.

@@ -4,6 +4,7 @@ use super::round::{Report, Spec};
 use crate::process::{Process, Wait};
 use crate::spawn::{Interrupts, Tether};
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 /// Why a round brought no report.
@@ -19,6 +20,10 @@ pub enum Error {
     Io(#[from] io::Error),
 }
 
+/// What a user can do about a round that was killed, and not by us.
+const KILLED: &str = "; the kernel kills what takes more memory than there is or a cgroup allows (dmesg names it): lower iodepth, bs or numjobs, \
+                      or allow more";
+
 /// Runs one round process to its end.
 pub fn run(tether: &Tether, spec: &Spec, timeout: Duration, interrupts: &Interrupts) -> Result<Report, Error> {
     let input = serde_json::to_vec(spec).map_err(io::Error::other)?;
@@ -33,5 +38,6 @@ pub fn run(tether: &Tether, spec: &Spec, timeout: Duration, interrupts: &Interru
         return serde_json::from_str(&process.output()?).map_err(|e| Error::Died(format!("the round's answer is torn: {e}")));
     }
     let complaint = process.last_words();
-    Err(Error::Died(format!("the round process ended with {status}: {}", complaint.trim_start_matches("uring-ablate: "))))
+    let remedy = if status.signal() == Some(libc::SIGKILL) { KILLED } else { "" };
+    Err(Error::Died(format!("the round process ended with {status}: {}{remedy}", complaint.trim_start_matches("uring-ablate: "))))
 }

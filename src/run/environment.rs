@@ -16,6 +16,9 @@ pub struct Environment {
     #[serde(default)]
     pub compiler: String,
     pub debug_build: bool,
+    /// What figures of this machine cannot tell, where it exists in software alone; `None` elsewhere.
+    #[serde(default)]
+    pub emulated: Option<String>,
 }
 
 impl fmt::Display for Environment {
@@ -31,10 +34,12 @@ impl Environment {
     pub fn read() -> Environment {
         let system = rustix::system::uname();
         let release = system.release().to_string_lossy();
+        let cpu = value("/proc/cpuinfo", "model name").unwrap_or_default();
         Environment {
             host: system.nodename().to_string_lossy().into_owned(),
             kernel: format!("{} {release} {}", system.sysname().to_string_lossy(), system.machine().to_string_lossy()),
-            cpu: value("/proc/cpuinfo", "model name").unwrap_or_default(),
+            emulated: emulated(&cpu, &fs::read_to_string("/proc/cmdline").unwrap_or_default()),
+            cpu,
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: value("/proc/meminfo", "MemTotal").and_then(|v| v.strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
                 * 1024,
@@ -43,6 +48,22 @@ impl Environment {
             debug_build: cfg!(debug_assertions),
         }
     }
+}
+
+/// QEMU's software emulation names itself as the processor; scripts/lab.sh says on the kernel's command line that its devices are emulated, and
+/// what the clock counts.
+fn emulated(cpu: &str, command_line: &str) -> Option<String> {
+    let clock = command_line.split_whitespace().find_map(|word| word.strip_prefix("uring_ablate.clock="));
+    let what = match (cpu.starts_with("QEMU TCG"), clock) {
+        (_, Some("instructions")) => {
+            "Processor and devices are emulated in software; the clock counts instructions, one a nanosecond: CPU time per operation is \
+             instructions per operation, and IOPS follow from them"
+        }
+        (true, _) => "Processor and devices are emulated in software; times are those of an emulator",
+        (false, Some(_)) => "Devices are emulated in software; their times are those of an emulator",
+        (false, None) => return None,
+    };
+    Some(format!("{what}. Effects are those of what the program and the kernel do, not of hardware"))
 }
 
 /// The command line as a reader would type it: the program without the place where it lay.
@@ -58,4 +79,18 @@ pub fn command() -> String {
 fn value(path: &str, key: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     text.lines().find_map(|l| Some(l.strip_prefix(key)?.trim_start().strip_prefix(':')?.trim().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_emulated_processor_is_known_and_so_is_its_clock() {
+        assert_eq!(emulated("AMD EPYC", "quiet"), None);
+        assert!(emulated("AMD EPYC", "quiet uring_ablate.clock=host").unwrap().starts_with("Devices are emulated"));
+        assert!(emulated("QEMU TCG CPU version 2.5+", "quiet").unwrap().contains("times are those of an emulator"));
+        let counting = emulated("QEMU TCG CPU version 2.5+", "quiet uring_ablate.clock=instructions").unwrap();
+        assert!(counting.contains("instructions per operation"));
+    }
 }

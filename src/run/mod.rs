@@ -28,6 +28,7 @@ use peers::Peers;
 use pilot::Length;
 use round::Spec;
 use rows::RunFacts;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 use store::{PlannedRound, Store};
@@ -218,12 +219,22 @@ pub fn obstacles(
         let setting = target.setting(experiment.options.numa_node);
         let possible = |(_, arm): &(&(Toggle, u32), Arm)| toggle::refusal(&arm.levels, workload, &setting).is_none();
         let listed = experiment.toggles.iter().chain(&experiment.beside).map(|t| (t, arm(t)));
-        let (toggles, arms): (Vec<&(Toggle, u32)>, Vec<Arm>) = listed.filter(possible).unzip();
-        let cell = Cell { name: workload.cell_name(), workload: *workload, arms, dropped: vec![] };
-        let report = child::run(tether, &spec(experiment, target, &cell, Part::All, experiment.seed), HANG_GUARD * 4, interrupts)
-            .map_err(|source| pilot::Error::Round { cell: cell.name.clone(), source })?;
-        let refused = toggles.iter().zip(report.arms).filter_map(|(t, arm)| Some((**t, arm.unsupported?)));
-        found.extend(refused.map(|((toggle, level), reason)| Obstacle { workload: *workload, toggle, level, reason }));
+        // What one arm registers at the edge of its slices every arm of its round does: one that cannot would take the others with it.
+        let mut groups: BTreeMap<_, (Vec<_>, Vec<_>)> = BTreeMap::new();
+        for (toggle, arm) in listed.filter(possible) {
+            let at_edge = [Toggle::FixedBuffers, Toggle::RegisteredRing].map(|t| arm.levels.is_on(t));
+            let group = groups.entry(at_edge).or_default();
+            group.0.push(*toggle);
+            group.1.push(arm);
+        }
+        for (toggles, arms) in groups.into_values() {
+            let cell = Cell { name: workload.cell_name(), workload: *workload, arms, dropped: vec![] };
+            let spec = spec(experiment, target, &cell, Part::All, experiment.seed);
+            let report = child::run(tether, &spec, HANG_GUARD * 4, interrupts)
+                .map_err(|source| pilot::Error::Round { cell: cell.name.clone(), source })?;
+            let refused = toggles.iter().zip(report.arms).filter_map(|(t, arm)| Some((*t, arm.unsupported?)));
+            found.extend(refused.map(|((toggle, level), reason)| Obstacle { workload: *workload, toggle, level, reason }));
+        }
     }
     Ok(found)
 }

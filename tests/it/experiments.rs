@@ -1,5 +1,6 @@
-//! Every experiment that comes with the tool runs, on real I/O, with what it calls its smoke values.
+//! Every experiment that comes with the tool runs, on real I/O, with what it calls its smoke values; some in the lab (lab.rs).
 
+use crate::lab::IN_THE_LAB;
 use crate::support::{ablate, skip};
 use std::collections::BTreeSet;
 use std::fs;
@@ -28,7 +29,7 @@ fn runs_and_reports(stem: &str) {
     assert!(out.join("report.html").exists());
 }
 
-/// A test for each experiment, and one that none is missing.
+/// A test for each experiment that any machine can do, and one that none is missing.
 macro_rules! experiments {
     ($($name:ident: $stem:literal,)*) => {
         $(#[test]
@@ -40,7 +41,7 @@ macro_rules! experiments {
         fn none_is_missing() {
             let names = |path: PathBuf| path.file_stem().unwrap().to_string_lossy().into_owned();
             let found: BTreeSet<String> = fs::read_dir(home()).unwrap().map(|e| names(e.unwrap().path())).collect();
-            assert_eq!(found, BTreeSet::from([$($stem),*].map(String::from)));
+            assert_eq!(found, [$($stem),*].into_iter().chain(IN_THE_LAB).map(String::from).collect());
         }
     };
 }

@@ -11,6 +11,8 @@ mod experiments;
 mod exports;
 mod history;
 mod host_tune;
+mod lab;
+mod lab_faults;
 mod labels;
 mod loop_cost;
 mod page;

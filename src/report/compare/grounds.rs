@@ -136,11 +136,14 @@ fn controls(comparison: &Comparison<'_>, i: usize) -> Option<String> {
     })
 }
 
-/// What a manifest says against its own machine, repeated wherever its figures are: that it was emulated, if it does say so, belongs here.
+/// What a manifest says against its own machine, repeated wherever its figures are.
 fn reservations(manifest: &Manifest) -> String {
     let mut text = String::new();
     if manifest.environment.debug_build {
         text += " **It was made by a debug build.**";
+    }
+    if let Some(what) = &manifest.environment.emulated {
+        let _ = write!(text, " **Emulated.** {what}.");
     }
     text
 }

@@ -45,7 +45,8 @@ pub fn report(runs: &[Run], comparison: &Comparison<'_>, gallery: &Gallery, dir:
 fn answer(comparison: &Comparison<'_>) -> String {
     let mut text = format!(
         "\n## The answer\n\nDifferent: shown to be, after Holm's correction over the toggles of a workload and metric. Beyond the margin: the whole \
-         interval is more than \u{b1}{} % away. Same: the interval lies within that.\n\n",
+         interval is more than \u{b1}{} % away. Same: the interval lies within that. The whole and each peer are tested by themselves, and intervals \
+         are not widened for their number.\n\n",
         comparison.settings.delta * 100.0
     );
     for cell in &comparison.cells {
