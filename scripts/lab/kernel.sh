@@ -29,7 +29,8 @@ mirror() {
   echo "$uri"
 }
 
-# private_apt DIR SUITE PROGRAM ARGUMENT...: apt with sources, lists and archives of its own in DIR; the machine's are neither read nor changed.
+# private_apt DIR SUITE PROGRAM ARGUMENT...: apt with sources, lists and archives of its own in DIR; the machine's are neither read nor changed,
+# nor do its hooks run. The rest of its settings hold, a proxy for one.
 private_apt() {
   local dir=$1 suite=$2 program=$3 uri
   shift 3
@@ -37,9 +38,23 @@ private_apt() {
   mkdir -p "$dir/lists/partial" "$dir/archives/partial"
   touch "$dir/status"
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri $suite main" >"$dir/sources.list"
-  "$program" -qq -o Dir::Etc::sourcelist="$dir/sources.list" -o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists="$dir/lists" \
-    -o Dir::State::status="$dir/status" -o Dir::Cache="$dir" -o APT::Architecture=amd64 -o APT::Architectures=amd64 \
-    -o Acquire::Languages=none -o Acquire::Retries=3 -o APT::Sandbox::User=root "$@"
+  cat >"$dir/apt.conf" <<END
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Post-Invoke;
+Dir::Etc::sourcelist "$dir/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::State::lists "$dir/lists";
+Dir::State::status "$dir/status";
+Dir::Cache "$dir";
+APT::Architecture "amd64";
+#clear APT::Architectures;
+APT::Architectures { "amd64"; };
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::Retries "3";
+END
+  "$program" -qq -c "$dir/apt.conf" "$@"
 }
 
 # The packages that the kernel's metapackage stands for: one until 6.12, later an image that names its parts.
