@@ -6,9 +6,11 @@ use crate::toggle::Toggle;
 use crate::workload::{self, Distribution, Rw};
 use crate::{engine, units};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+pub use clap_complete::Shell;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Which io_uring optimisation pays on this machine, by how much, and how far the result is from fio.
@@ -42,6 +44,13 @@ pub enum Verb {
     Selftest(SelftestArgs),
     /// List every toggle with its levels, constraints and source.
     Toggles,
+    /// Print what a shell needs to complete this command line: `uring-ablate completions bash >/etc/bash_completion.d/uring-ablate`.
+    Completions { shell: Shell },
+    /// Write the manual, a page for the program and one for each verb, for example into /usr/local/share/man/man1.
+    Man {
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
     /// The hot loop on a simulated ring: what it costs without a kernel.
     #[command(hide = true)]
     Simulate {
@@ -65,6 +74,19 @@ pub enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+}
+
+/// What `shell` needs to complete our command line.
+pub fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "uring-ablate", &mut script);
+    script
+}
+
+/// Writes the manual's pages into a directory, which is made.
+pub fn manual(dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    clap_mangen::generate_to(Cli::command(), dir)
 }
 
 #[derive(Debug, clap::Args)]

@@ -21,6 +21,8 @@ fn main() -> ExitCode {
         Verb::Doctor(args) => command::doctor(args),
         Verb::Selftest(args) => command::selftest(args, cli.quiet),
         Verb::Toggles => command::toggles(),
+        Verb::Completions { shell } => command::completions(*shell),
+        Verb::Man { dir } => command::manual(dir),
         Verb::Simulate { all_on, requests } => command::simulate(*all_on, *requests),
         hidden => return as_child(hidden),
     };
@@ -61,6 +63,8 @@ fn serve(verb: &Verb) -> anyhow::Result<()> {
         | Verb::Doctor(_)
         | Verb::Selftest(_)
         | Verb::Toggles
+        | Verb::Completions { .. }
+        | Verb::Man { .. }
         | Verb::Simulate { .. } => {}
     }
     Ok(())

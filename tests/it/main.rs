@@ -9,6 +9,7 @@ mod designs;
 mod doctor;
 mod experiments;
 mod exports;
+mod guide;
 mod history;
 mod host_tune;
 mod lab;
