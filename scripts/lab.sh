@@ -9,6 +9,8 @@
 # far as one. --icount: the guest's clock counts instructions, one a nanosecond, so that costs per request repeat (software emulation of one
 # CPU). Kernels are fetched from Debian once and kept in ~/.cache/uring-ablate (remove it to get them anew); nothing else is left behind.
 set -euo pipefail
+# Where an ordinary user has no programs like depmod and blkid.
+PATH=$PATH:/usr/sbin:/sbin
 home=$(cd "$(dirname "$0")/.." && pwd)
 . "$home/scripts/packages.sh"
 . "$home/scripts/lab/kernel.sh"
@@ -43,7 +45,8 @@ suite_of "$kernel" >/dev/null
 kvm_cpu() {
   local cpu kept
   kept=$cache/kvm-$(uname -r)
-  if [ -w /dev/kvm ] && [ ! -e "$kept" ]; then
+  [ -w /dev/kvm ] || { echo none && return; }
+  if [ ! -e "$kept" ]; then
     for cpu in host host,arch-capabilities=off none; do
       [ "$cpu" != none ] || break
       ! timeout 20 qemu-system-x86_64 -accel kvm -cpu "$cpu" -M q35 -m 512M -nodefaults -display none -no-reboot \
@@ -51,8 +54,7 @@ kvm_cpu() {
     done
     echo "$cpu" >"$work/kvm" && mv "$work/kvm" "$kept"
   fi
-  [ -w /dev/kvm ] || kept=/dev/stdin
-  cat "$kept" <<<none
+  cat "$kept"
 }
 
 # KVM where it works, else software emulation.

@@ -27,7 +27,7 @@ make_initramfs() {
   printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' >"$root/etc/passwd"
   cp -r "$kernel/lib/modules" "$root/lib/modules"
   for ((program = 0; program < ${#lab_programs[@]}; program += 2)); do
-    path=$(PATH=$PATH:/usr/sbin:/sbin command -v "${lab_programs[program]}")
+    path=$(command -v "${lab_programs[program]}")
     add_program "$root" "$path" "${lab_programs[program]}"
   done
   add_program "$root" "$tool" uring-ablate

@@ -93,15 +93,15 @@ keep_kernel() {
   mkdir -p "$kept/lib/modules/$release"
   cp "$tree/boot/vmlinuz-$release" "$kept/vmlinuz" 2>/dev/null || cp "$tree/lib/modules/$release/vmlinuz" "$kept/vmlinuz"
   cp "$tree/lib/modules/$release"/modules.{builtin,builtin.modinfo,order} "$kept/lib/modules/$release"
-  PATH=$PATH:/usr/sbin:/sbin depmod -b "$tree" "$release"
+  depmod -b "$tree" "$release"
   for module in "${lab_modules[@]}"; do
     # Newer kernels have some of them built in.
-    PATH=$PATH:/usr/sbin:/sbin modprobe -d "$tree" -S "$release" --show-depends "$module" 2>/dev/null || true
+    modprobe -d "$tree" -S "$release" --show-depends "$module" 2>/dev/null || true
   done | sed -n "s|^insmod $tree/||p" | sed 's/ .*//' | sort -u | while read -r path; do
     mkdir -p "$kept/$(dirname "$path")"
     cp "$tree/$path" "$kept/$path"
     case $path in *.xz) unxz "$kept/$path" ;; esac
   done
-  PATH=$PATH:/usr/sbin:/sbin depmod -b "$kept" "$release"
+  depmod -b "$kept" "$release"
   echo "$release" >"$kept/release"
 }

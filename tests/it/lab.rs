@@ -5,12 +5,29 @@ use insta::assert_snapshot;
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
+use uring_ablate::toggle::Toggle;
 
 /// The experiments that need what the lab has.
 pub const IN_THE_LAB: [&str; 3] = ["iopoll", "passthrough", "kernels"];
 
 fn home() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `lab.sh` in a directory, with the program under test and the emulator that every machine has.
+fn lab_sh(dir: &Path) -> Command {
+    let mut command = Command::new(home().join("scripts/lab.sh"));
+    command.args(["--accel", "tcg"]).current_dir(dir).env("URING_ABLATE_LAB_TOOL", env!("CARGO_BIN_EXE_uring-ablate"));
+    command
+}
+
+/// Skips a test, and is seen to, where there is no QEMU.
+fn there_is_qemu(test: &str) -> bool {
+    let there = Command::new("qemu-system-x86_64").arg("--version").output().is_ok();
+    if !there {
+        skip(&format!("lab::{test}"), "QEMU is not installed");
+    }
+    there
 }
 
 /// A guest that ran a script, and the folder that it shared.
@@ -21,8 +38,7 @@ pub struct Guest {
 
 /// Runs a shell script in the guest. `None`, and a skip that is seen, where there is no QEMU; where there is one the lab must work.
 pub fn lab(test: &str, options: &[&str], files: &[(&str, &[u8])], script: &str) -> Option<Guest> {
-    if Command::new("qemu-system-x86_64").arg("--version").output().is_err() {
-        skip(&format!("lab::{test}"), "QEMU is not installed");
+    if !there_is_qemu(test) {
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -31,9 +47,7 @@ pub fn lab(test: &str, options: &[&str], files: &[(&str, &[u8])], script: &str) 
         std::fs::write(&path, bytes).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
-    let mut command = Command::new(home().join("scripts/lab.sh"));
-    command.args(["--accel", "tcg", "--timeout", "170"]).args(options).args(["--", "sh", "script"]).current_dir(dir.path());
-    let output = command.env("URING_ABLATE_LAB_TOOL", env!("CARGO_BIN_EXE_uring-ablate")).output().unwrap();
+    let output = lab_sh(dir.path()).args(["--timeout", "170"]).args(options).args(["--", "sh", "script"]).output().unwrap();
     let (said, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{said}\n{complaint}", output.status);
     Some(Guest { dir, said: format!("{said}{complaint}") })
@@ -194,13 +208,10 @@ fn drives_that_hold_something_are_not_written_to() {
     for (run, toggle) in [("plain", "batch_submit"), ("commands", "passthrough")] {
         let arms = guest.rows(&format!("{run}/arms.csv"));
         assert!(arms.iter().all(|row| row["outcome"] == "completed"), "{arms:?}");
-        assert!(arms.iter().any(|row| row["treatment"] == "full" && row[&format!("eff_{toggle}")] != row_off(toggle)), "{run}");
+        let spec = Toggle::parse(toggle).unwrap().spec();
+        let off = spec.level_text(spec.off);
+        assert!(arms.iter().any(|row| row["treatment"] == "full" && row[&format!("eff_{toggle}")] != off), "{run}");
     }
-}
-
-/// The level that a toggle has in the arm without it.
-fn row_off(toggle: &str) -> &'static str {
-    if toggle == "batch_submit" { "1" } else { "off" }
 }
 
 /// The experiments that need what the lab has run there; each ends with a chart, and rows that say they were polled, or commands.
@@ -263,15 +274,13 @@ fn nonsense_is_refused_before_anything_is_installed() {
 struct Place(tempfile::TempDir);
 
 impl Place {
-    fn new() -> Option<Place> {
-        let there = Command::new("qemu-system-x86_64").arg("--version").output().is_ok();
-        there.then(|| Place(tempfile::Builder::new().prefix("a b,c'd").tempdir().unwrap()))
+    fn new(test: &str) -> Option<Place> {
+        there_is_qemu(test).then(|| Place(tempfile::Builder::new().prefix("a b,c'd").tempdir().unwrap()))
     }
 
     fn lab(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(home().join("scripts/lab.sh"));
-        command.args(["--accel", "tcg"]).args(args).current_dir(self.0.path()).env("TMPDIR", self.0.path());
-        command.env("URING_ABLATE_LAB_TOOL", env!("CARGO_BIN_EXE_uring-ablate"));
+        let mut command = lab_sh(self.0.path());
+        command.args(args).env("TMPDIR", self.0.path());
         command
     }
 
@@ -283,7 +292,7 @@ impl Place {
 /// The command's words, output and exit code pass as they are, on a terminal too; the shared folder is the working directory.
 #[test]
 fn words_streams_and_exit_codes_pass() {
-    let Some(place) = Place::new() else { return skip("lab::words_streams_and_exit_codes_pass", "QEMU is not installed") };
+    let Some(place) = Place::new("words_streams_and_exit_codes_pass") else { return };
     let output =
         place.lab(&["--", "sh", "-c", "pwd; echo \"$1\" >file; echo err >&2; exit 7", "x", "it's  \"$HOME\""]).output().unwrap();
     let pwd = format!("{}\n", place.0.path().display());
@@ -300,7 +309,7 @@ fn words_streams_and_exit_codes_pass() {
 /// One that hangs is ended after its time, and one whose script is killed with it; nothing stays.
 #[test]
 fn a_hanging_guest_ends_and_leaves_nothing() {
-    let Some(place) = Place::new() else { return skip("lab::a_hanging_guest_ends_and_leaves_nothing", "QEMU is not installed") };
+    let Some(place) = Place::new("a_hanging_guest_ends_and_leaves_nothing") else { return };
     let started = std::time::Instant::now();
     let output = place.lab(&["--timeout", "8", "--", "sleep", "1000"]).output().unwrap();
     assert_eq!(output.status.code(), Some(125));
