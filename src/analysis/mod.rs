@@ -2,6 +2,7 @@
 
 pub mod bounds;
 pub mod carry;
+pub mod change_point;
 pub mod claim;
 pub mod columns;
 pub mod compare;
