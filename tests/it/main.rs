@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod change_point;
 mod claims;
 mod compare;
 mod counters;
