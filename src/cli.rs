@@ -34,6 +34,11 @@ pub enum Verb {
     Report(ReportArgs),
     /// Set runs side by side: what may be compared, and how much each toggle's worth differs; measures nothing.
     Compare(CompareArgs),
+    /// Compare a candidate with a pinned reference, tonight and with the nights before; only what a second run confirms is a regression.
+    Nightly(NightlyArgs),
+    /// What nights have told: show, plot, verify, export or merge them; measures nothing.
+    #[command(subcommand)]
+    History(HistoryVerb),
     /// Write a run in the format of another tool; measures nothing.
     Export(ExportArgs),
     /// Measure one cell, with flags named as fio names them.
@@ -60,6 +65,9 @@ pub enum Verb {
         #[arg(long, default_value_t = 10_000_000)]
         requests: u64,
     },
+    /// Nights on a machine that exists in numbers alone: how often a night finds what is not there, and what is.
+    #[command(hide = true)]
+    SimulateNights(SimulateNightsArgs),
     /// One round, as the runner starts it.
     #[command(hide = true)]
     Round,
@@ -69,6 +77,9 @@ pub enum Verb {
     /// Become PROGRAM, to be killed together with PARENT.
     #[command(hide = true)]
     Tether {
+        /// Join this control group first.
+        #[arg(long, value_name = "DIR")]
+        group: Option<PathBuf>,
         parent: u32,
         program: OsString,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -295,6 +306,111 @@ impl clap::FromArgMatches for ToggleFlags {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+#[derive(Debug, clap::Args)]
+pub struct NightlyArgs {
+    /// The experiment file: its cells with all toggles at *on*, its [design] rounds, [peers] round_time and [analysis] delta, or its [subject].
+    pub experiment: PathBuf,
+    /// Directory of the history, made by the first night.
+    #[arg(long, value_name = "DIR", required_unless_present = "pull_request")]
+    pub history: Option<PathBuf>,
+    /// What the candidate is compared with, night after night [default: HISTORY/reference/uring-ablate, which the first night copies from
+    /// the candidate].
+    #[arg(long, value_name = "BINARY")]
+    pub reference: Option<PathBuf>,
+    /// What is judged [default: this program].
+    #[arg(long, value_name = "BINARY")]
+    pub candidate: Option<PathBuf>,
+    /// What this machine is called in the history; one name for all of a pool of runners [default: its host name].
+    #[arg(long, value_name = "NAME")]
+    pub machine: Option<String>,
+    /// Without a history and within 5 minutes: whether the candidate differs from the reference.
+    #[arg(long, conflicts_with = "history", requires = "reference")]
+    pub pull_request: bool,
+    /// With --pull-request: where the summary and the other files go [default: results/pull-request/UTC-HOST].
+    #[arg(long, value_name = "DIR", requires = "pull_request")]
+    pub out: Option<PathBuf>,
+    /// Print the night as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Override a key of the experiment, for example --set peers.round_time=1s.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Allow writing to this target; repeat its exact path.
+    #[arg(long, value_name = "PATH")]
+    pub allow_destructive: Vec<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SimulateNightsArgs {
+    #[arg(long, default_value_t = 100)]
+    pub histories: u32,
+    /// Series of each history.
+    #[arg(long, default_value_t = 10)]
+    pub cells: usize,
+    #[arg(long, default_value_t = 100)]
+    pub nights: u32,
+    #[arg(long, default_value_t = 24)]
+    pub rounds: u32,
+    /// Standard deviation of rounds.
+    #[arg(long, default_value = "1%", value_parser = units::percent)]
+    pub spread: f64,
+    /// Standard deviation of what all rounds of a night have in common.
+    #[arg(long, default_value = "0%", value_parser = units::percent)]
+    pub between: f64,
+    /// By how much the candidate gets slower.
+    #[arg(long, default_value = "0%", value_parser = units::percent)]
+    pub step: f64,
+    /// In which night, from 0 [default: never].
+    #[arg(long)]
+    pub at: Option<u32>,
+    /// Practical margin.
+    #[arg(long, default_value = "1%", value_parser = units::percent)]
+    pub delta: f64,
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum HistoryVerb {
+    /// Every series as of its newest night, machines side by side.
+    Show {
+        #[arg(value_name = "DIR")]
+        history: PathBuf,
+        /// Print JSON: all nights and series.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Draw the charts of a history into DIR/plots.
+    Plot {
+        #[arg(value_name = "DIR")]
+        history: PathBuf,
+        /// Where they go instead.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Check that a history is whole: every line, its checksum, the order; what an unfinished night left is named and does no harm.
+    Verify {
+        #[arg(value_name = "DIR")]
+        history: PathBuf,
+    },
+    /// Write both tables as Parquet.
+    Export {
+        #[arg(value_name = "DIR")]
+        history: PathBuf,
+        /// [default: DIR/parquet]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Add the nights of other histories to one; nights that it has are left alone.
+    Merge {
+        /// The history that grows, made where there is none.
+        #[arg(long, value_name = "DIR")]
+        into: PathBuf,
+        #[arg(required = true, value_name = "DIR")]
+        histories: Vec<PathBuf>,
+    },
 }
 
 #[derive(Debug, clap::Args)]

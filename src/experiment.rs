@@ -7,6 +7,7 @@ mod cells;
 mod claim;
 mod design;
 pub mod difference;
+pub mod subject;
 mod wire;
 
 pub use claim::{Claim, Range, Says};
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use subject::{Gate, Subject};
 use toml::Spanned;
 use wire::{List, Scalar, Wire, WireEngine, WirePeers, WireTarget};
 
@@ -83,6 +85,9 @@ pub struct Experiment {
     pub counted_rounds: u32,
     /// `[engine]`: how toggles that need more than a level are set up.
     pub options: Options,
+    /// What `nightly` compares, where it is not our engine.
+    pub subject: Option<Subject>,
+    pub gate: Gate,
     /// The text the plan is made of, after `--set`.
     pub text: String,
 }
@@ -252,6 +257,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
     let second = Duration::from_secs(1);
     let optional = |key, value: Option<&Spanned<Scalar>>| value.map(|v| source.read(key, v, |t| some_time(&t.0))).transpose();
     let claims = wire.claim.iter().map(|c| claim::read(&source, c, &wire)).collect::<Result<_, _>>()?;
+    let delta = wire.analysis.delta.as_ref().map_or(Ok(0.02), |v| source.read("delta", v, |t| units::percent(&t.0)))?;
     let sweep = design::sweep(&source, &wire.design, &toggles)?;
     Ok(Experiment {
         name,
@@ -282,7 +288,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
         trial_time: source.duration("trial_time", wire.design.trial_time.as_ref(), second)?,
         seed: wire.design.seed.unwrap_or(1),
         strict: wire.design.strict,
-        delta: wire.analysis.delta.as_ref().map_or(Ok(0.02), |v| source.read("delta", v, |t| units::percent(&t.0)))?,
+        delta,
         alpha: wire.analysis.alpha.as_ref().map_or(Ok(0.05), |v| source.read("alpha", v, |a| check_alpha(*a)))?,
         stall: wire.analysis.stall.as_ref().map_or(Ok(0.02), |v| source.read("stall", v, |t| units::percent(&t.0)))?,
         spin: wire.analysis.spin.as_ref().map_or(Ok(0.05), |v| source.read("spin", v, |t| units::percent(&t.0)))?,
@@ -293,6 +299,8 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
         },
         counted_rounds: wire.counters.rounds,
         options: options(&source, &wire.engine)?,
+        subject: wire.subject.as_ref().map(|s| subject::subject(&source, s)).transpose()?,
+        gate: subject::gate(&source, &wire.gate, delta)?,
         text: text.to_string(),
     })
 }

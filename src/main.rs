@@ -16,6 +16,8 @@ fn main() -> ExitCode {
         Verb::Plan(args) => command::plan(args),
         Verb::Report(args) => command::report(args, cli.quiet),
         Verb::Compare(args) => command::compare(args, cli.quiet),
+        Verb::Nightly(args) => command::nightly(args, cli.quiet),
+        Verb::History(verb) => command::history(verb, cli.quiet),
         Verb::Export(args) => command::export(args, cli.quiet),
         Verb::Bench(args) => command::bench(args),
         Verb::Doctor(args) => command::doctor(args),
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         Verb::Completions { shell } => command::completions(*shell),
         Verb::Man { dir } => command::manual(dir),
         Verb::Simulate { all_on, requests } => command::simulate(*all_on, *requests),
+        Verb::SimulateNights(args) => command::simulate_nights(args),
         hidden => return as_child(hidden),
     };
     match outcome {
@@ -53,11 +56,15 @@ fn serve(verb: &Verb) -> anyhow::Result<()> {
             std::io::stdout().write_all(&serde_json::to_vec(&report)?)?;
         }
         Verb::Worker => round::run_forever(&spec_from_stdin()?)?,
-        Verb::Tether { parent, program, args } => return Err(spawn::become_tethered(*parent, program, args).into()),
+        Verb::Tether { group, parent, program, args } => {
+            return Err(spawn::become_tethered(group.as_deref(), *parent, program, args).into());
+        }
         Verb::Run(_)
         | Verb::Plan(_)
         | Verb::Report(_)
         | Verb::Compare(_)
+        | Verb::Nightly(_)
+        | Verb::History(_)
         | Verb::Export(_)
         | Verb::Bench(_)
         | Verb::Doctor(_)
@@ -65,7 +72,8 @@ fn serve(verb: &Verb) -> anyhow::Result<()> {
         | Verb::Toggles
         | Verb::Completions { .. }
         | Verb::Man { .. }
-        | Verb::Simulate { .. } => {}
+        | Verb::Simulate { .. }
+        | Verb::SimulateNights(_) => {}
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -39,6 +39,13 @@ impl Tether {
         command
     }
 
+    /// The same, in a control group.
+    pub fn command_in(&self, group: &Path, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(&self.exe);
+        command.args(["tether", "--group"]).arg(group).arg(std::process::id().to_string()).arg(program).process_group(0);
+        command
+    }
+
     /// A command for one of our own hidden subcommands.
     pub fn own(&self, subcommand: &str) -> Command {
         let mut command = self.command(&self.exe);
@@ -47,8 +54,12 @@ impl Tether {
     }
 }
 
-/// The body of `uring-ablate tether PARENT PROGRAM ARGS...`: returns only when the program cannot be started.
-pub fn become_tethered(parent: u32, program: &OsStr, args: &[std::ffi::OsString]) -> io::Error {
+/// The body of `uring-ablate tether [--group DIR] PARENT PROGRAM ARGS...`: returns only when the program cannot be started.
+pub fn become_tethered(group: Option<&Path>, parent: u32, program: &OsStr, args: &[std::ffi::OsString]) -> io::Error {
+    // Joined before there is anything to be left behind.
+    if let Some(Err(error)) = group.map(|dir| std::fs::write(dir.join("cgroup.procs"), "0")) {
+        return error;
+    }
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)) {
         return error.into();
     }

@@ -1,125 +1,69 @@
-//! Earlier runs of an experiment: what they tell of the rounds that another one needs.
+//! `uring-ablate history`: what nights have told.
 
-use crate::analysis::Model;
-use crate::analysis::contrast::FAMILY;
-use crate::analysis::signed_rank::{detectable_in, rounds_for};
-use crate::experiment::{self, Experiment};
-use crate::run::manifest::{Circumstances, Manifest};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use super::Failure;
+use crate::cli::HistoryVerb;
+use crate::exit::Exit;
+use crate::nightly::merge;
+use crate::nightly::store::{History, NIGHTS, SERIES};
+use crate::{export, plot, report};
+use std::path::Path;
 
-/// Fewer rounds do not tell how far rounds lie apart.
-pub const LEAST_ROUNDS: usize = 12;
-
-/// More are not chosen unasked.
-pub const MOST_ROUNDS: u32 = 60;
-
-/// How far the rounds of earlier runs lie apart.
-pub struct Spread {
-    pub cell: String,
-    pub metric: &'static str,
-    /// Standard deviation of the log ratio of rounds, for each contrast that is confirmed.
-    pub of_rounds: Vec<f64>,
-    /// Rounds of the contrast that has fewest.
-    pub rounds: usize,
-    pub runs: usize,
-}
-
-impl Spread {
-    /// Smallest and largest effect, as fractions, that so many rounds find with probability 0.8 at level `alpha`, each for itself.
-    pub fn detectable(&self, rounds: u32, alpha: f64) -> Option<(f64, f64)> {
-        let found = |sd: &f64| Some(detectable_in(*sd, rounds as usize, alpha)?.exp_m1());
-        let mut sizes: Vec<f64> = self.of_rounds.iter().filter_map(found).collect();
-        sizes.sort_by(f64::total_cmp);
-        Some((*sizes.first()?, *sizes.last()?))
-    }
-}
-
-/// Squares of what the rounds of one contrast differ from the mean of their run by.
-#[derive(Default)]
-struct Pooled {
-    squares: f64,
-    rounds: usize,
-    runs: usize,
-}
-
-impl Pooled {
-    /// Days differ in their mean; what is asked is how far the rounds of one day lie apart.
-    fn add(&mut self, logs: &[f64]) {
-        let mean = logs.iter().sum::<f64>() / logs.len() as f64;
-        self.squares += logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>();
-        self.rounds += logs.len();
-        self.runs += 1;
-    }
-
-    fn sd(&self) -> Option<f64> {
-        (self.rounds > self.runs).then(|| (self.squares / (self.rounds - self.runs) as f64).sqrt())
-    }
-}
-
-/// The spread in each cell over all runs in `results` that measured the same in the same circumstances; cells with too few rounds are left
-/// out.
-pub fn spread(experiment: &Experiment, alike: impl Fn(&Circumstances) -> bool) -> Vec<Spread> {
-    let mut cells: BTreeMap<String, (&'static str, BTreeMap<String, Pooled>)> = BTreeMap::new();
-    for dir in runs(&Path::new("results").join(&experiment.name)) {
-        if !Manifest::read(&dir).ok().flatten().is_some_and(|m| alike(&m.circumstances) && same(experiment, &m.experiment.text)) {
-            continue;
+/// Does what is asked of a history.
+pub fn history(verb: &HistoryVerb, quiet: bool) -> Result<Exit, Failure> {
+    match verb {
+        HistoryVerb::Show { history, json } => {
+            let history = History::read(history)?;
+            let (nights, series) = history.tables();
+            print!("{}", if *json { export::night::history(nights, series) } else { report::hosts::markdown(nights, series) });
         }
-        // One run at a time is in memory. What cannot be read tells nothing.
-        for cell in Model::load(&dir).map_or(vec![], |model| model.cells) {
-            let (metric, contrasts) = cells.entry(cell.cell).or_insert((cell.primary.name(), BTreeMap::new()));
-            for effect in cell.effects.iter().filter(|e| e.metric.name() == *metric && FAMILY.contains(&e.contrast.kind)) {
-                let logs: Vec<f64> = effect.rounds.iter().map(|(_, ratio)| ratio.ln()).collect();
-                contrasts.entry(effect.contrast.name()).or_default().add(&logs);
+        HistoryVerb::Plot { history, out } => {
+            let history = History::read(history)?;
+            let out = out.clone().unwrap_or_else(|| history.dir.join("plots"));
+            plot(&history, &out)?;
+            say(quiet, &format!("written: {}", out.display()));
+        }
+        HistoryVerb::Verify { history } => verify(&History::read(history)?, quiet),
+        HistoryVerb::Export { history, out } => {
+            let history = History::read(history)?;
+            let out = out.clone().unwrap_or_else(|| history.dir.join("parquet"));
+            for (path, rows) in export::parquet_of(&history.dir, &[NIGHTS, SERIES], &out)? {
+                say(quiet, &format!("{}: {rows} rows", path.display()));
             }
         }
+        HistoryVerb::Merge { into, histories } => {
+            let sources = histories.iter().map(|dir| History::read(dir)).collect::<Result<Vec<_>, _>>()?;
+            let added = merge::merge(&mut History::open(into)?, &sources)?;
+            say(quiet, &format!("{}: {added} nights added", into.display()));
+        }
     }
-    let known = |(cell, (metric, contrasts)): (String, (&'static str, BTreeMap<String, Pooled>))| {
-        let rounds = contrasts.values().map(|p| p.rounds).min().filter(|n| *n >= LEAST_ROUNDS)?;
-        let runs = contrasts.values().map(|p| p.runs).max()?;
-        Some(Spread { cell, metric, of_rounds: contrasts.values().filter_map(Pooled::sd).collect(), rounds, runs })
-    };
-    cells.into_iter().filter_map(known).collect()
+    Ok(Exit::Ok)
 }
 
-/// Whether an earlier run measured what this one will: rounds of the same arms and length, whatever their number.
-fn same(experiment: &Experiment, text: &str) -> bool {
-    let Ok(then) = experiment::parse(Path::new("manifest.json"), text) else { return false };
-    let what = |e: &Experiment| {
-        (e.cells.clone(), e.designs.clone(), e.toggles.clone(), e.beside.clone(), e.sweep.clone(), e.treatments.clone(), e.fixed)
-    };
-    let how = |e: &Experiment| (e.mode, e.round_time, e.slice_time, e.trial_time, e.conditioning);
-    what(experiment) == what(&then) && how(experiment) == how(&then)
-}
-
-/// Whether earlier rounds may choose how many there are: where the experiment leaves that open.
-pub fn chooses(experiment: &Experiment) -> bool {
-    experiment.rounds.is_none() && !experiment.looks()
-}
-
-/// The rounds that find an effect of the practical margin in every cell after the correction for the family, where the experiment leaves
-/// their number open and earlier rounds tell. A pilot's guess of the spread between rounds would be worthless.
-pub fn rounds(experiment: &Experiment, spread: &[Spread]) -> Option<u32> {
-    if !chooses(experiment) || spread.len() < experiment.cells.len() {
-        return None;
+fn say(quiet: bool, what: &str) {
+    if !quiet {
+        println!("{what}");
     }
-    let needed = |s: &Spread| {
-        let alpha = experiment.alpha / s.of_rounds.len().max(1) as f64;
-        let widest = s.of_rounds.iter().copied().max_by(f64::total_cmp)?;
-        Some(rounds_for(widest, experiment.delta.ln_1p(), alpha).map_or(MOST_ROUNDS, |n| n as u32))
-    };
-    spread.iter().filter_map(needed).max().map(|n| n.min(MOST_ROUNDS))
 }
 
-/// The runs of an experiment, oldest first: names begin with the time. What else lies there, as a comparison of them, is none.
-fn runs(home: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(home).into_iter().flatten().flatten().map(|e| e.path());
-    let mut dirs: Vec<PathBuf> = entries.filter(|p| p.join("manifest.json").exists()).collect();
-    dirs.sort();
-    dirs
+/// What reading has proved, and what an unfinished night left.
+fn verify(history: &History, quiet: bool) {
+    let (nights, series) = history.tables();
+    say(
+        quiet,
+        &format!("{}: {} nights, {} lines of series, every checksum agrees", history.dir.display(), nights.len(), series.len()),
+    );
+    if history.unfinished_bytes > 0 {
+        let bytes = history.unfinished_bytes;
+        say(quiet, &format!("{bytes} bytes of a night that was not finished; the next night cuts them off"));
+    }
+    let known = |name: &str| nights.iter().any(|n| n.night == name);
+    for name in history.directories().iter().filter(|name| !known(name)) {
+        say(quiet, &format!("{name}: a night that was not finished, which does not count"));
+    }
 }
 
-/// The newest run of an experiment.
-pub fn newest(home: &Path) -> Option<PathBuf> {
-    runs(home).pop()
+/// Draws every chart of a history into a directory.
+pub fn plot(history: &History, out: &Path) -> Result<(), Failure> {
+    let (nights, series) = history.tables();
+    Ok(plot::nights::write(nights, series, out)?)
 }

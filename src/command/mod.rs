@@ -3,9 +3,11 @@
 mod bench;
 mod compare;
 mod doctor;
+mod earlier;
 mod export;
 mod guide;
 mod history;
+mod nightly;
 mod plan;
 mod progress;
 mod report;
@@ -13,6 +15,7 @@ mod run;
 mod schemes;
 mod selftest;
 mod simulate;
+mod simulate_nights;
 mod toggles;
 
 pub use bench::bench;
@@ -20,11 +23,14 @@ pub use compare::compare;
 pub use doctor::doctor;
 pub use export::export;
 pub use guide::{completions, manual};
+pub use history::history;
+pub use nightly::nightly;
 pub use plan::plan;
 pub use report::report;
 pub use run::run;
 pub use selftest::selftest;
 pub use simulate::simulate;
+pub use simulate_nights::simulate_nights;
 pub use toggles::toggles;
 
 use crate::exit::Exit;
@@ -81,6 +87,25 @@ impl From<crate::run::Error> for Failure {
             E::Interrupted { .. } => Exit::Interrupted,
             E::Store(_) | E::Changed { .. } | E::Pilot(pilot::Error::TooSlow { .. }) => Exit::Usage,
             E::Pilot(_) | E::Failing(_) | E::Unreadable(_) | E::Process(_) => Exit::Environment,
+        };
+        failure(exit)(&error)
+    }
+}
+
+impl From<crate::nightly::store::Error> for Failure {
+    fn from(error: crate::nightly::store::Error) -> Failure {
+        failure(Exit::Usage)(&error)
+    }
+}
+
+impl From<crate::nightly::Error> for Failure {
+    fn from(error: crate::nightly::Error) -> Failure {
+        use crate::nightly::Error as E;
+        let exit = match &error {
+            E::Interrupted { .. } => Exit::Interrupted,
+            E::Rounds(_) | E::TooSlow { .. } | E::Store(_) => Exit::Usage,
+            E::Failing { .. } | E::TooFew { .. } => Exit::Inconclusive,
+            E::Peer(_) => Exit::Environment,
         };
         failure(exit)(&error)
     }

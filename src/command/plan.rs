@@ -1,7 +1,7 @@
 //! `uring-ablate plan`: what an experiment would do, without doing it.
 
 use super::Failure;
-use super::history::{self, LEAST_ROUNDS};
+use super::earlier::{self, LEAST_ROUNDS};
 use super::run::{limits, plan_on, prepare};
 use crate::analysis::fraction::Fraction;
 use crate::analysis::stopping::FIRST;
@@ -27,8 +27,8 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     // The target is not made yet: earlier runs on this machine count.
     let machine = facts::fingerprint(&facts::machine(), &[]);
     let here = |c: &Circumstances| facts::fingerprint(&c.machine, &[]) == machine;
-    let spread = history::spread(&experiment, here);
-    let learnt = history::rounds(&experiment, &spread);
+    let spread = earlier::spread(&experiment, here);
+    let learnt = earlier::rounds(&experiment, &spread);
     let setting = target::setting(experiment.target.iter().flat_map(|t| t.path.as_deref()), experiment.options.numa_node);
     let place = plan::Place { setting: &setting, obstacle: &unlockable, limits: limits(&experiment, &[]), learnt };
     let plan = plan::make(&experiment, &place)?;
@@ -52,7 +52,7 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     println!("{}", order(&experiment, &plan));
     println!("time: {}", time(&experiment, &plan));
     if let Some(rounds) = learnt {
-        let most = if rounds == history::MOST_ROUNDS { ", and more are not chosen unasked" } else { "" };
+        let most = if rounds == earlier::MOST_ROUNDS { ", and more are not chosen unasked" } else { "" };
         println!("rounds: {rounds} from the spread of earlier ones, for effects of {} %{most}", experiment.delta * 100.0);
     }
     println!("{}", detectable(&experiment, &spread, &plan));
@@ -81,11 +81,11 @@ fn time(experiment: &Experiment, plan: &Plan) -> String {
 }
 
 /// What earlier runs on this machine say of the effects that this plan would find with probability 0.8.
-fn detectable(experiment: &Experiment, spread: &[history::Spread], plan: &Plan) -> String {
+fn detectable(experiment: &Experiment, spread: &[earlier::Spread], plan: &Plan) -> String {
     let name = &experiment.name;
     // A rule that looks may end a run at its first look.
     let rounds = if experiment.looks() { FIRST.min(plan.repetitions) } else { plan.repetitions };
-    let of_cell = |s: &history::Spread| {
+    let of_cell = |s: &earlier::Spread| {
         let (least, most) = s.detectable(rounds, experiment.level())?;
         let (least, most) = (least * 100.0, most * 100.0);
         Some(format!(

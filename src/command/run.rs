@@ -1,7 +1,7 @@
 //! `uring-ablate run`: preflight, the run, the report.
 
 use super::progress::Bar;
-use super::{Failure, history};
+use super::{Failure, earlier};
 use crate::analysis::{Model, stopping};
 use crate::cli::RunArgs;
 use crate::exit::Exit;
@@ -43,10 +43,10 @@ pub fn measure(mut experiment: Experiment, dir: &Path, resume: bool, allowed: &[
     let target = prepare(&experiment, allowed)?;
     let learnt = || {
         let fingerprint = Circumstances::read(target.paths()).fingerprint;
-        history::rounds(&experiment, &history::spread(&experiment, |c| c.fingerprint == fingerprint))
+        earlier::rounds(&experiment, &earlier::spread(&experiment, |c| c.fingerprint == fingerprint))
     };
     // Earlier runs are read only where they have a say.
-    let learnt = if resume || !history::chooses(&experiment) { None } else { learnt() };
+    let learnt = if resume || !earlier::chooses(&experiment) { None } else { learnt() };
     experiment.rounds = experiment.rounds.or_else(|| begun_with(dir).filter(|_| resume));
     let plan = plan_on(&experiment, &target, learnt, &tether, &interrupts)?;
     if !quiet {
@@ -140,7 +140,7 @@ impl Place {
         let plots = Path::new("plots").join(&experiment.name);
         if args.resume {
             let newest =
-                history::newest(&home).ok_or_else(|| run::store::Error::Nothing(home.clone())).map_err(run::Error::from)?;
+                earlier::newest(&home).ok_or_else(|| run::store::Error::Nothing(home.clone())).map_err(run::Error::from)?;
             return Ok(Place { results: newest, plots, history: Some(home) });
         }
         let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");

@@ -1,5 +1,6 @@
 //! The file as written: serde types that mirror it and refuse unknown keys. What they mean is decided elsewhere.
 
+use super::subject::{WireGate, WireSubject};
 use super::{Design, FioConfig, Mode};
 use crate::target::Kind;
 use crate::workload::Cache;
@@ -36,6 +37,9 @@ pub struct Wire {
     pub counters: WireCounters,
     #[serde(default)]
     pub claim: Vec<WireClaim>,
+    pub subject: Option<WireSubject>,
+    #[serde(default)]
+    pub gate: WireGate,
 }
 
 /// `[[claim]]`.

@@ -4,12 +4,14 @@ mod bencher;
 mod github;
 mod go;
 mod hlog;
+pub mod night;
 
 use crate::analysis::contrast::Metric;
 use crate::analysis::level::{Series, series};
 use crate::analysis::{Model, load, tables};
+use crate::durable;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A format of another tool.
@@ -80,8 +82,13 @@ pub fn text(results: &Path, format: Format, metric: Metric) -> Result<String, Er
 
 /// Writes every table that the run has into `out`; returns the files with their numbers of rows.
 pub fn parquet(results: &Path, out: &Path) -> Result<Vec<(PathBuf, usize)>, Error> {
+    parquet_of(results, &tables::NAMES, out)
+}
+
+/// The same of tables by name.
+pub fn parquet_of(results: &Path, names: &[&str], out: &Path) -> Result<Vec<(PathBuf, usize)>, Error> {
     let mut written = Vec::new();
-    for name in tables::NAMES {
+    for name in names {
         let Some((bytes, rows)) = tables::parquet(results, name)? else { continue };
         fs::create_dir_all(out).map_err(|source| Error::Write { path: out.into(), source })?;
         let path = out.join(name).with_extension("parquet");
@@ -96,13 +103,7 @@ pub fn parquet(results: &Path, out: &Path) -> Result<Vec<(PathBuf, usize)>, Erro
 
 /// Puts a file in place in one step: who reads it meanwhile sees the old one or the new one.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let fail = |source| Error::Write { path: path.into(), source };
-    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(dir).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
-    file.persist(path).map_err(|e| fail(e.error))?;
-    Ok(())
+    durable::replace(path, bytes).map_err(|source| Error::Write { path: path.into(), source })
 }
 
 /// The name of a series for tools that know one name: the same treatment runs in slices and as a process, which is not the same.

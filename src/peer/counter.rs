@@ -116,6 +116,11 @@ pub fn preflight(target: &Target) -> Result<(), Error> {
     target.members.iter().try_for_each(|member| prove(target, member, &counter))
 }
 
+/// True where devices that serve nobody else tell what was moved, whoever moved it.
+pub fn counts_for_all(target: &Target) -> bool {
+    own_devices(target).is_some()
+}
+
 /// The devices that serve nobody else, where all are such.
 fn own_devices(target: &Target) -> Option<Vec<&str>> {
     target.members.iter().map(|member| member.own_device.as_deref()).collect()

@@ -7,6 +7,7 @@
 use super::Error;
 use super::counter::{self, Counter, CpuClock};
 use crate::clock::monotonic_ns;
+use crate::control_group::Group;
 use crate::plan::Arm;
 use crate::process::{Process, Stop};
 use crate::random::Decisions;
@@ -34,6 +35,8 @@ pub enum Start {
     Ours(Box<Spec>),
     /// Another program, whose running time must outlast the round, pauses included.
     Program { program: PathBuf, arguments: Vec<String>, input: String },
+    /// A command that may start processes of its own: stopped, timed and ended as one control group. Same rule.
+    Command { words: Vec<String> },
 }
 
 /// What takes part.
@@ -138,7 +141,7 @@ pub fn worker(spec: Spec) -> Spec {
 struct Live {
     process: Process,
     counter: Counter,
-    cpu: CpuClock,
+    cpu: Clock,
     /// Measured time since it last moved anything.
     stalled: Duration,
 }
@@ -151,10 +154,37 @@ struct Edge {
     cpu_ns: u64,
 }
 
+/// Whose CPU time is read, and what is stopped with it.
+enum Clock {
+    Process(CpuClock),
+    Group(Group),
+}
+
 impl Live {
     fn edge(&self) -> Option<Edge> {
         let bytes = self.counter.bytes().ok()?;
-        Some(Edge { bytes, monotonic_ns: monotonic_ns(), cpu_ns: self.cpu.nanoseconds()? })
+        let monotonic_ns = monotonic_ns();
+        let cpu_ns = match &self.cpu {
+            Clock::Process(clock) => clock.nanoseconds()?,
+            Clock::Group(group) => group.cpu_ns()?,
+        };
+        Some(Edge { bytes, monotonic_ns, cpu_ns })
+    }
+
+    fn resume(&self) {
+        match &self.cpu {
+            Clock::Process(_) => self.process.resume(),
+            Clock::Group(group) => group.thaw(),
+        }
+    }
+
+    fn stop(&self, limit: Duration) -> Stop {
+        match &self.cpu {
+            Clock::Process(_) => self.process.stop(limit),
+            Clock::Group(_) if self.process.ended() => Stop::Ended,
+            Clock::Group(group) if group.freeze(limit) => Stop::Stopped,
+            Clock::Group(_) => Stop::Late,
+        }
     }
 }
 
@@ -197,16 +227,23 @@ impl Stage<'_> {
         if self.contest.interrupts.sleep(time) { Ok(()) } else { Err(Error::Interrupted) }
     }
 
-    fn launch(&self, arm: usize) -> Result<Process, Error> {
+    fn launch(&self, arm: usize) -> Result<(Process, Clock), Error> {
         let fail = |program: PathBuf| move |source| Error::Start { program, source };
         match &self.contest.contestants[arm].start {
             Start::Ours(spec) => {
                 let input = serde_json::to_vec(spec).map_err(|e| fail("uring-ablate".into())(e.into()))?;
-                Process::start(&mut self.contest.tether.own("worker"), &input).map_err(fail("uring-ablate".into()))
+                timed(Process::start(&mut self.contest.tether.own("worker"), &input).map_err(fail("uring-ablate".into()))?)
             }
             Start::Program { program, arguments, input } => {
                 let mut command = self.contest.tether.command(program);
-                Process::start(command.args(arguments), input.as_bytes()).map_err(fail(program.clone()))
+                timed(Process::start(command.args(arguments), input.as_bytes()).map_err(fail(program.clone()))?)
+            }
+            Start::Command { words } => {
+                let (program, arguments) = words.split_first().ok_or(Error::NoCommand)?;
+                let group = Group::make()?;
+                let mut command = self.contest.tether.command_in(group.dir(), program);
+                let process = Process::start(command.args(arguments), b"").map_err(fail(program.into()))?;
+                Ok((process, Clock::Group(group)))
             }
         }
     }
@@ -214,10 +251,10 @@ impl Stage<'_> {
     /// Starts every arm at once, since most of a start is waiting, and stops them all before any is looked at.
     fn launch_all(&mut self, order: &[usize]) -> Result<(), Error> {
         for &arm in order {
-            let mut process = self.launch(arm)?;
-            match (Counter::open(self.contest.target, process.pid()), CpuClock::of(process.pid())) {
-                (Ok(counter), Ok(cpu)) => self.live[arm] = Some(Live { process, counter, cpu, stalled: Duration::ZERO }),
-                (Err(error), _) | (_, Err(error)) => {
+            let (mut process, cpu) = self.launch(arm)?;
+            match Counter::open(self.contest.target, process.pid()) {
+                Ok(counter) => self.live[arm] = Some(Live { process, counter, cpu, stalled: Duration::ZERO }),
+                Err(error) => {
                     self.arms[arm].outcome = Outcome::Failed;
                     self.arms[arm].reason = format!("{error}: {}", process.last_words());
                 }
@@ -226,7 +263,7 @@ impl Stage<'_> {
         self.pause(HEAD_START)?;
         for live in self.live.iter().flatten() {
             // One that ended or does not stop is found out when it is looked at.
-            live.process.stop(self.contest.timing.stop_limit);
+            live.stop(self.contest.timing.stop_limit);
         }
         Ok(())
     }
@@ -236,7 +273,7 @@ impl Stage<'_> {
         let timing = self.contest.timing;
         let Some(live) = self.live[arm].take() else { return Ok(()) };
         let started = Instant::now();
-        live.process.resume();
+        live.resume();
         let (mut seen, mut moving) = (live.counter.bytes()?, 0);
         while moving < STARTED_LOOKS {
             self.pause(STARTING)?;
@@ -261,7 +298,7 @@ impl Stage<'_> {
     /// Stops an arm and waits for what it left in flight. Puts it back among the living if it is; true when it is.
     fn halt(&mut self, arm: usize, live: Live) -> Result<bool, Error> {
         let timing = self.contest.timing;
-        match live.process.stop(timing.stop_limit) {
+        match live.stop(timing.stop_limit) {
             Stop::Stopped => {}
             Stop::Ended => {
                 self.bury(arm, live, Outcome::Failed, "while it was measured");
@@ -283,7 +320,7 @@ impl Stage<'_> {
     fn slice(&mut self, arm: usize) -> Result<Option<Slice>, Error> {
         let Some(mut live) = self.live[arm].take() else { return Ok(None) };
         let timing = self.contest.timing;
-        live.process.resume();
+        live.resume();
         self.pause(timing.warm_up)?;
         let opened = live.edge();
         self.pause(timing.slice)?;
@@ -327,6 +364,12 @@ impl Stage<'_> {
         // The counter of a process went with it; then there is nothing left to wait for.
         let _ = settle(&live, self.contest.timing.settle_limit);
     }
+}
+
+/// With the CPU clock of the process.
+fn timed(process: Process) -> Result<(Process, Clock), Error> {
+    let clock = CpuClock::of(process.pid())?;
+    Ok((process, Clock::Process(clock)))
 }
 
 /// Waits until nothing is in flight in two looks in a row and the counter stood still between them; false when that takes too long.

@@ -47,8 +47,12 @@ pub enum Error {
     Hung { program: PathBuf, limit: Duration, said: String },
     #[error("{program} wrote something that is not its JSON report: {reason}", program = program.display())]
     Report { program: PathBuf, reason: String },
+    #[error("a command without words cannot be started")]
+    NoCommand,
     #[error("interrupted")]
     Interrupted,
+    #[error(transparent)]
+    Group(#[from] crate::control_group::Error),
     #[error(transparent)]
     Counter(#[from] counter::Error),
 }

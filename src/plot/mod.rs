@@ -13,6 +13,7 @@ mod latency;
 mod layout;
 mod legend;
 mod matrix;
+pub mod nights;
 mod overhead;
 mod schemes;
 mod shapley;

@@ -182,7 +182,7 @@ fn began(manifest: &Manifest) -> jiff::Timestamp {
 }
 
 /// What the rounds of a cell are told.
-fn spec(experiment: &Experiment, target: &Target, cell: &Cell, part: Part, seed: u64) -> Spec {
+pub fn spec(experiment: &Experiment, target: &Target, cell: &Cell, part: Part, seed: u64) -> Spec {
     Spec {
         paths: target.paths().map(Path::to_path_buf).collect(),
         span_bytes: target.span_bytes,

@@ -4,11 +4,12 @@
 //! lengths of the other files. What lies beyond the last such line belongs to a round that was not finished and is cut off.
 
 use super::pace::Journal;
+use crate::durable::{self, line, lines};
 use crate::plan::Round;
 use crate::row::{ArmRow, JournalRow, OverheadRow, TrialRow};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 const TRIALS: &str = "trials.csv";
@@ -78,9 +79,8 @@ pub struct RoundRows {
 
 /// Takes the directory for this process.
 fn lock(dir: &Path) -> Result<File, Error> {
-    let handle = File::open(dir).map_err(|source| Error::Read { path: dir.into(), source })?;
-    let taken = rustix::fs::flock(&handle, rustix::fs::FlockOperation::NonBlockingLockExclusive);
-    taken.map(|()| handle).map_err(|_| Error::Busy(dir.into()))
+    let taken = durable::lock(dir).map_err(|source| Error::Read { path: dir.into(), source })?;
+    taken.ok_or_else(|| Error::Busy(dir.into()))
 }
 
 /// An open run directory.
@@ -120,7 +120,7 @@ impl Store {
         let lock = lock(dir)?;
         let path = dir.join(JOURNAL);
         let text = fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        let whole = durable::whole_lines(&text);
         let rows: Vec<JournalRow> = parse(&path, whole)?;
         cut(&path, whole.len() as u64)?;
         let empty = empty_files().map(|text| text.len() as u64);
@@ -173,26 +173,12 @@ impl Store {
 
     fn append(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.dir.join(name);
-        let write = |path: &Path| {
-            let mut file = OpenOptions::new().append(true).open(path)?;
-            file.write_all(bytes)?;
-            file.sync_data()
-        };
-        write(&path).map_err(|source| Error::Write { path, source })
+        durable::append(&path, bytes).map_err(|source| Error::Write { path, source })
     }
 
-    /// Writes a whole file so that a crash leaves the old one or the new one.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.dir.join(name);
-        let write = || {
-            let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-            file.write_all(bytes)?;
-            file.as_file().sync_data()?;
-            file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-            file.persist(&path)?;
-            File::open(&self.dir)?.sync_all()
-        };
-        write().map_err(|source| Error::Write { path: path.clone(), source })
+        durable::replace(&path, bytes).map_err(|source| Error::Write { path, source })
     }
 }
 
@@ -203,38 +189,16 @@ fn empty_files() -> [String; 4] {
     [line(TrialRow::HEADER), line(&ArmRow::header()), latency.into(), line(OverheadRow::HEADER)]
 }
 
-/// One CSV line.
-fn line<T: AsRef<[u8]>>(cells: &[T]) -> String {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(cells).expect("memory takes every record");
-    text(writer)
-}
-
-/// CSV lines without a header.
-fn lines<T: Serialize>(rows: &[T]) -> String {
-    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-    rows.iter().for_each(|row| writer.serialize(row).expect("rows are flat"));
-    text(writer)
-}
-
-fn text(writer: csv::Writer<Vec<u8>>) -> String {
-    let bytes = writer.into_inner().expect("memory flushes");
-    String::from_utf8(bytes).expect("rows are text")
-}
-
 fn cut(path: &Path, length: u64) -> Result<(), Error> {
-    let file = OpenOptions::new().write(true).open(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    let has = file.metadata().map_err(|source| Error::Read { path: path.into(), source })?.len();
-    if has < length {
-        return Err(Error::Damaged { path: path.into(), reason: format!("{has} bytes are left of {length} that were written") });
-    }
-    file.set_len(length).and_then(|()| file.sync_data()).map_err(|source| Error::Write { path: path.into(), source })
+    durable::cut(path, length).map_err(|source| match source.kind() {
+        io::ErrorKind::UnexpectedEof => Error::Damaged { path: path.into(), reason: source.to_string() },
+        io::ErrorKind::NotFound => Error::Read { path: path.into(), source },
+        _ => Error::Write { path: path.into(), source },
+    })
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<Vec<T>, Error> {
-    let rows = csv::Reader::from_reader(text.as_bytes()).into_deserialize().collect();
-    let rows: Result<Vec<T>, csv::Error> = rows;
-    rows.map_err(|e| Error::Damaged { path: path.into(), reason: e.to_string() })
+    durable::parse(text).map_err(|e| Error::Damaged { path: path.into(), reason: e.to_string() })
 }
 
 #[cfg(test)]
@@ -261,14 +225,9 @@ mod tests {
 
     #[test]
     fn headers_are_the_fields() {
-        let with_header = |row: &dyn Fn(&mut csv::Writer<Vec<u8>>)| {
-            let mut writer = csv::Writer::from_writer(Vec::new());
-            row(&mut writer);
-            text(writer)
-        };
-        assert!(with_header(&|w| w.serialize(TrialRow::example()).unwrap()).starts_with(&line(TrialRow::HEADER)));
-        assert!(with_header(&|w| w.serialize(OverheadRow::example()).unwrap()).starts_with(&line(OverheadRow::HEADER)));
-        assert!(with_header(&|w| w.serialize(JournalRow::example()).unwrap()).starts_with(&line(JournalRow::HEADER)));
+        assert!(durable::with_header(&[TrialRow::example()]).starts_with(&line(TrialRow::HEADER)));
+        assert!(durable::with_header(&[OverheadRow::example()]).starts_with(&line(OverheadRow::HEADER)));
+        assert!(durable::with_header(&[JournalRow::example()]).starts_with(&line(JournalRow::HEADER)));
     }
 
     #[test]

@@ -118,6 +118,18 @@ pub struct Member {
 }
 
 impl Target {
+    /// What kind of thing it is, for comparisons between nights: the driver of a device, or a file.
+    pub fn kind(&self) -> &'static str {
+        let device = self.members.first().and_then(|m| m.own_device.as_deref());
+        match device.map(|name| name.trim_end_matches(|c: char| c.is_ascii_digit())) {
+            Some("loop") => "loop",
+            Some("nullb") => "null_blk",
+            Some(name) if name.starts_with("nvme") => "nvme",
+            _ if self.paths().next().is_some_and(is_block_device) => "device",
+            _ => "file",
+        }
+    }
+
     /// Opens or makes everything an experiment wants, and joins it: the shortest span and the largest logical block hold for all.
     pub fn resolve_all(wanted: &[Wanted]) -> Result<Target, Error> {
         let targets = wanted.iter().map(Target::resolve).collect::<Result<Vec<_>, _>>()?;

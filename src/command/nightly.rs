@@ -1,0 +1,266 @@
+//! `uring-ablate nightly`: preflight, the night, its files, its line in the history.
+
+mod notes;
+mod programs;
+
+use super::progress::Bar;
+use super::{Failure, run};
+use crate::cli::NightlyArgs;
+use crate::exit::Exit;
+use crate::experiment::subject::SubjectMetric;
+use crate::experiment::{self, Experiment, Mode};
+use crate::export;
+use crate::nightly::arms::{Commands, Engines, Printers, Programs, Stage};
+use crate::nightly::instrument::Instrument;
+use crate::nightly::row::{NightRow, SCHEMA_VERSION};
+use crate::nightly::segment::{Identity, Segments};
+use crate::nightly::store::History;
+use crate::nightly::{self, Night, Settings};
+use crate::peer::counter;
+use crate::run::environment::Environment;
+use crate::run::facts::Circumstances;
+use crate::run::peers::{LEAST_SLICE, QUEUES_PER_SLICE};
+use crate::spawn::{Interrupts, Tether};
+use crate::target::Target;
+use crate::toggle::Toggle;
+use crate::{engine, plan};
+use jiff::Timestamp;
+use notes::Notes;
+use programs::Program;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// For both runs of a pull request.
+const PULL_REQUEST: Duration = Duration::from_secs(285);
+/// Rounds of a night unless the experiment says otherwise: identical processes differ by more than identical arms do.
+const USUAL_ROUNDS: u32 = 24;
+/// Of a command, whose queue is not known.
+const COMMAND_SLICE: Duration = Duration::from_millis(20);
+
+/// Runs a night.
+pub fn nightly(args: &NightlyArgs, quiet: bool) -> Result<Exit, Failure> {
+    let experiment = experiment::load(&args.experiment, &args.overrides)?;
+    let history = args.history.as_ref().map(|dir| History::open(dir)).transpose()?;
+    let programs = programs::both(args, &experiment, history.as_ref())?;
+    let tonight = Tonight { args, experiment, programs, started: Timestamp::now(), environment: Environment::read(), quiet };
+    tonight.run(history)
+}
+
+/// What is known before anything is measured.
+struct Tonight<'a> {
+    args: &'a NightlyArgs,
+    experiment: Experiment,
+    /// The reference's and the candidate's.
+    programs: [Program; 2],
+    started: Timestamp,
+    environment: Environment,
+    quiet: bool,
+}
+
+impl Tonight<'_> {
+    fn run(&self, mut history: Option<History>) -> Result<Exit, Failure> {
+        let process = |e: std::io::Error| crate::run::Error::Process(e);
+        let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
+        let target = self.target()?;
+        let identity = self.identity(target.as_ref());
+        let machine = self.args.machine.as_ref().unwrap_or(&self.environment.host);
+        let segments = match &history {
+            Some(history) => Segments::before(history, &self.experiment.name, machine, &identity),
+            None => Segments::default(),
+        };
+        let programs = self.programs();
+        let mut instrument = self.instrument(target.as_ref(), &programs, (&tether, &interrupts))?;
+        let (name, dir) = self.directory(history.as_ref())?;
+        self.announce(&dir);
+        let mut notes = Notes::create(&dir, Bar::new(self.quiet))?;
+        let clock = Instant::now();
+        let night = nightly::conduct(&name, instrument.as_mut(), &mut notes, &segments, self.settings())?;
+        drop(instrument);
+        let row = self.row(&name, machine, identity, &night, clock.elapsed(), target.as_ref());
+        write_files(&dir, &row, &night)?;
+        if let Some(history) = &mut history {
+            history.commit(row.clone(), &night.series)?;
+        }
+        self.show(&dir, &row, &night, history.as_ref())?;
+        Ok(night.exit)
+    }
+
+    /// The target, unless the subject is a command that has none.
+    fn target(&self) -> Result<Option<Target>, Failure> {
+        let Experiment { subject, .. } = &self.experiment;
+        if subject.as_ref().is_some_and(|s| !s.command.iter().any(|w| w.contains("{target}"))) {
+            return Ok(None);
+        }
+        if subject.is_none() {
+            engine::probe()?;
+        }
+        run::prepare(&self.experiment, &self.args.allow_destructive).map(Some)
+    }
+
+    /// What must agree with earlier nights.
+    fn identity(&self, target: Option<&Target>) -> Identity {
+        let major = self.environment.kernel.split(' ').nth(1).and_then(|r| r.split('.').next()).unwrap_or_default();
+        let kind = target.map_or("no target", Target::kind);
+        Identity {
+            platform: format!("{}, Linux {major}, {kind}", std::env::consts::ARCH),
+            subject: format!("{:08x}", crc32fast::hash(self.measured().as_bytes())),
+            reference: self.programs[0].id.clone(),
+        }
+    }
+
+    /// What is measured, in words that do not depend on the version of this program.
+    fn measured(&self) -> String {
+        if let Some(subject) = &self.experiment.subject {
+            return subject.command.join("\u{1f}");
+        }
+        let full = self.experiment.toggles.iter().fold(self.experiment.fixed, |levels, (t, on)| levels.with(*t, *on));
+        let on: Vec<String> = Toggle::all().filter(|t| full.is_on(*t)).map(|t| format!("{}={}", t.key(), full.get(t))).collect();
+        let cells: Vec<String> = self.experiment.cells.iter().map(crate::workload::Workload::cell_name).collect();
+        format!("{} {}", cells.join(" "), on.join(" "))
+    }
+
+    fn programs(&self) -> Programs {
+        let [reference, candidate] = &self.programs;
+        let path = |p: &Program| if self.experiment.subject.is_some() { p.path.clone() } else { p.held() };
+        Programs { reference: path(reference), candidate: path(candidate) }
+    }
+
+    fn instrument<'b>(
+        &'b self,
+        target: Option<&'b Target>,
+        programs: &'b Programs,
+        (tether, interrupts): (&'b Tether, &'b Interrupts),
+    ) -> Result<Box<dyn Instrument + 'b>, Failure> {
+        let experiment = &self.experiment;
+        let stage = |target| Stage { experiment, target, programs, tether, interrupts };
+        match (&experiment.subject, target) {
+            (None, Some(target)) => {
+                let cells = self.cells(target, tether, interrupts)?;
+                Ok(Box::new(Engines { stage: stage(target), cells }))
+            }
+            (Some(subject), Some(target)) if matches!(subject.metric, SubjectMetric::Counters) => {
+                if !counter::counts_for_all(target) {
+                    let message = format!(
+                        "[subject] metric = \"counters\" needs a device that serves nothing else, whose own counter tells what was moved; {} is \
+                         none: use kind = \"loop\", null_blk, nvme or device, or a metric that the command prints",
+                        target.label
+                    );
+                    return Err(Failure { exit: Exit::Usage, message });
+                }
+                Ok(Box::new(Commands { stage: stage(target), subject, slice: COMMAND_SLICE }))
+            }
+            (Some(subject), target) => Ok(Box::new(Printers { programs, tether, interrupts, subject, target })),
+            (None, None) => unreachable!("without a subject there is a target"),
+        }
+    }
+
+    /// The cells with the length of their slices.
+    fn cells(&self, target: &Target, tether: &Tether, interrupts: &Interrupts) -> Result<Vec<(plan::Cell, Duration)>, Failure> {
+        let plan = run::plan_on(&self.experiment, target, None, tether, interrupts)?;
+        let timed = |cell: &plan::Cell| {
+            let fixed = crate::run::pilot_of(&self.experiment, Mode::Sliced, &plan, target, cell, (tether, interrupts));
+            let fixed = fixed.map_err(crate::run::Error::Pilot)?;
+            Ok((cell.clone(), (fixed.queue_time * QUEUES_PER_SLICE).max(LEAST_SLICE)))
+        };
+        plan.cells.iter().map(timed).collect()
+    }
+
+    fn settings(&self) -> Settings {
+        let Experiment { gate, delta, alpha, .. } = self.experiment;
+        Settings {
+            rounds: self.experiment.rounds.unwrap_or(USUAL_ROUNDS),
+            gate,
+            delta,
+            confidence: 1.0 - alpha,
+            // Another draw every night; rounds.csv has the seeds.
+            seed: self.experiment.seed ^ self.started.as_nanosecond() as u64,
+            budget: self.args.pull_request.then_some(PULL_REQUEST),
+        }
+    }
+
+    /// Where the night's own files go, and its name.
+    fn directory(&self, history: Option<&History>) -> Result<(String, PathBuf), Failure> {
+        let host = &self.environment.host;
+        match history {
+            Some(history) => Ok(history.directory(&self.started, host)?),
+            None => {
+                let name = format!("{}-{host}", self.started.strftime("%Y%m%dT%H%M%SZ"));
+                let dir = self.args.out.clone().unwrap_or_else(|| Path::new("results/pull-request").join(&name));
+                let made = std::fs::create_dir_all(&dir);
+                made.map_err(|source| export::Error::Write { path: dir.clone(), source })?;
+                Ok((name, dir))
+            }
+        }
+    }
+
+    fn announce(&self, dir: &Path) {
+        if self.quiet {
+            return;
+        }
+        let [reference, candidate] = &self.programs;
+        eprintln!(
+            "{}: {} ({}) beside {} ({})",
+            self.experiment.name,
+            candidate.path.display(),
+            candidate.id,
+            reference.path.display(),
+            reference.id
+        );
+        eprintln!("night: {}", dir.display());
+    }
+
+    fn row(
+        &self,
+        name: &str,
+        machine: &str,
+        identity: Identity,
+        night: &Night,
+        wall: Duration,
+        target: Option<&Target>,
+    ) -> NightRow {
+        let Environment { host, kernel, cpu, version, .. } = self.environment.clone();
+        NightRow {
+            schema_version: SCHEMA_VERSION,
+            night: name.into(),
+            started_utc: self.started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            wall_s: wall.as_secs_f64(),
+            experiment: self.experiment.name.clone(),
+            machine: machine.into(),
+            host,
+            fingerprint: Circumstances::read(target.into_iter().flat_map(Target::paths)).fingerprint,
+            platform: identity.platform,
+            subject: identity.subject,
+            reference: identity.reference,
+            candidate: self.programs[1].id.clone(),
+            version,
+            kernel,
+            cpu,
+            exit: night.exit as u8,
+            summary: night.summary.clone(),
+            series_rows: 0,
+            series_bytes: 0,
+            series_crc: String::new(),
+        }
+    }
+
+    fn show(&self, dir: &Path, row: &NightRow, night: &Night, history: Option<&History>) -> Result<(), Failure> {
+        if let Some(history) = history {
+            super::history::plot(history, &history.dir.join("plots"))?;
+        }
+        if self.args.json {
+            println!("{}", export::night::json(row, &night.series));
+        } else if !self.quiet {
+            print!("{}", crate::report::night::markdown(row, &night.series));
+            eprintln!("written: {}", dir.display());
+        }
+        Ok(())
+    }
+}
+
+/// The night in every format, each file whole or not at all.
+fn write_files(dir: &Path, row: &NightRow, night: &Night) -> Result<(), Failure> {
+    for (name, text) in export::night::files(row, &night.series) {
+        export::replace(&dir.join(name), text.as_bytes())?;
+    }
+    Ok(())
+}

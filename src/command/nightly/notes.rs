@@ -1,0 +1,59 @@
+//! What a night writes down as it goes: `rounds.csv`, a line for each round and metric, and the progress that is shown.
+
+use crate::command::progress::Bar;
+use crate::durable;
+use crate::nightly::Witness;
+use crate::nightly::course::Run;
+use crate::nightly::instrument::Measure;
+use crate::nightly::store::Error;
+use crate::run::Progress;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// A line of `rounds.csv`.
+#[derive(Serialize)]
+struct RoundRow<'a> {
+    run: &'static str,
+    round: u32,
+    cell: &'a str,
+    metric: &'a str,
+    seed: u64,
+    reference: f64,
+    candidate: f64,
+    placebo: f64,
+}
+
+/// The notes of a night.
+pub struct Notes {
+    path: PathBuf,
+    bar: Bar,
+    round: u32,
+}
+
+impl Notes {
+    /// Begins them in the night's directory.
+    pub fn create(dir: &Path, bar: Bar) -> Result<Notes, Error> {
+        let path = dir.join("rounds.csv");
+        let header = durable::line(&["run", "round", "cell", "metric", "seed", "reference", "candidate", "placebo"]);
+        durable::replace(&path, header.as_bytes()).map_err(|source| Error::Write { path: path.clone(), source })?;
+        Ok(Notes { path, bar, round: 0 })
+    }
+}
+
+impl Witness for Notes {
+    fn begins(&mut self, run: Run, (done, total): (u32, u32), cell: &str) {
+        let what = if run == Run::Second { format!("{cell}, again for the alarm") } else { cell.into() };
+        self.bar.round(done as usize, total as usize, &what);
+    }
+
+    fn measured(&mut self, run: Run, cell: &str, seed: u64, figures: &[(&Measure, [f64; 3])]) -> Result<(), Error> {
+        self.round += 1;
+        let mut rows = Vec::with_capacity(figures.len());
+        for (measure, [reference, candidate, placebo]) in figures.iter().copied() {
+            let (run, round, metric) = (run.name(), self.round, measure.name.as_str());
+            rows.push(RoundRow { run, round, cell, metric, seed, reference, candidate, placebo });
+        }
+        let rows = durable::lines(&rows);
+        durable::append(&self.path, rows.as_bytes()).map_err(|source| Error::Write { path: self.path.clone(), source })
+    }
+}

@@ -1,0 +1,182 @@
+//! `[subject]` and `[gate]`: what `nightly` compares where it is not this program's engine, and what a night is to find.
+
+use super::wire::Scalar;
+use super::{Error, Source};
+use crate::nightly::row::Better;
+use crate::units;
+use regex::Regex;
+use serde::Deserialize;
+use std::time::Duration;
+use toml::Spanned;
+
+/// `[subject]` as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireSubject {
+    pub command: Spanned<Vec<String>>,
+    #[serde(default)]
+    pub metric: WireMetric,
+    /// Longest time of a run of its own.
+    pub limit: Option<Spanned<Scalar>>,
+}
+
+/// `metric = "counters"`, or where to find a figure in what the command prints.
+#[derive(Deserialize, Default)]
+#[serde(untagged)]
+pub enum WireMetric {
+    #[default]
+    Absent,
+    Named(Spanned<String>),
+    Printed(WirePrinted),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WirePrinted {
+    pub json: Option<Spanned<String>>,
+    pub text: Option<Spanned<String>>,
+    /// How it is called in tables; what it is found by, unless said.
+    pub name: Option<String>,
+    #[serde(default)]
+    pub unit: String,
+    pub better: Better,
+}
+
+/// `[gate]` as written.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct WireGate {
+    pub find: Option<Spanned<Scalar>>,
+    pub most_rounds: Option<Spanned<u32>>,
+}
+
+/// `[gate]`: what a night must be able to find.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gate {
+    /// A night that finds a change of this size, a fraction, less often than with probability .8 is inconclusive where it raises no alarm.
+    pub find: f64,
+    /// Rounds of a second run at most.
+    pub most_rounds: u32,
+}
+
+/// Any command, in place of this program's engine.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Its words. `{program}` stands for the reference or the candidate, `{target}` for the target's path.
+    pub command: Vec<String>,
+    pub metric: SubjectMetric,
+    pub limit: Duration,
+}
+
+/// Where a figure of a command comes from.
+#[derive(Clone, Debug)]
+pub enum SubjectMetric {
+    /// The command runs for ever and is measured in slices: operations by the device's counter, CPU time by its control group.
+    Counters,
+    /// It ends, and prints the figure.
+    Printed { find: Find, name: String, unit: String, better: Better },
+}
+
+/// How a figure is found in what was printed.
+#[derive(Clone, Debug)]
+pub enum Find {
+    /// JSON pointer (RFC 6901) into the first object or array.
+    Json(String),
+    /// Regular expression with one group.
+    Text(Regex),
+}
+
+impl Find {
+    /// The figure, or what was found in its place.
+    pub fn figure(&self, printed: &str) -> Result<f64, String> {
+        match self {
+            Find::Json(pointer) => {
+                let start = printed.find(['{', '[']).ok_or("it printed no JSON")?;
+                let first = serde_json::Deserializer::from_str(&printed[start..]).into_iter::<serde_json::Value>().next();
+                let value = first.ok_or("it printed no JSON")?.map_err(|e| format!("its JSON is torn: {e}"))?;
+                let found = value.pointer(pointer).ok_or_else(|| format!("its JSON has nothing at {pointer:?}"))?;
+                found.as_f64().ok_or_else(|| format!("its JSON has {found} at {pointer:?}, which is no number"))
+            }
+            Find::Text(pattern) => {
+                let found =
+                    pattern.captures(printed).and_then(|c| c.get(1)).ok_or_else(|| format!("nothing matches {pattern}"))?;
+                found.as_str().parse().map_err(|_| format!("{pattern} finds {:?}, which is no number", found.as_str()))
+            }
+        }
+    }
+}
+
+/// Longest time of a run unless said.
+const USUAL_LIMIT: Duration = Duration::from_secs(60);
+/// More rounds of a second run are not taken unasked.
+const USUAL_MOST: u32 = 96;
+
+pub(super) fn gate(source: &Source<'_>, wire: &WireGate, delta: f64) -> Result<Gate, Error> {
+    let find = wire.find.as_ref().map(|v| source.read("[gate] find", v, |t| units::percent(&t.0))).transpose()?;
+    let most =
+        wire.most_rounds.as_ref().map(|v| source.read("[gate] most_rounds", v, |n| super::at_least_one(*n))).transpose()?;
+    Ok(Gate { find: find.unwrap_or(2.0 * delta), most_rounds: most.unwrap_or(USUAL_MOST) })
+}
+
+pub(super) fn subject(source: &Source<'_>, wire: &WireSubject) -> Result<Subject, Error> {
+    let command = source.read("[subject] command", &wire.command, |words| words_of(words))?;
+    let metric = metric(source, &wire.metric, wire.command.span())?;
+    if matches!(metric, SubjectMetric::Counters) && !command.iter().any(|w| w.contains("{target}")) {
+        let message =
+            "[subject] metric = \"counters\" counts what is moved on the target: put {target} where its path belongs in command";
+        return Err(source.fail(wire.command.span(), message));
+    }
+    Ok(Subject { command, metric, limit: source.duration("[subject] limit", wire.limit.as_ref(), USUAL_LIMIT)? })
+}
+
+fn words_of(words: &[String]) -> Result<Vec<String>, &'static str> {
+    match words {
+        [first, ..] if !first.is_empty() && words.iter().any(|w| w.contains("{program}")) => Ok(words.to_vec()),
+        [first, ..] if !first.is_empty() => Err("put {program} where --reference and --candidate belong"),
+        _ => Err("lists nothing; write its words, for example [\"{program}\", \"--runtime=5\"]"),
+    }
+}
+
+fn metric(source: &Source<'_>, wire: &WireMetric, at: std::ops::Range<usize>) -> Result<SubjectMetric, Error> {
+    let printed = match wire {
+        WireMetric::Absent => return Ok(SubjectMetric::Counters),
+        WireMetric::Named(name) if name.get_ref() == "counters" => return Ok(SubjectMetric::Counters),
+        WireMetric::Named(name) => {
+            let message = format!(
+                "[subject] metric: {:?} is neither \"counters\" nor a table such as {{ json = \"/iops\", better = \"higher\" }}",
+                name.get_ref()
+            );
+            return Err(source.fail(name.span(), message));
+        }
+        WireMetric::Printed(printed) => printed,
+    };
+    let (find, found_by) = match (&printed.json, &printed.text) {
+        (Some(pointer), None) => (Find::Json(pointer.get_ref().clone()), pointer.get_ref()),
+        (None, Some(pattern)) => (Find::Text(source.read("[subject] metric", pattern, |p| expression(p))?), pattern.get_ref()),
+        _ => return Err(source.fail(at, "[subject] metric: name one of json and text")),
+    };
+    let (unit, better) = (printed.unit.clone(), printed.better);
+    Ok(SubjectMetric::Printed { find, name: printed.name.clone().unwrap_or_else(|| found_by.clone()), unit, better })
+}
+
+fn expression(pattern: &str) -> Result<Regex, String> {
+    let compiled = Regex::new(pattern).map_err(|e| e.to_string())?;
+    if compiled.captures_len() == 2 { Ok(compiled) } else { Err(format!("{pattern} needs one group: the number in parentheses")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_found_where_they_are_said_to_be() {
+        let json = Find::Json("/jobs/0/read/iops".into());
+        assert_eq!(json.figure("fio: note\n{\"jobs\":[{\"read\":{\"iops\":12.5}}]}\ntrailing"), Ok(12.5));
+        assert!(json.figure("{\"jobs\":[]}").unwrap_err().contains("nothing at"));
+        assert!(json.figure("nothing").unwrap_err().contains("no JSON"));
+        let text = Find::Text(expression(r"tps = ([0-9.]+)").unwrap());
+        assert_eq!(text.figure("latency 3 ms\ntps = 1234.5 (without)"), Ok(1234.5));
+        assert!(text.figure("tps: none").unwrap_err().contains("nothing matches"));
+        assert!(expression("tps").unwrap_err().contains("one group"));
+    }
+}

@@ -1,0 +1,63 @@
+//! Gauges for node_exporter's textfile collector: the text format of Prometheus, which is OpenMetrics as far as it goes.
+
+use crate::nightly::row::{Finding, NightRow, SeriesRow};
+use std::fmt::Write;
+
+/// A gauge of series: name, help, and its value for one.
+type Gauge = (&'static str, &'static str, fn(&SeriesRow) -> f64);
+
+const OF_SERIES: [Gauge; 8] = [
+    ("ratio", "Candidate over reference, Hodges-Lehmann over the rounds.", |s| s.ratio),
+    ("ratio_lower", "Lower bound of its interval.", |s| s.lo),
+    ("ratio_upper", "Upper bound of its interval.", |s| s.hi),
+    ("level_ratio", "What the segment was before this night.", |s| s.level),
+    ("round_spread", "Standard deviation of the rounds' log ratios.", |s| s.spread),
+    ("detectable_change", "Smallest change found with probability .8, as a fraction.", |s| s.mde80),
+    ("placebo_ratio", "Second copy of the reference over the first.", |s| s.placebo_ratio),
+    ("regression", "1 where a regression is confirmed.", |s| f64::from(u8::from(s.finding == Finding::Regressed))),
+];
+
+/// The whole file.
+pub fn text(night: &NightRow, series: &[SeriesRow]) -> String {
+    let mut text = String::new();
+    let common = format!("experiment=\"{}\",machine=\"{}\"", escaped(&night.experiment), escaped(&night.machine));
+    for (name, help, value) in OF_SERIES {
+        head(&mut text, name, help);
+        for row in series {
+            let labels = format!("{common},cell=\"{}\",metric=\"{}\"", escaped(&row.cell), escaped(&row.metric));
+            let _ = writeln!(text, "uring_ablate_{name}{{{labels}}} {}", value(row));
+        }
+    }
+    let started = night.started_utc.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second);
+    head(&mut text, "night_started_seconds", "When the night began, since the epoch.");
+    let _ = writeln!(text, "uring_ablate_night_started_seconds{{{common}}} {started}");
+    head(&mut text, "night_exit_code", "Code with which it ended: 0 ok, 1 regression, 3 inconclusive, 4 control failed.");
+    let _ = writeln!(text, "uring_ablate_night_exit_code{{{common}}} {}", night.exit);
+    text
+}
+
+fn head(text: &mut String, name: &str, help: &str) {
+    let _ = writeln!(text, "# HELP uring_ablate_{name} {help}\n# TYPE uring_ablate_{name} gauge");
+}
+
+fn escaped(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::two;
+    use super::*;
+
+    #[test]
+    fn each_line_is_a_comment_or_a_gauge_with_its_labels() {
+        let mut rows = two();
+        rows[0].cell = "a \"quoted\" cell".into();
+        let text = text(&NightRow::example(), &rows);
+        let gauge = regex::Regex::new(r#"^uring_ablate_[a-z_]+\{([a-z]+="([^"\\]|\\.)*",?)+\} -?[0-9.e-]+$"#).unwrap();
+        assert!(text.lines().all(|l| l.starts_with("# HELP ") || l.starts_with("# TYPE ") || gauge.is_match(l)), "{text}");
+        assert!(text.contains(
+            r#"regression{experiment="nightly",machine="host",cell="read-4k-qd128-j1",metric="cpu_total_ns_per_op"} 1"#
+        ));
+    }
+}

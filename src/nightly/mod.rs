@@ -1,0 +1,101 @@
+//! Nights: a candidate beside a pinned reference, night after night, and what may be said of the difference.
+//!
+//! A night measures rounds, asks the gate, and where it raises an alarm measures again; only what the second run confirms is a finding. Knows
+//! nothing of how a round is measured (`instrument.rs`) and of how a night is shown.
+
+pub mod arms;
+pub mod course;
+pub mod gate;
+pub mod instrument;
+pub mod merge;
+pub mod row;
+pub mod segment;
+pub mod series;
+pub mod store;
+pub mod synthetic;
+pub mod verdict;
+
+use crate::exit::Exit;
+use crate::experiment::subject::Gate;
+use crate::random::Decisions;
+use course::{Course, FAILURES_IN_A_ROW, Run};
+use gate::LEAST_ROUNDS;
+use instrument::{Instrument, Measure};
+use row::SeriesRow;
+use segment::Segments;
+use std::time::Duration;
+
+/// Why a night has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("interrupted after {done} of {total} rounds; this night does not count: start it again")]
+    Interrupted { done: u32, total: u32 },
+    #[error("{FAILURES_IN_A_ROW} rounds of {cell} in a row failed, the last with: {reason}")]
+    Failing { cell: String, reason: String },
+    #[error("{cell}: only {rounds} of {wanted} rounds could be measured, the last failed with: {reason}")]
+    TooFew { cell: String, rounds: usize, wanted: u32, reason: String },
+    #[error(
+        "{budget:?} hold {rounds} rounds, and fewer than {LEAST_ROUNDS} tell nothing: lower [peers] round_time or measure fewer cells"
+    )]
+    TooSlow { budget: Duration, rounds: u32 },
+    #[error("[design] rounds = {0}: fewer than {LEAST_ROUNDS} cannot reach the level of the gate; a night has 24")]
+    Rounds(u32),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Peer(crate::peer::Error),
+}
+
+/// Is told of every round.
+pub trait Witness {
+    /// A round of a cell is about to begin, after `done` of `total`.
+    fn begins(&mut self, run: Run, progress: (u32, u32), cell: &str);
+
+    /// What it brought.
+    fn measured(&mut self, run: Run, cell: &str, seed: u64, figures: &[(&Measure, [f64; 3])]) -> Result<(), store::Error>;
+}
+
+/// How a night is measured and judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub rounds: u32,
+    pub gate: Gate,
+    /// Practical margin, a fraction.
+    pub delta: f64,
+    pub confidence: f64,
+    pub seed: u64,
+    /// For both runs.
+    pub budget: Option<Duration>,
+}
+
+/// What a night says.
+#[derive(Clone, Debug)]
+pub struct Night {
+    pub series: Vec<SeriesRow>,
+    pub exit: Exit,
+    /// One sentence.
+    pub summary: String,
+}
+
+/// Measures and judges the night of that name.
+pub fn conduct(
+    night: &str,
+    instrument: &mut dyn Instrument,
+    witness: &mut dyn Witness,
+    segments: &Segments,
+    settings: Settings,
+) -> Result<Night, Error> {
+    if settings.rounds < LEAST_ROUNDS {
+        return Err(Error::Rounds(settings.rounds));
+    }
+    let (cells, measures) = (instrument.cells(), instrument.measures());
+    let decisions = Decisions::new(settings.seed);
+    let mut course = Course { instrument, witness, settings, decisions, cells, measures };
+    let every: Vec<usize> = (0..course.cells.len()).collect();
+    let first = course.run(Run::First, &every, settings.rounds)?;
+    let mut judged = series::judge(night, &course, &first, segments);
+    series::confirm(&mut course, &mut judged)?;
+    let series: Vec<SeriesRow> = judged.into_iter().map(|s| s.row).collect();
+    let (exit, summary) = verdict::verdict(&series, settings.delta);
+    Ok(Night { series, exit, summary })
+}

@@ -1,0 +1,192 @@
+//! A history on disk: `nights.csv` and `series.csv`, append-only, and a directory for each night.
+//!
+//! A night's lines go to `series.csv` and are flushed; then one line of `nights.csv` says so, with that file's length and the CRC-32 of the lines.
+//! What lies beyond the last such line belongs to a night that was not finished and is cut off before the next is added. Order is that of
+//! the lines: a clock that goes backwards changes nothing.
+
+use super::row::{NightRow, SCHEMA_VERSION, SeriesRow};
+use crate::durable;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub const NIGHTS: &str = "nights.csv";
+pub const SERIES: &str = "series.csv";
+
+/// A history that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot write {path}: {source}; make room or choose another --history: what was measured in earlier nights is kept", path = path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path} holds no history (no {NIGHTS}); the first night makes it: uring-ablate nightly EXPERIMENT --history {path}", path = .0.display())]
+    Nothing(PathBuf),
+    #[error("{path} is in use by another night; wait for it to end or choose another --history", path = .0.display())]
+    Busy(PathBuf),
+    #[error("{path} is damaged: {reason}; restore it from a copy, or move it away and begin a new history", path = path.display())]
+    Damaged { path: PathBuf, reason: String },
+    #[error(
+        "{dir} has nights of another machine that is called {machine}, too; give one of them another name (nightly --machine NAME) or merge them \
+         into another history", dir = dir.display()
+    )]
+    Namesakes { machine: String, dir: PathBuf },
+    #[error("{path} was written by a newer uring-ablate (schema {schema}, this one knows {SCHEMA_VERSION}); use that one", path = path.display())]
+    Newer { path: PathBuf, schema: u32 },
+}
+
+/// The nights of a directory.
+#[derive(Debug, Default)]
+pub struct History {
+    pub dir: PathBuf,
+    rows: Vec<NightRow>,
+    /// In the order of nights, as many of each as its line says.
+    series: Vec<SeriesRow>,
+    /// Bytes beyond the last finished night in `series.csv` and in `nights.csv`.
+    pub unfinished_bytes: u64,
+    /// Held by who adds a night; the kernel lets go of it with the process.
+    lock: Option<File>,
+}
+
+impl History {
+    /// Reads a history; what is not finished is left where it is.
+    pub fn read(dir: &Path) -> Result<History, Error> {
+        let path = dir.join(NIGHTS);
+        if !path.exists() {
+            return Err(Error::Nothing(dir.into()));
+        }
+        let text = read(&path)?;
+        let whole = durable::whole_lines(&text);
+        let rows: Vec<NightRow> = parse(&path, whole)?;
+        if let Some(newer) = rows.iter().find(|n| n.schema_version > SCHEMA_VERSION) {
+            return Err(Error::Newer { path, schema: newer.schema_version });
+        }
+        let (series, beyond) = read_series(dir, &rows)?;
+        let unfinished_bytes = beyond + (text.len() - whole.len()) as u64;
+        Ok(History { dir: dir.into(), rows, series, unfinished_bytes, lock: None })
+    }
+
+    /// Takes a history for this process to add to, made where there is none, cut back to whole nights.
+    pub fn open(dir: &Path) -> Result<History, Error> {
+        fs::create_dir_all(dir).map_err(|source| Error::Write { path: dir.into(), source })?;
+        let lock = durable::lock(dir).map_err(|source| Error::Read { path: dir.into(), source })?;
+        let lock = lock.ok_or_else(|| Error::Busy(dir.into()))?;
+        for (name, header) in [(SERIES, header(&[SeriesRow::example()])), (NIGHTS, header(&[NightRow::example()]))] {
+            let path = dir.join(name);
+            // A start that was killed leaves no line.
+            if !fs::read_to_string(&path).is_ok_and(|text| text.contains('\n')) {
+                durable::replace(&path, header.as_bytes()).map_err(|source| Error::Write { path, source })?;
+            }
+        }
+        let history = History::read(dir)?;
+        let nights = durable::whole_lines(&read(&dir.join(NIGHTS))?).len() as u64;
+        for (name, length) in [(SERIES, history.series_bytes()), (NIGHTS, nights)] {
+            let path = dir.join(name);
+            durable::cut(&path, length).map_err(|source| Error::Write { path, source })?;
+        }
+        Ok(History { lock: Some(lock), unfinished_bytes: 0, ..history })
+    }
+
+    /// Length of `series.csv` behind the last finished night.
+    fn series_bytes(&self) -> u64 {
+        self.rows.last().map_or_else(|| header(&[SeriesRow::example()]).len() as u64, |night| night.series_bytes)
+    }
+
+    /// Makes a night durable: until the last step has reached the disk it does not count.
+    pub fn commit(&mut self, mut night: NightRow, series: &[SeriesRow]) -> Result<(), Error> {
+        assert!(self.lock.is_some(), "only an open history is added to");
+        let text = durable::lines(series);
+        night.series_rows = series.len() as u32;
+        night.series_bytes = self.series_bytes() + text.len() as u64;
+        night.series_crc = crc(&text);
+        let append = |name: &str, text: &str| {
+            let path = self.dir.join(name);
+            durable::append(&path, text.as_bytes()).map_err(|source| Error::Write { path, source })
+        };
+        append(SERIES, &text)?;
+        append(NIGHTS, &durable::lines(&[&night]))?;
+        self.rows.push(night);
+        self.series.extend_from_slice(series);
+        Ok(())
+    }
+
+    /// The lines of both tables.
+    pub fn tables(&self) -> (&[NightRow], &[SeriesRow]) {
+        (&self.rows, &self.series)
+    }
+
+    /// Each night with its series.
+    pub fn nights(&self) -> impl Iterator<Item = (&NightRow, &[SeriesRow])> {
+        let mut rest = self.series.as_slice();
+        self.rows.iter().map(move |night| {
+            let (own, later) = rest.split_at(night.series_rows as usize);
+            rest = later;
+            (night, own)
+        })
+    }
+
+    /// The directories of nights, finished or not, by name.
+    pub fn directories(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let nights = entries.filter(|e| e.path().join("rounds.csv").exists());
+        let mut names: Vec<String> = nights.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// A directory for a night that begins now, with its name; that of a clock which was set back gets a number.
+    pub fn directory(&self, started: &jiff::Timestamp, host: &str) -> Result<(String, PathBuf), Error> {
+        let plain = format!("{}-{host}", started.strftime("%Y%m%dT%H%M%SZ"));
+        let names = std::iter::once(plain.clone()).chain((2..).map(|n| format!("{plain}-{n}")));
+        for name in names {
+            let path = self.dir.join(&name);
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok((name, path)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(Error::Write { path, source }),
+            }
+        }
+        unreachable!("numbers do not end")
+    }
+}
+
+/// The lines of all finished nights, each checked against what its night says of them, and the bytes beyond.
+fn read_series(dir: &Path, nights: &[NightRow]) -> Result<(Vec<SeriesRow>, u64), Error> {
+    let path = dir.join(SERIES);
+    let text = read(&path)?;
+    let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
+    let mut at = text.find('\n').map_or(0, |end| end + 1);
+    for night in nights {
+        let end = night.series_bytes as usize;
+        let Some(own) = text.get(at..end) else {
+            return Err(damaged(format!("night {} ends at byte {end} of {}", night.night, text.len())));
+        };
+        if crc(own) != night.series_crc {
+            return Err(damaged(format!("the lines of night {} are not those that were written (CRC-32)", night.night)));
+        }
+        at = end;
+    }
+    let rows: Vec<SeriesRow> = parse(&path, &text[..at])?;
+    let told: usize = nights.iter().map(|n| n.series_rows as usize).sum();
+    if rows.len() != told {
+        return Err(damaged(format!("{} lines where the nights tell of {told}", rows.len())));
+    }
+    Ok((rows, (text.len() - at) as u64))
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<Vec<T>, Error> {
+    durable::parse(text).map_err(|e| Error::Damaged { path: path.into(), reason: e.to_string() })
+}
+
+fn header<T: serde::Serialize>(example: &[T]) -> String {
+    let text = durable::with_header(example);
+    text[..text.find('\n').map_or(0, |end| end + 1)].to_string()
+}
+
+fn crc(text: &str) -> String {
+    format!("{:08x}", crc32fast::hash(text.as_bytes()))
+}
