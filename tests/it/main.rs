@@ -25,6 +25,7 @@ mod refusals;
 mod reports;
 mod resume;
 mod rounds;
+mod schedules;
 mod splice;
 mod statistics;
 mod support;
