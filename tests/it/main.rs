@@ -17,6 +17,7 @@ mod lab;
 mod lab_faults;
 mod labels;
 mod loop_cost;
+mod nightly;
 mod page;
 mod peers;
 mod process_arms;
