@@ -1,6 +1,6 @@
 //! One child process: fed from memory, waited for, stopped and continued from outside, killed and reaped when it goes out of scope.
 //!
-//! Its standard streams are files in memory, so nobody has to read along and no full pipe ever stops it. Knows nothing of what it runs.
+//! Its standard streams are files, in memory unless said, so nobody has to read along and no full pipe ever stops it. Knows nothing of what it runs.
 
 use crate::spawn::Interrupts;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -50,7 +50,16 @@ pub enum Wait {
 impl Process {
     /// Starts `command`, which must make a process group of its own, with `input` as its standard input.
     pub fn start(command: &mut Command, input: &[u8]) -> io::Result<Process> {
-        let (mut stdin, output, errors) = (memory()?, memory()?, memory()?);
+        Process::start_with(command, input, memory()?, memory()?)
+    }
+
+    /// The same with nothing to read, and with all that it says in one file: for output of any length, to be kept.
+    pub fn start_into(command: &mut Command, log: File) -> io::Result<Process> {
+        Process::start_with(command, b"", log.try_clone()?, log)
+    }
+
+    fn start_with(command: &mut Command, input: &[u8], output: File, errors: File) -> io::Result<Process> {
+        let mut stdin = memory()?;
         stdin.write_all(input)?;
         stdin.rewind()?;
         let mut child = command.stdin(stdin).stdout(output.try_clone()?).stderr(errors.try_clone()?).spawn()?;
