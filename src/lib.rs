@@ -1,6 +1,7 @@
 //! uring-ablate: which io_uring optimisation pays on this machine, by how much, and how far the result is from fio.
 #![deny(unsafe_code)]
 pub mod analysis;
+pub mod bisect;
 pub mod cli;
 pub mod clock;
 pub mod command;

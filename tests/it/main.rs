@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod bisect;
 mod change_point;
 mod claims;
 mod compare;
