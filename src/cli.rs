@@ -39,6 +39,8 @@ pub enum Verb {
     /// What nights have told: show, plot, verify, export or merge them; measures nothing.
     #[command(subcommand)]
     History(HistoryVerb),
+    /// Find the commit that made it worse: build commits between two and measure each beside the good one.
+    Bisect(BisectArgs),
     /// Write a run in the format of another tool; measures nothing.
     Export(ExportArgs),
     /// Measure one cell, with flags named as fio names them.
@@ -421,6 +423,39 @@ pub struct CompareArgs {
     /// Write compare.csv, compare.md, compare.html and plots/ there.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BisectArgs {
+    /// The experiment file: what is measured of two programs.
+    pub experiment: PathBuf,
+    /// A commit that was good.
+    #[arg(long, value_name = "REVISION")]
+    pub good: String,
+    /// A commit behind it that is bad.
+    #[arg(long, value_name = "REVISION")]
+    pub bad: String,
+    /// What builds the program, run by `sh -c` in a work tree of its own with the commit in URING_ABLATE_COMMIT.
+    #[arg(long, value_name = "COMMAND")]
+    pub build: String,
+    /// Where the build puts the program, in the work tree.
+    #[arg(long, value_name = "PATH", default_value = "target/release/uring-ablate")]
+    pub program: PathBuf,
+    /// A directory of the git repository; its work tree and branches are left alone.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub repository: PathBuf,
+    /// Where steps and programs are kept, and continued from [default: bisect/GOOD..BAD].
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Override a key of the experiment, for example --set gate.most_rounds=192.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// What got worse [default: anything that is measured].
+    #[arg(long, value_name = "METRIC")]
+    pub metric: Option<String>,
+    /// Where it got worse [default: any cell].
+    #[arg(long, value_name = "CELL")]
+    pub cell: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Verb::Compare(args) => command::compare(args, cli.quiet),
         Verb::Nightly(args) => command::nightly(args, cli.quiet),
         Verb::History(verb) => command::history(verb, cli.quiet),
+        Verb::Bisect(args) => command::bisect(args, cli.quiet),
         Verb::Export(args) => command::export(args, cli.quiet),
         Verb::Bench(args) => command::bench(args),
         Verb::Doctor(args) => command::doctor(args),
@@ -65,6 +66,7 @@ fn serve(verb: &Verb) -> anyhow::Result<()> {
         | Verb::Compare(_)
         | Verb::Nightly(_)
         | Verb::History(_)
+        | Verb::Bisect(_)
         | Verb::Export(_)
         | Verb::Bench(_)
         | Verb::Doctor(_)

@@ -1,6 +1,7 @@
 //! What each verb does: wires the parts together, prints, and decides the exit code.
 
 mod bench;
+mod bisect;
 mod compare;
 mod doctor;
 mod earlier;
@@ -19,6 +20,7 @@ mod simulate_nights;
 mod toggles;
 
 pub use bench::bench;
+pub use bisect::bisect;
 pub use compare::compare;
 pub use doctor::doctor;
 pub use export::export;
@@ -115,6 +117,18 @@ impl From<crate::peer::Error> for Failure {
     fn from(error: crate::peer::Error) -> Failure {
         let interrupted = matches!(error, crate::peer::Error::Interrupted);
         failure(if interrupted { Exit::Interrupted } else { Exit::Environment })(&error)
+    }
+}
+
+impl From<crate::bisect::Error> for Failure {
+    fn from(error: crate::bisect::Error) -> Failure {
+        use crate::bisect::Error as E;
+        let exit = match &error {
+            E::Interrupted => Exit::Interrupted,
+            E::NoGit(_) | E::Git { .. } | E::Start(_) | E::Judge(_) => Exit::Environment,
+            _ => Exit::Usage,
+        };
+        failure(exit)(&error)
     }
 }
 

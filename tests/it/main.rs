@@ -3,6 +3,7 @@
 mod bad_input;
 mod bench;
 mod bisect;
+mod bisect_repository;
 mod change_point;
 mod claims;
 mod compare;
