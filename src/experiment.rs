@@ -7,11 +7,13 @@ mod cells;
 mod claim;
 mod design;
 pub mod difference;
+mod peers;
 pub mod subject;
 mod wire;
 
 pub use claim::{Claim, Range, Says};
 pub use design::Design;
+pub use peers::{FioConfig, Peers};
 
 use crate::analysis::stopping::MISSES;
 use crate::engine::Options;
@@ -27,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use subject::{Gate, Subject};
 use toml::Spanned;
-use wire::{List, Scalar, Wire, WireEngine, WirePeers, WireTarget};
+use wire::{List, Scalar, Wire, WireEngine, WireTarget};
 
 /// A validated experiment.
 #[derive(Clone, Debug)]
@@ -120,57 +122,12 @@ pub enum Mode {
     Isolated,
 }
 
-/// `[peers]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peers {
-    pub fio: Vec<FioConfig>,
-    /// Program to run; found on PATH unless it contains a slash.
-    pub fio_path: PathBuf,
-    /// Path of fio's `t/io_uring`, where it takes part.
-    pub t_io_uring: Option<PathBuf>,
-    /// Time for the slices of one round of process arms.
-    pub round_time: Duration,
-    /// Duration of the whole run that gives fio's own figures.
-    pub whole_time: Duration,
-}
-
-impl Peers {
-    /// How many treatments take part.
-    pub fn count(&self) -> usize {
-        self.fio.len() + usize::from(self.t_io_uring.is_some())
-    }
-}
-
 /// `[profile]`: rounds in which a clock writes down what runs, for the causes of the time. None where `rounds` is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profiling {
     pub rounds: u32,
     /// Ticks a second of CPU time.
     pub frequency: u32,
-}
-
-/// How fio is configured; see `peer::fio`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FioConfig {
-    Default,
-    Registered,
-    Matched,
-    Tuned,
-}
-
-impl FioConfig {
-    pub const ALL: [FioConfig; 4] = [FioConfig::Default, FioConfig::Registered, FioConfig::Matched, FioConfig::Tuned];
-
-    /// The treatment's name in result files.
-    pub fn treatment(self) -> &'static str {
-        match self {
-            FioConfig::Default => "fio:default",
-            FioConfig::Registered => "fio:registered",
-            FioConfig::Matched => "fio:matched",
-            FioConfig::Tuned => "fio:tuned",
-        }
-    }
 }
 
 /// An experiment that cannot be used, with the place in its file.
@@ -292,7 +249,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
         alpha: wire.analysis.alpha.as_ref().map_or(Ok(0.05), |v| source.read("alpha", v, |a| check_alpha(*a)))?,
         stall: wire.analysis.stall.as_ref().map_or(Ok(0.02), |v| source.read("stall", v, |t| units::percent(&t.0)))?,
         spin: wire.analysis.spin.as_ref().map_or(Ok(0.05), |v| source.read("spin", v, |t| units::percent(&t.0)))?,
-        peers: peers(&source, &wire.peers)?,
+        peers: peers::read(&source, &wire.peers)?,
         profile: Profiling {
             rounds: wire.profile.rounds,
             frequency: wire.profile.frequency.as_ref().map_or(Ok(FREQUENCY), |f| source.read("frequency", f, |n| ticks(*n)))?,
@@ -364,17 +321,6 @@ fn ticks(frequency: u32) -> Result<u32, String> {
 
 fn check_alpha(alpha: f64) -> Result<f64, String> {
     if alpha > 0.0 && alpha < 0.5 { Ok(alpha) } else { Err(format!("{alpha} must lie between 0 and 0.5")) }
-}
-
-fn peers(source: &Source<'_>, wire: &WirePeers) -> Result<Peers, Error> {
-    let usual = Duration::from_secs(2);
-    Ok(Peers {
-        fio: wire.fio.clone(),
-        t_io_uring: wire.t_io_uring.clone(),
-        fio_path: wire.fio_path.clone().unwrap_or_else(|| "fio".into()),
-        round_time: source.duration("[peers] round_time", wire.round_time.as_ref(), usual)?,
-        whole_time: source.duration("[peers] whole_time", wire.whole_time.as_ref(), usual)?,
-    })
 }
 
 /// What verified workloads read on each is stamped with a seed of its own.

@@ -1,15 +1,19 @@
 //! `uring-ablate bisect`: which commit made it worse.
 
+mod judge;
+
 use super::Failure;
+use super::nightly::preflight::{self, Means};
 use crate::bisect::repository::Repository;
 use crate::bisect::search::Verdict;
 use crate::bisect::state::{State, StepRow, Task};
 use crate::bisect::workshop::{self, Workshop};
-use crate::bisect::{self, Answer, Commit, Effort, Error, Job, Judge, Told};
+use crate::bisect::{self, Answer, Commit, Effort, Error, Job, Told};
 use crate::cli::BisectArgs;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment};
 use crate::spawn::{Interrupts, Tether};
+use judge::Pairs;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +35,9 @@ pub fn bisect(args: &BisectArgs, quiet: bool) -> Result<Exit, Failure> {
     let mut state = State::open(&dir, &task)?;
     let effort = effort(&experiment);
     let mut workshop = Workshop::new((repository, &tether, &interrupts), (&args.build, &args.program), &state)?;
-    let mut judge = judge(args, &experiment, effort, state.dir(), (&tether, &interrupts))?;
+    let target = preflight::target(&experiment, &args.allow_destructive)?;
+    let means = Means { experiment: &experiment, target: target.as_ref(), tether: &tether, interrupts: &interrupts };
+    let mut judge = Pairs::new(means, (args.cell.as_deref(), args.metric.as_deref()), effort, state.dir())?;
     let progress = |told: &Told<'_>| {
         if !quiet {
             eprintln!("{}", step(told));
@@ -47,7 +53,7 @@ pub fn bisect(args: &BisectArgs, quiet: bool) -> Result<Exit, Failure> {
         );
     }
     let (state, builder) = (&mut state, &mut workshop);
-    let answer = bisect::run(&mut Job { commits: &commits, effort, state, builder, judge: &mut *judge, progress: &progress })?;
+    let answer = bisect::run(&mut Job { commits: &commits, effort, state, builder, judge: &mut judge, progress: &progress })?;
     if let Err(error) = workshop.clear() {
         eprintln!("uring-ablate: the work tree below {} stays: {error}", dir.display());
     }
@@ -56,17 +62,6 @@ pub fn bisect(args: &BisectArgs, quiet: bool) -> Result<Exit, Failure> {
     }
     let found = matches!(&answer, Answer::First(range) if range.start() == range.end());
     Ok(if found { Exit::Ok } else { Exit::Inconclusive })
-}
-
-/// What measures two programs beside each other; it keeps what it measures below `dir`.
-fn judge<'a>(
-    _args: &'a BisectArgs,
-    _experiment: &'a Experiment,
-    _effort: Effort,
-    _dir: &Path,
-    _processes: (&'a Tether, &'a Interrupts),
-) -> Result<Box<dyn Judge + 'a>, Failure> {
-    Err(Error::Judge("not wired".into()).into())
 }
 
 /// Rounds that may be spent on a commit.

@@ -1,31 +1,28 @@
 //! `uring-ablate nightly`: preflight, the night, its files, its line in the history.
 
 mod notes;
+pub mod preflight;
 mod programs;
 
+use super::Failure;
 use super::progress::Bar;
-use super::{Failure, run};
 use crate::cli::NightlyArgs;
 use crate::exit::Exit;
-use crate::experiment::subject::SubjectMetric;
-use crate::experiment::{self, Experiment, Mode};
+use crate::experiment::{self, Experiment};
 use crate::export;
-use crate::nightly::arms::{Commands, Engines, Printers, Programs, Stage};
-use crate::nightly::instrument::Instrument;
+use crate::nightly::arms::Programs;
 use crate::nightly::row::{NightRow, SCHEMA_VERSION};
 use crate::nightly::segment::{Identity, Segments};
 use crate::nightly::store::History;
 use crate::nightly::{self, Night, Settings};
-use crate::peer::counter;
 use crate::run::environment::Environment;
 use crate::run::facts::Circumstances;
-use crate::run::peers::{LEAST_SLICE, QUEUES_PER_SLICE};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::Target;
 use crate::toggle::Toggle;
-use crate::{engine, plan};
 use jiff::Timestamp;
 use notes::Notes;
+use preflight::Means;
 use programs::Program;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -34,8 +31,6 @@ use std::time::{Duration, Instant};
 const PULL_REQUEST: Duration = Duration::from_secs(285);
 /// Rounds of a night unless the experiment says otherwise: identical processes differ by more than identical arms do.
 const USUAL_ROUNDS: u32 = 24;
-/// Of a command, whose queue is not known.
-const COMMAND_SLICE: Duration = Duration::from_millis(20);
 
 /// Runs a night.
 pub fn nightly(args: &NightlyArgs, quiet: bool) -> Result<Exit, Failure> {
@@ -61,7 +56,7 @@ impl Tonight<'_> {
     fn run(&self, mut history: Option<History>) -> Result<Exit, Failure> {
         let process = |e: std::io::Error| crate::run::Error::Process(e);
         let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
-        let target = self.target()?;
+        let target = preflight::target(&self.experiment, &self.args.allow_destructive)?;
         let identity = self.identity(target.as_ref());
         let machine = self.args.machine.as_ref().unwrap_or(&self.environment.host);
         let segments = match &history {
@@ -69,7 +64,9 @@ impl Tonight<'_> {
             None => Segments::default(),
         };
         let programs = self.programs();
-        let mut instrument = self.instrument(target.as_ref(), &programs, (&tether, &interrupts))?;
+        let means = Means { experiment: &self.experiment, target: target.as_ref(), tether: &tether, interrupts: &interrupts };
+        let slices = means.slices()?;
+        let mut instrument = means.instrument(&programs, &slices)?;
         let (name, dir) = self.directory(history.as_ref())?;
         self.announce(&dir);
         let mut notes = Notes::create(&dir, Bar::new(self.quiet))?;
@@ -83,18 +80,6 @@ impl Tonight<'_> {
         }
         self.show(&dir, &row, &night, history.as_ref())?;
         Ok(night.exit)
-    }
-
-    /// The target, unless the subject is a command that has none.
-    fn target(&self) -> Result<Option<Target>, Failure> {
-        let Experiment { subject, .. } = &self.experiment;
-        if subject.as_ref().is_some_and(|s| !s.command.iter().any(|w| w.contains("{target}"))) {
-            return Ok(None);
-        }
-        if subject.is_none() {
-            engine::probe()?;
-        }
-        run::prepare(&self.experiment, &self.args.allow_destructive).map(Some)
     }
 
     /// What must agree with earlier nights.
@@ -123,46 +108,6 @@ impl Tonight<'_> {
         let [reference, candidate] = &self.programs;
         let path = |p: &Program| if self.experiment.subject.is_some() { p.path.clone() } else { p.held() };
         Programs { reference: path(reference), candidate: path(candidate) }
-    }
-
-    fn instrument<'b>(
-        &'b self,
-        target: Option<&'b Target>,
-        programs: &'b Programs,
-        (tether, interrupts): (&'b Tether, &'b Interrupts),
-    ) -> Result<Box<dyn Instrument + 'b>, Failure> {
-        let experiment = &self.experiment;
-        let stage = |target| Stage { experiment, target, programs, tether, interrupts };
-        match (&experiment.subject, target) {
-            (None, Some(target)) => {
-                let cells = self.cells(target, tether, interrupts)?;
-                Ok(Box::new(Engines { stage: stage(target), cells }))
-            }
-            (Some(subject), Some(target)) if matches!(subject.metric, SubjectMetric::Counters) => {
-                if !counter::counts_for_all(target) {
-                    let message = format!(
-                        "[subject] metric = \"counters\" needs a device that serves nothing else, whose own counter tells what was moved; {} is \
-                         none: use kind = \"loop\", null_blk, nvme or device, or a metric that the command prints",
-                        target.label
-                    );
-                    return Err(Failure { exit: Exit::Usage, message });
-                }
-                Ok(Box::new(Commands { stage: stage(target), subject, slice: COMMAND_SLICE }))
-            }
-            (Some(subject), target) => Ok(Box::new(Printers { programs, tether, interrupts, subject, target })),
-            (None, None) => unreachable!("without a subject there is a target"),
-        }
-    }
-
-    /// The cells with the length of their slices.
-    fn cells(&self, target: &Target, tether: &Tether, interrupts: &Interrupts) -> Result<Vec<(plan::Cell, Duration)>, Failure> {
-        let plan = run::plan_on(&self.experiment, target, None, tether, interrupts)?;
-        let timed = |cell: &plan::Cell| {
-            let fixed = crate::run::pilot_of(&self.experiment, Mode::Sliced, &plan, target, cell, (tether, interrupts));
-            let fixed = fixed.map_err(crate::run::Error::Pilot)?;
-            Ok((cell.clone(), (fixed.queue_time * QUEUES_PER_SLICE).max(LEAST_SLICE)))
-        };
-        plan.cells.iter().map(timed).collect()
     }
 
     fn settings(&self) -> Settings {

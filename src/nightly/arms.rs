@@ -45,7 +45,7 @@ pub struct Stage<'a> {
 pub struct Engines<'a> {
     pub stage: Stage<'a>,
     /// With the length of a slice.
-    pub cells: Vec<(Cell, Duration)>,
+    pub cells: &'a [(Cell, Duration)],
 }
 
 impl Instrument for Engines<'_> {

@@ -57,13 +57,14 @@ pub fn judge(night: &str, course: &Course<'_>, rounds: &Rounds, segments: &Segme
     let tonight: Vec<Tonight<'_>> =
         numbers.iter().zip(&known).map(|(n, segment)| Tonight { rounds: &n.candidate, segment }).collect();
     let readings = gate::read(&tonight);
-    let judged = |((cell, measure), (numbers, (segment, reading))): ((usize, usize), (&Numbers, (&Segment, Option<Reading>)))| {
+    let mut judged = Vec::with_capacity(places.len());
+    for (((cell, measure), numbers), (segment, reading)) in places.into_iter().zip(&numbers).zip(known.iter().zip(readings)) {
         let alarmed = reading.and_then(|r| gate::alarm(&r, segment, course.settings.delta));
         let what = (course.cells[cell].as_str(), &course.measures[measure]);
         let row = line(night, what, numbers, (segment, reading.as_ref(), alarmed.as_ref()), &course.settings);
-        Judged { cell, measure, reading, alarmed, row }
-    };
-    places.into_iter().zip(numbers.iter().zip(known.iter().zip(readings))).map(judged).collect()
+        judged.push(Judged { cell, measure, reading, alarmed, row });
+    }
+    judged
 }
 
 /// The line of a series before any second run.

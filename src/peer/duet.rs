@@ -5,8 +5,8 @@
 //! still; where that cannot be had in time, it is counted. Everything started here is killed and reaped however the round ends.
 
 use super::Error;
-use super::counter::{self, Counter, CpuClock};
-use crate::clock::monotonic_ns;
+use super::counter::{self, Counter};
+use super::live::{Edge, Live, Whole};
 use crate::control_group::Group;
 use crate::plan::Arm;
 use crate::process::{Process, Stop};
@@ -25,8 +25,6 @@ const HEAD_START: Duration = Duration::from_millis(300);
 const STARTING: Duration = Duration::from_millis(5);
 /// An arm runs once the counter moved in this many looks in a row: reading its own program from disk is no start.
 const STARTED_LOOKS: u32 = 3;
-/// Between two looks at what is still in flight.
-const SETTLING: Duration = Duration::from_micros(50);
 
 /// How an arm is started.
 #[derive(Clone, Debug)]
@@ -137,57 +135,6 @@ pub fn worker(spec: Spec) -> Spec {
     Spec { arms, blocks: 1, completions: u64::MAX, ..spec }
 }
 
-/// A contestant that was started.
-struct Live {
-    process: Process,
-    counter: Counter,
-    cpu: Clock,
-    /// Measured time since it last moved anything.
-    stalled: Duration,
-}
-
-/// Readings at one edge of a slice, always taken in this order: what lies between the first two is the same at both edges and cancels.
-#[derive(Clone, Copy)]
-struct Edge {
-    bytes: u64,
-    monotonic_ns: u64,
-    cpu_ns: u64,
-}
-
-/// Whose CPU time is read, and what is stopped with it.
-enum Clock {
-    Process(CpuClock),
-    Group(Group),
-}
-
-impl Live {
-    fn edge(&self) -> Option<Edge> {
-        let bytes = self.counter.bytes().ok()?;
-        let monotonic_ns = monotonic_ns();
-        let cpu_ns = match &self.cpu {
-            Clock::Process(clock) => clock.nanoseconds()?,
-            Clock::Group(group) => group.cpu_ns()?,
-        };
-        Some(Edge { bytes, monotonic_ns, cpu_ns })
-    }
-
-    fn resume(&self) {
-        match &self.cpu {
-            Clock::Process(_) => self.process.resume(),
-            Clock::Group(group) => group.thaw(),
-        }
-    }
-
-    fn stop(&self, limit: Duration) -> Stop {
-        match &self.cpu {
-            Clock::Process(_) => self.process.stop(limit),
-            Clock::Group(_) if self.process.ended() => Stop::Ended,
-            Clock::Group(group) if group.freeze(limit) => Stop::Stopped,
-            Clock::Group(_) => Stop::Late,
-        }
-    }
-}
-
 /// The state of a round.
 struct Stage<'a> {
     contest: &'a Contest<'a>,
@@ -227,23 +174,23 @@ impl Stage<'_> {
         if self.contest.interrupts.sleep(time) { Ok(()) } else { Err(Error::Interrupted) }
     }
 
-    fn launch(&self, arm: usize) -> Result<(Process, Clock), Error> {
+    fn launch(&self, arm: usize) -> Result<(Process, Whole), Error> {
         let fail = |program: PathBuf| move |source| Error::Start { program, source };
         match &self.contest.contestants[arm].start {
             Start::Ours(spec) => {
                 let input = serde_json::to_vec(spec).map_err(|e| fail("uring-ablate".into())(e.into()))?;
-                timed(Process::start(&mut self.contest.tether.own("worker"), &input).map_err(fail("uring-ablate".into()))?)
+                started(Process::start(&mut self.contest.tether.own("worker"), &input).map_err(fail("uring-ablate".into()))?)
             }
             Start::Program { program, arguments, input } => {
                 let mut command = self.contest.tether.command(program);
-                timed(Process::start(command.args(arguments), input.as_bytes()).map_err(fail(program.clone()))?)
+                started(Process::start(command.args(arguments), input.as_bytes()).map_err(fail(program.clone()))?)
             }
             Start::Command { words } => {
                 let (program, arguments) = words.split_first().ok_or(Error::NoCommand)?;
                 let group = Group::make()?;
                 let mut command = self.contest.tether.command_in(group.dir(), program);
                 let process = Process::start(command.args(arguments), b"").map_err(fail(program.into()))?;
-                Ok((process, Clock::Group(group)))
+                Ok((process, Whole::Group(group)))
             }
         }
     }
@@ -251,9 +198,9 @@ impl Stage<'_> {
     /// Starts every arm at once, since most of a start is waiting, and stops them all before any is looked at.
     fn launch_all(&mut self, order: &[usize]) -> Result<(), Error> {
         for &arm in order {
-            let (mut process, cpu) = self.launch(arm)?;
+            let (mut process, whole) = self.launch(arm)?;
             match Counter::open(self.contest.target, process.pid()) {
-                Ok(counter) => self.live[arm] = Some(Live { process, counter, cpu, stalled: Duration::ZERO }),
+                Ok(counter) => self.live[arm] = Some(Live { process, counter, whole, stalled: Duration::ZERO }),
                 Err(error) => {
                     self.arms[arm].outcome = Outcome::Failed;
                     self.arms[arm].reason = format!("{error}: {}", process.last_words());
@@ -310,7 +257,7 @@ impl Stage<'_> {
                 return Ok(false);
             }
         }
-        let settled = settle(&live, timing.settle_limit)?;
+        let settled = live.settle(timing.settle_limit)?;
         self.violations += u32::from(!settled);
         self.live[arm] = Some(live);
         Ok(true)
@@ -362,31 +309,14 @@ impl Stage<'_> {
             _ => format!("{name} ended {reason} ({status}): {said}"),
         };
         // The counter of a process went with it; then there is nothing left to wait for.
-        let _ = settle(&live, self.contest.timing.settle_limit);
+        let _ = live.settle(self.contest.timing.settle_limit);
     }
 }
 
-/// With the CPU clock of the process.
-fn timed(process: Process) -> Result<(Process, Clock), Error> {
-    let clock = CpuClock::of(process.pid())?;
-    Ok((process, Clock::Process(clock)))
-}
-
-/// Waits until nothing is in flight in two looks in a row and the counter stood still between them; false when that takes too long.
-fn settle(live: &Live, limit: Duration) -> Result<bool, Error> {
-    let deadline = Instant::now() + limit;
-    let (mut idle, mut bytes) = (live.counter.idle()?, live.counter.bytes()?);
-    loop {
-        std::thread::sleep(SETTLING);
-        let (now_idle, now_bytes) = (live.counter.idle()?, live.counter.bytes()?);
-        if idle && now_idle && now_bytes == bytes {
-            return Ok(true);
-        }
-        if Instant::now() >= deadline {
-            return Ok(false);
-        }
-        (idle, bytes) = (now_idle, now_bytes);
-    }
+/// An arm that is one process.
+fn started(process: Process) -> Result<(Process, Whole), Error> {
+    let whole = Whole::process(&process)?;
+    Ok((process, whole))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 pub mod counter;
 pub mod duet;
 pub mod fio;
+mod live;
 pub mod t_io_uring;
 pub mod whole;
 

@@ -70,7 +70,7 @@ fn each_crate_has_one_door() {
         ("io_uring::", "src/engine/"),
         ("polars::", "src/analysis/"),
         ("plotters::", "src/plot/"),
-        ("clap::", "src/cli.rs"),
+        ("clap::", "src/cli"),
         ("toml::", "src/experiment"),
         ("indicatif::", "src/command/"),
         ("perf_event::", "src/perf/"),

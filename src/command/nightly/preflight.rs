@@ -1,0 +1,92 @@
+//! What two programs are compared with: the target, and the instrument that an experiment asks for.
+
+use crate::command::{Failure, run};
+use crate::engine;
+use crate::exit::Exit;
+use crate::experiment::subject::SubjectMetric;
+use crate::experiment::{Experiment, Mode};
+use crate::nightly::arms::{Commands, Engines, Printers, Programs, Stage};
+use crate::nightly::instrument::Instrument;
+use crate::peer::counter;
+use crate::plan::Cell;
+use crate::run::peers::{LEAST_SLICE, QUEUES_PER_SLICE};
+use crate::spawn::{Interrupts, Tether};
+use crate::target::Target;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Of a command, whose queue is not known.
+const COMMAND_SLICE: Duration = Duration::from_millis(20);
+
+/// The target, unless the subject is a command that has none.
+pub fn target(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Option<Target>, Failure> {
+    let subject = experiment.subject.as_ref();
+    if subject.is_some_and(|s| !s.command.iter().any(|w| w.contains("{target}"))) {
+        return Ok(None);
+    }
+    if subject.is_none() {
+        engine::probe()?;
+    }
+    run::prepare(experiment, allowed).map(Some)
+}
+
+/// What is the same for every pair of programs.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    pub experiment: &'a Experiment,
+    pub target: Option<&'a Target>,
+    pub tether: &'a Tether,
+    pub interrupts: &'a Interrupts,
+}
+
+/// The cells with the length of their slices.
+pub type Slices = Vec<(Cell, Duration)>;
+
+impl<'a> Means<'a> {
+    /// Of our engine, by a pilot; none of a command.
+    pub fn slices(&self) -> Result<Slices, Failure> {
+        let (None, Some(target)) = (&self.experiment.subject, self.target) else { return Ok(vec![]) };
+        let processes = (self.tether, self.interrupts);
+        let plan = run::plan_on(self.experiment, target, None, self.tether, self.interrupts)?;
+        let timed = |cell: &Cell| {
+            let fixed = crate::run::pilot_of(self.experiment, Mode::Sliced, &plan, target, cell, processes);
+            let queue_time = fixed.map_err(crate::run::Error::Pilot)?.queue_time;
+            Ok((cell.clone(), (queue_time * QUEUES_PER_SLICE).max(LEAST_SLICE)))
+        };
+        plan.cells.iter().map(timed).collect()
+    }
+
+    /// What measures a pair of programs.
+    pub fn instrument<'b>(&self, programs: &'b Programs, slices: &'b Slices) -> Result<Box<dyn Instrument + 'b>, Failure>
+    where
+        'a: 'b,
+    {
+        let Means { experiment, tether, interrupts, .. } = *self;
+        let Some(target) = self.target else {
+            let subject = experiment.subject.as_ref().expect("only a subject has no target");
+            return Ok(Box::new(Printers { programs, tether, interrupts, subject, target: None }));
+        };
+        let stage = Stage { experiment, target, programs, tether, interrupts };
+        match &experiment.subject {
+            None => Ok(Box::new(Engines { stage, cells: slices })),
+            Some(subject) if matches!(subject.metric, SubjectMetric::Counters) => {
+                counted(target)?;
+                Ok(Box::new(Commands { stage, subject, slice: COMMAND_SLICE }))
+            }
+            Some(subject) => Ok(Box::new(Printers { programs, tether, interrupts, subject, target: Some(target) })),
+        }
+    }
+}
+
+/// A command's own processes come and go, so what it moved is told by the device alone.
+fn counted(target: &Target) -> Result<(), Failure> {
+    if counter::counts_for_all(target) {
+        return Ok(());
+    }
+    let message = format!(
+        "[subject] metric = \"counters\" needs a device that serves nothing else, whose own counter tells what was moved; {} is none: use kind = \
+         \"loop\", null_blk, nvme or device, or a metric that the command prints",
+        target.label
+    );
+    Err(Failure { exit: Exit::Usage, message })
+}
