@@ -65,5 +65,6 @@ fn verify(history: &History, quiet: bool) {
 /// Draws every chart of a history into a directory.
 pub fn plot(history: &History, out: &Path) -> Result<(), Failure> {
     let (nights, series) = history.tables();
-    Ok(plot::nights::write(nights, series, out)?)
+    plot::nights::write(nights, series, out).map_err(report::Error::Plot)?;
+    Ok(())
 }

@@ -29,11 +29,23 @@ pub fn legend<DB: DrawingBackend>(area: &Area<DB>, keys: &[Key<'_>], (left, top)
 }
 
 /// The mark of one of several series, whose shapes differ, too: circle, square, triangle or diamond.
-pub fn mark<DB: DrawingBackend>(area: &Area<DB>, series: usize, colour: RGBColor, (x, y): (i32, i32)) -> Drawn<DB> {
+pub fn mark<DB: DrawingBackend>(area: &Area<DB>, series: usize, colour: RGBColor, place: (i32, i32)) -> Drawn<DB> {
+    sized(area, series, 5, &colour, place)
+}
+
+/// As [`mark`], so many pixels from its middle to its sides.
+pub fn sized<DB: DrawingBackend>(
+    area: &Area<DB>,
+    series: usize,
+    size: i32,
+    colour: &impl Color,
+    (x, y): (i32, i32),
+) -> Drawn<DB> {
+    let (fill, tip) = (colour.filled(), size + 1);
     match series % 4 {
-        0 => area.draw(&Circle::new((x, y), 5, colour.filled())),
-        1 => area.draw(&Rectangle::new([(x - 5, y - 5), (x + 5, y + 5)], colour.filled())),
-        2 => area.draw(&Polygon::new(vec![(x - 6, y + 5), (x + 6, y + 5), (x, y - 6)], colour.filled())),
-        _ => area.draw(&Polygon::new(vec![(x - 6, y), (x, y - 6), (x + 6, y), (x, y + 6)], colour.filled())),
+        0 => area.draw(&Circle::new((x, y), size, fill)),
+        1 => area.draw(&Rectangle::new([(x - size, y - size), (x + size, y + size)], fill)),
+        2 => area.draw(&Polygon::new(vec![(x - tip, y + size), (x + tip, y + size), (x, y - tip)], fill)),
+        _ => area.draw(&Polygon::new(vec![(x - tip, y), (x, y - tip), (x + tip, y), (x, y + tip)], fill)),
     }
 }

@@ -30,11 +30,13 @@ pub const SKY: RGBColor = RGBColor(86, 180, 233);
 pub const GREEN: RGBColor = RGBColor(0, 158, 115);
 pub const AMBER: RGBColor = RGBColor(230, 159, 0);
 pub const YELLOW: RGBColor = RGBColor(240, 228, 66);
-// Two of Tol's, where eight are not enough.
+// Three of Tol's, where eight are not enough.
 pub const INDIGO: RGBColor = RGBColor(51, 34, 136);
 pub const WINE: RGBColor = RGBColor(136, 34, 85);
+pub const RED: RGBColor = RGBColor(204, 51, 17);
 pub const GREY: RGBColor = RGBColor(110, 110, 110);
 pub const LIGHT: RGBColor = RGBColor(225, 225, 225);
+pub const HATCH: RGBColor = RGBColor(243, 243, 243);
 pub const BAND: RGBColor = RGBColor(240, 236, 214);
 pub const INK: RGBColor = RGBColor(30, 30, 30);
 
