@@ -134,6 +134,8 @@ pub fn run<W: Tabled>(
 /// How often the spin control burns in a slice. Each time the device runs dry and must be woken, which changes what the requests themselves
 /// cost: after every queue by 1 % where the loop is the limit, after every half of a slice by less than a tenth of that.
 const BURNS: u64 = 2;
+/// Completions between two burns where a slice has no end: some milliseconds, so that every stretch that is timed from outside has its share.
+const ENDLESS_PIECE: u64 = 4096;
 
 /// The measured stretch in pieces, after each of which the thread burns `fraction` of the CPU time that the piece took: the whole takes
 /// 1 + `fraction` times the CPU time by construction, as long as no completion work interrupts the burning (`taskrun` other than
@@ -145,7 +147,7 @@ fn spinning<W: Tabled>(
     latency: &mut Histogram<u64>,
     fraction: f64,
 ) -> Tally {
-    let piece = goal.completions.div_ceil(BURNS);
+    let piece = if goal.completions == u64::MAX { ENDLESS_PIECE } else { goal.completions.div_ceil(BURNS) };
     let reading_ns = clock::thread_cpu_reading_ns();
     let (mut tally, mut now_ns) = (Tally::default(), clock::thread_cpu_ns());
     let mut due_ns = now_ns;

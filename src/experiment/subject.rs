@@ -14,32 +14,23 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 pub struct WireSubject {
     pub command: Spanned<Vec<String>>,
-    #[serde(default)]
-    pub metric: WireMetric,
+    /// `"counters"`, or a table.
+    pub metric: Option<Spanned<toml::Value>>,
     /// Longest time of a run of its own.
     pub limit: Option<Spanned<Scalar>>,
 }
 
-/// `metric = "counters"`, or where to find a figure in what the command prints.
-#[derive(Deserialize, Default)]
-#[serde(untagged)]
-pub enum WireMetric {
-    #[default]
-    Absent,
-    Named(Spanned<String>),
-    Printed(WirePrinted),
-}
-
+/// `metric = { ... }`: where to find a figure in what the command prints.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WirePrinted {
-    pub json: Option<Spanned<String>>,
-    pub text: Option<Spanned<String>>,
+struct WirePrinted {
+    json: Option<String>,
+    text: Option<String>,
     /// How it is called in tables; what it is found by, unless said.
-    pub name: Option<String>,
+    name: Option<String>,
     #[serde(default)]
-    pub unit: String,
-    pub better: Better,
+    unit: String,
+    better: Better,
 }
 
 /// `[gate]` as written.
@@ -120,7 +111,7 @@ pub(super) fn gate(source: &Source<'_>, wire: &WireGate, delta: f64) -> Result<G
 
 pub(super) fn subject(source: &Source<'_>, wire: &WireSubject) -> Result<Subject, Error> {
     let command = source.read("[subject] command", &wire.command, |words| words_of(words))?;
-    let metric = metric(source, &wire.metric, wire.command.span())?;
+    let metric = wire.metric.as_ref().map_or(Ok(SubjectMetric::Counters), |m| source.read("[subject] metric", m, metric))?;
     if matches!(metric, SubjectMetric::Counters) && !command.iter().any(|w| w.contains("{target}")) {
         let message =
             "[subject] metric = \"counters\" counts what is moved on the target: put {target} where its path belongs in command";
@@ -137,26 +128,19 @@ fn words_of(words: &[String]) -> Result<Vec<String>, &'static str> {
     }
 }
 
-fn metric(source: &Source<'_>, wire: &WireMetric, at: std::ops::Range<usize>) -> Result<SubjectMetric, Error> {
+fn metric(wire: &toml::Value) -> Result<SubjectMetric, String> {
+    const NEITHER: &str = "is neither \"counters\" nor a table such as { json = \"/iops\", better = \"higher\" }";
     let printed = match wire {
-        WireMetric::Absent => return Ok(SubjectMetric::Counters),
-        WireMetric::Named(name) if name.get_ref() == "counters" => return Ok(SubjectMetric::Counters),
-        WireMetric::Named(name) => {
-            let message = format!(
-                "[subject] metric: {:?} is neither \"counters\" nor a table such as {{ json = \"/iops\", better = \"higher\" }}",
-                name.get_ref()
-            );
-            return Err(source.fail(name.span(), message));
-        }
-        WireMetric::Printed(printed) => printed,
+        toml::Value::String(name) if name == "counters" => return Ok(SubjectMetric::Counters),
+        toml::Value::Table(_) => WirePrinted::deserialize(wire.clone()).map_err(|e| e.message().to_string())?,
+        other => return Err(format!("{other} {NEITHER}")),
     };
-    let (find, found_by) = match (&printed.json, &printed.text) {
-        (Some(pointer), None) => (Find::Json(pointer.get_ref().clone()), pointer.get_ref()),
-        (None, Some(pattern)) => (Find::Text(source.read("[subject] metric", pattern, |p| expression(p))?), pattern.get_ref()),
-        _ => return Err(source.fail(at, "[subject] metric: name one of json and text")),
+    let (find, found_by) = match (printed.json, printed.text) {
+        (Some(pointer), None) => (Find::Json(pointer.clone()), pointer),
+        (None, Some(pattern)) => (Find::Text(expression(&pattern)?), pattern),
+        _ => return Err("name one of json and text".into()),
     };
-    let (unit, better) = (printed.unit.clone(), printed.better);
-    Ok(SubjectMetric::Printed { find, name: printed.name.clone().unwrap_or_else(|| found_by.clone()), unit, better })
+    Ok(SubjectMetric::Printed { find, name: printed.name.unwrap_or(found_by), unit: printed.unit, better: printed.better })
 }
 
 fn expression(pattern: &str) -> Result<Regex, String> {

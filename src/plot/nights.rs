@@ -302,7 +302,7 @@ mod tests {
         let night = NightRow { series_rows: 7, ..NightRow::example() };
         let row = |i: usize| SeriesRow { cell: format!("cell-{i}"), ..SeriesRow::example() };
         let series: Vec<SeriesRow> = (0..7).map(row).collect();
-        let files = write(&[night.clone()], &series, dir.path()).unwrap();
+        let files = write(std::slice::from_ref(&night), &series, dir.path()).unwrap();
         let names: Vec<_> = files.iter().map(|f| f.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["nightly-1.svg", "nightly-1.png", "nightly-2.svg", "nightly-2.png"]);
         let panels = |file: &Path| fs::read_to_string(file).unwrap().matches("higher is better").count();

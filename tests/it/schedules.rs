@@ -258,12 +258,12 @@ fn the_script_ends_as_the_tool_does_and_says_where_things_are() {
     let output = nightly(here.path(), &["--short", "mine", "--machine", "m"]);
     let mine = fs::canonicalize(here.path()).unwrap().join("elsewhere/mine");
     let told = format!(
-        "nightly experiments/nightly.toml --history {} --set workload.rw=read --set peers.round_time=500ms --machine m",
+        "nightly experiments/nightly.toml --history {} --set workload.rw=read --set peers.round_time=500ms --set gate.find=4% --machine m",
         mine.display()
     );
     assert!(said(&output).contains(&told), "{}", said(&output));
     let output = said(&nightly(here.path(), &["--smoke"]));
-    assert!(output.contains("--history history/smoke --set workload.rw=read --set design.rounds=8"), "{output}");
+    assert!(output.contains("--history history/smoke --set workload.rw=read --set design.rounds=12"), "{output}");
     assert_eq!(nightly(here.path(), &["--shrt"]).status.code(), Some(2));
 }
 

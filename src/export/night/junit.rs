@@ -7,13 +7,12 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 /// The whole report.
 pub fn text(night: &NightRow, series: &[SeriesRow]) -> String {
     let mut report = Report::new(night.experiment.clone());
-    for row in series {
-        let place = report.test_suites.iter().position(|suite| suite.name.as_str() == row.cell);
-        let place = place.unwrap_or_else(|| {
-            report.add_test_suite(TestSuite::new(row.cell.clone()));
-            report.test_suites.len() - 1
-        });
-        report.test_suites[place].add_test_case(case(row));
+    let mut cells: Vec<&str> = series.iter().map(|row| row.cell.as_str()).collect();
+    cells.dedup();
+    for cell in cells {
+        let mut suite = TestSuite::new(cell);
+        suite.add_test_cases(series.iter().filter(|row| row.cell == cell).map(case));
+        report.add_test_suite(suite);
     }
     report.to_string().unwrap_or_else(|e| format!("<!-- {e} -->\n"))
 }
