@@ -12,7 +12,7 @@ pub enum Holds {
     Flags,
 }
 
-const TEXT: [&str; 25] = [
+const TEXT: [&str; 43] = [
     "cell",
     "treatment",
     "kind",
@@ -38,9 +38,27 @@ const TEXT: [&str; 25] = [
     "toggle",
     "metric",
     "verdict",
+    "night",
+    "unit",
+    "better",
+    "segment_began",
+    "alarm",
+    "since",
+    "finding",
+    "machine",
+    "host",
+    "fingerprint",
+    "platform",
+    "subject",
+    "candidate",
+    "version",
+    "kernel",
+    "cpu",
+    "summary",
+    "series_crc",
 ];
 
-const WHOLE: [&str; 32] = [
+const WHOLE: [&str; 39] = [
     "schema_version",
     "round",
     "repetition",
@@ -73,6 +91,13 @@ const WHOLE: [&str; 32] = [
     "n_rounds",
     "n_blocks",
     "rounds_needed",
+    "segment",
+    "level_nights",
+    "rounds",
+    "confirm_rounds",
+    "exit",
+    "series_rows",
+    "series_bytes",
 ];
 
 /// What a column of this name holds.

@@ -1,4 +1,4 @@
-//! The tables of a run as Parquet, for whatever reads that.
+//! The tables of a run or of a history as Parquet, for whatever reads that.
 
 use super::columns::{Holds, holds};
 use super::load::{Error, Table};
@@ -8,10 +8,10 @@ use std::path::Path;
 /// The tables that a run may have, by the names of their files.
 pub const NAMES: [&str; 6] = ["trials", "arms", "rounds", "plan", "overhead", "effects"];
 
-/// A table's file as Parquet, and how many rows it has; `None` where the run has no such table. Lines that were torn are left out, empty
+/// A table's file, named with its suffix or without, as Parquet, and how many rows it has; `None` where there is no such table. Lines that were torn are left out, empty
 /// cells are nulls.
 pub fn parquet(dir: &Path, name: &str) -> Result<Option<(Vec<u8>, usize)>, Error> {
-    let file = format!("{name}.csv");
+    let file = Path::new(name).with_extension("csv").display().to_string();
     let path = dir.join(&file);
     if !path.exists() {
         return Ok(None);
