@@ -11,16 +11,23 @@ pub fn text(all: &[Series<'_>], confidence: f64) -> String {
     format!("{:#}\n", Value::Object(benchmarks))
 }
 
+/// Bencher knows `throughput` as operations a second, and that more of it is better.
+pub fn known(metric: &str) -> &str {
+    if metric == Metric::Iops.name() { "throughput" } else { metric }
+}
+
+/// An estimate with its interval, where it has one.
+pub fn figures(value: f64, bounds: Option<(f64, f64)>) -> Value {
+    match bounds {
+        Some((lo, hi)) => json!({ "value": value, "lower_value": lo, "upper_value": hi }),
+        None => json!({ "value": value }),
+    }
+}
+
 fn measures(series: &Series<'_>, confidence: f64) -> Value {
-    // Bencher knows `throughput` as operations a second, and that more of it is better.
-    let measure = |metric| {
+    let measure = |metric: Metric| {
         let level = series.level(metric, confidence)?;
-        let name = if metric == Metric::Iops { "throughput" } else { metric.name() };
-        let figures = match level.bounds {
-            Some(b) => json!({ "value": level.value, "lower_value": b.lo, "upper_value": b.hi }),
-            None => json!({ "value": level.value }),
-        };
-        Some((name.to_string(), figures))
+        Some((known(metric.name()).to_string(), figures(level.value, level.bounds.map(|b| (b.lo, b.hi)))))
     };
     Metric::ALL.into_iter().filter_map(measure).collect::<Map<_, _>>().into()
 }

@@ -12,14 +12,17 @@ pub fn text(series: &[SeriesRow]) -> String {
 fn entry(row: &SeriesRow) -> Value {
     let cost = |ratio: f64| 100.0 * if row.better == Better::Higher { 1.0 / ratio } else { ratio };
     let (a, b) = (cost(row.lo), cost(row.hi));
-    json!({
+    let mut entry = json!({
         "name": name(row),
         "unit": "% of the reference's cost",
         "value": cost(row.ratio),
-        // Free text there, shown behind the value.
-        "range": format!("{:.2} to {:.2}", a.min(b), a.max(b)),
         "extra": format!("{} rounds, {}", row.rounds, row.finding.name()),
-    })
+    });
+    // Free text there, shown behind the value.
+    if a.is_finite() && b.is_finite() {
+        entry["range"] = format!("{:.2} to {:.2}", a.min(b), a.max(b)).into();
+    }
+    entry
 }
 
 #[cfg(test)]

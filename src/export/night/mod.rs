@@ -4,6 +4,7 @@ mod github;
 mod junit;
 mod openmetrics;
 
+use super::bencher::{figures, known};
 use crate::nightly::row::{NightRow, SeriesRow};
 use crate::report;
 use serde_json::{Map, Value, json};
@@ -40,10 +41,10 @@ fn bencher(series: &[SeriesRow]) -> String {
     let mut cells: Map<String, Value> = Map::new();
     for row in series {
         let measures = cells.entry(row.cell.clone()).or_insert_with(|| json!({}));
-        measures[format!("{}_ratio", row.metric)] = json!({ "value": row.ratio, "lower_value": row.lo, "upper_value": row.hi });
-        // Bencher knows `throughput` as operations a second, and that more of it is better.
-        let own = if row.metric == "iops" { "throughput" } else { row.metric.as_str() };
-        measures[own] = json!({ "value": row.candidate_value });
+        // Few rounds have no interval of a high confidence; null is no figure there.
+        let bounds = (row.lo.is_finite() && row.hi.is_finite()).then_some((row.lo, row.hi));
+        measures[format!("{}_ratio", row.metric)] = figures(row.ratio, bounds);
+        measures[known(&row.metric)] = figures(row.candidate_value, None);
     }
     format!("{:#}\n", Value::Object(cells))
 }
