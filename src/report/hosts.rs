@@ -1,5 +1,7 @@
 //! A history for people: every series as of its newest night, machines side by side.
 
+use super::night::{cell, interval, nights};
+use crate::exit::Exit;
 use crate::nightly::row::{Finding, Key, NightRow, SeriesRow};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -8,8 +10,14 @@ use std::fmt::Write;
 #[derive(Default)]
 struct Machine<'a> {
     nights: Vec<&'a NightRow>,
-    /// The newest line of each series.
-    newest: BTreeMap<Key, &'a SeriesRow>,
+    series: BTreeMap<Key, Newest<'a>>,
+}
+
+/// A series as of its newest night, with the number of its nights.
+struct Newest<'a> {
+    night: &'a NightRow,
+    row: &'a SeriesRow,
+    count: usize,
 }
 
 /// The history as Markdown, a part for each experiment.
@@ -17,13 +25,16 @@ pub fn markdown(nights: &[NightRow], series: &[SeriesRow]) -> String {
     let mut experiments: BTreeMap<&str, BTreeMap<&str, Machine<'_>>> = BTreeMap::new();
     let mut rest = series;
     for night in nights {
-        let (own, later) = rest.split_at(night.series_rows as usize);
+        let (own, later) = rest.split_at(rest.len().min(night.series_rows as usize));
         rest = later;
         let machine = experiments.entry(&night.experiment).or_default().entry(&night.machine).or_default();
         machine.nights.push(night);
-        machine.newest.extend(own.iter().map(|row| (row.key(), row)));
+        for row in own {
+            let count = 1 + machine.series.get(&row.key()).map_or(0, |newest| newest.count);
+            machine.series.insert(row.key(), Newest { night, row, count });
+        }
     }
-    let part = |(name, machines): (&&str, &BTreeMap<&str, Machine<'_>>)| format!("## {name}\n\n{}", experiment(machines));
+    let part = |(name, machines): (&&str, &BTreeMap<&str, Machine<'_>>)| format!("## {}\n\n{}", cell(name), experiment(machines));
     experiments.iter().map(part).collect::<Vec<_>>().join("\n")
 }
 
@@ -34,28 +45,34 @@ fn experiment(machines: &BTreeMap<&str, Machine<'_>>) -> String {
     for (name, machine) in machines {
         let (Some(first), Some(last)) = (machine.nights.first(), machine.nights.last()) else { continue };
         let NightRow { platform, cpu, kernel, fingerprint, summary, .. } = last;
-        let _ = writeln!(
-            text,
-            "| {name} | {} | {} | {} | {platform} | {cpu} | {kernel} | {fingerprint} | {summary} |",
-            machine.nights.len(),
-            first.started_utc,
-            last.started_utc
-        );
+        let told = [platform, cpu, kernel, fingerprint, summary].map(|text| cell(text)).join(" | ");
+        let (name, nights) = (cell(name), machine.nights.len());
+        let _ = writeln!(text, "| {name} | {nights} | {} | {} | {told} |", first.started_utc, last.started_utc);
     }
-    let _ = writeln!(text, "\n| cell | metric | {} |", machines.keys().copied().collect::<Vec<_>>().join(" | "));
+    let _ = writeln!(text, "\n| cell | metric | {} |", machines.keys().map(|name| cell(name)).collect::<Vec<_>>().join(" | "));
     let _ = writeln!(text, "|---|---|{}", "---|".repeat(machines.len()));
-    let keys: BTreeSet<&Key> = machines.values().flat_map(|m| m.newest.keys()).collect();
+    let keys: BTreeSet<&Key> = machines.values().flat_map(|m| m.series.keys()).collect();
     for key in keys {
-        let figures = machines.values().map(|machine| machine.newest.get(key).map_or_else(String::new, |row| figure(row)));
-        let _ = writeln!(text, "| {} | {} | {} |", key.cell, key.metric, figures.collect::<Vec<_>>().join(" | "));
+        let figures = machines.values().map(|machine| figure(machine, key).unwrap_or_default());
+        let figures = figures.collect::<Vec<_>>().join(" | ");
+        let _ = writeln!(text, "| {} | {} | {figures} |", cell(&key.cell), cell(&key.metric));
     }
     text + "\nCandidate over reference in the newest night, with its interval; ratios may be compared between machines, absolute figures not.\n"
 }
 
-fn figure(row: &SeriesRow) -> String {
-    let change = |ratio: f64| 100.0 * (ratio - 1.0);
-    let mark = if row.finding == Finding::Regressed { format!(" **regressed since {}**", row.since) } else { String::new() };
-    format!("{:+.2} % [{:+.2}, {:+.2}]{mark}", change(row.ratio), change(row.lo), change(row.hi))
+/// What a machine's newest night says of a series, and whether that is a regression, is old, or is not believed.
+fn figure(machine: &Machine<'_>, key: &Key) -> Option<String> {
+    let Newest { night, row, count } = machine.series.get(key)?;
+    let mut text = format!("{}, {}", interval(row.ratio, row.lo, row.hi), nights(*count));
+    if night.exit == Exit::SelfCheck as u8 {
+        text += ", control failed: not believed";
+    } else if row.finding == Finding::Regressed {
+        let _ = write!(text, " **regressed since {}**", cell(&row.since));
+    }
+    if machine.nights.last().is_some_and(|last| last.night != night.night) {
+        let _ = write!(text, " (not measured since {})", night.started_utc);
+    }
+    Some(text)
 }
 
 #[cfg(test)]
@@ -68,6 +85,6 @@ mod tests {
         let row = |ratio: f64| SeriesRow { ratio, ..SeriesRow::example() };
         let text = markdown(&[night("a"), night("b"), night("a")], &[row(1.0), row(1.02), row(0.97)]);
         assert!(text.contains("| cell | metric | a | b |"), "{text}");
-        assert!(text.contains("| -3.00 % [-1.00, +1.00] | +2.00 % [-1.00, +1.00] |"), "{text}");
+        assert!(text.contains("| -3.00 % [-1.00, +1.00], 2 nights | +2.00 % [-1.00, +1.00], 1 night |"), "{text}");
     }
 }

@@ -5,17 +5,17 @@ use std::fmt::Write;
 
 /// The night as Markdown: what was found, each series, what a night like this can find.
 pub fn markdown(night: &NightRow, series: &[SeriesRow]) -> String {
-    let mut text = format!("**{}: {}**\n\n", headline(night), night.summary);
+    let mut text = format!("**{}: {}**\n\n", headline(night, series), night.summary);
     let mut rows: Vec<&SeriesRow> = series.iter().collect();
-    rows.sort_by_key(|row| rank(row.finding));
-    text += "| cell | metric | against the reference | before | change | rounds | spread | found with .8 | placebo | |\n";
+    rows.sort_by(|a, b| rank(a.finding).cmp(&rank(b.finding)).then(size(b).total_cmp(&size(a))));
+    text += "| cell | metric | against the reference | before | change | rounds | spread | found with .8 | placebo | found |\n";
     text += "|---|---|---|---|---|--:|--:|--:|---|---|\n";
     rows.iter().for_each(|row| text += &line(row));
     text += "\nChanges are of the metric, candidate over reference, with their intervals. How far rounds lie apart (spread) decides what a night \
              finds: a smaller change than under *found with .8* is missed more often than in one night of five. The placebo is a second copy of \
              the reference.\n\n";
     rows.iter().filter(|row| row.alarm.is_some()).for_each(|row| {
-        let _ = writeln!(text, "- {}\n- {}", sentence(row), found(row));
+        let _ = writeln!(text, "- {}\n  - {}", sentence(row), found(row));
     });
     text += &figures(&rows);
     let NightRow { machine, kernel, cpu, platform, reference, candidate, version, wall_s, fingerprint, .. } = night;
@@ -28,8 +28,9 @@ pub fn markdown(night: &NightRow, series: &[SeriesRow]) -> String {
     text
 }
 
-fn headline(night: &NightRow) -> &'static str {
+fn headline(night: &NightRow, series: &[SeriesRow]) -> &'static str {
     match night.exit {
+        0 if series.iter().any(|row| row.finding == Finding::Improved) => "IMPROVED",
         0 => "No confirmed regression",
         1 => "REGRESSION",
         3 => "INCONCLUSIVE",
@@ -49,32 +50,86 @@ fn rank(finding: Finding) -> u8 {
     }
 }
 
+/// How far a series lies from its level, as the second run has it where there was one.
+fn size(row: &SeriesRow) -> f64 {
+    row.confirmed_change().map_or(row.change(), |c| c.0).abs()
+}
+
+/// A text that keeps to its cell of a table.
+pub(super) fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+}
+
+/// A fraction that is always a size; of a night that told nothing there is none.
+fn share(fraction: f64) -> String {
+    if fraction.is_finite() { format!("{:.2} %", 100.0 * fraction) } else { "nothing".into() }
+}
+
+/// So many of them.
+pub(super) fn nights(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "night" } else { "nights" })
+}
+
 /// A ratio as a change in percent.
 fn percent(ratio: f64) -> String {
     format!("{:+.2} %", 100.0 * (ratio - 1.0))
 }
 
-fn interval(ratio: f64, lo: f64, hi: f64) -> String {
+/// The same with its interval, which few rounds may lack.
+pub(super) fn interval(ratio: f64, lo: f64, hi: f64) -> String {
+    if lo.is_nan() || hi.is_nan() {
+        return format!("{} [too few rounds]", percent(ratio));
+    }
     format!("{} [{:+.2}, {:+.2}]", percent(ratio), 100.0 * (lo - 1.0), 100.0 * (hi - 1.0))
+}
+
+/// Tonight beside the level, with a word for whether that is good, so that nobody need know which way the metric gets better.
+fn judged(row: &SeriesRow) -> String {
+    let [change, lo, hi] = [row.ratio, row.lo, row.hi].map(|ratio| ratio / row.level);
+    let word = match row.better.sign() * (change - 1.0) {
+        _ if !(lo > 1.0 || hi < 1.0) => "not told apart",
+        good if good > 0.0 => "better",
+        _ => "worse",
+    };
+    format!("{}, {word}", interval(change, lo, hi))
+}
+
+/// The finding with what raised the alarm and what the second run measured.
+fn verdict(row: &SeriesRow) -> String {
+    let name = match row.finding {
+        Finding::Regressed => format!("**{}**", row.finding.name()),
+        _ => row.finding.name().into(),
+    };
+    let alarm = match row.alarm {
+        None => return name,
+        Some(Alarm::Step) => "step",
+        Some(Alarm::Drift) => "drift",
+        Some(Alarm::Open) => "open",
+    };
+    let again = row
+        .confirm_rounds
+        .zip(row.confirmed_change())
+        .map(|(rounds, (change, lo, hi))| format!("; {rounds} rounds again: {}", interval(1.0 + change, 1.0 + lo, 1.0 + hi)));
+    format!("{name} ({alarm} since {}{})", cell(&row.since), again.unwrap_or_default())
 }
 
 fn line(row: &SeriesRow) -> String {
     let before = if row.level_nights == 0 {
         "the reference".into()
     } else {
-        format!("{}, {} nights", percent(row.level), row.level_nights)
+        format!("{}, {}", percent(row.level), nights(row.level_nights as usize))
     };
     format!(
-        "| {} | {} | {} | {before} | {} | {} | {:.2} % | {:.2} % | {} | {} |\n",
-        row.cell.replace('|', "\\|"),
-        row.metric.replace('|', "\\|"),
+        "| {} | {} | {} | {before} | {} | {} | {} | {} | {} | {} |\n",
+        cell(&row.cell),
+        cell(&row.metric),
         interval(row.ratio, row.lo, row.hi),
-        percent(1.0 + row.change()),
+        judged(row),
         row.rounds,
-        100.0 * row.spread,
-        100.0 * row.mde80,
+        share(row.spread),
+        share(row.mde80),
         interval(row.placebo_ratio, row.placebo_lo, row.placebo_hi),
-        row.finding.name()
+        verdict(row)
     )
 }
 
@@ -120,14 +175,9 @@ pub fn found(row: &SeriesRow) -> String {
 fn figures(rows: &[&SeriesRow]) -> String {
     let mut text = String::from("\n| cell | metric | reference | candidate |\n|---|---|--:|--:|\n");
     for row in rows {
-        let figure = |value: f64| format!("{value:.*} {}", if value < 1000.0 { 1 } else { 0 }, row.unit);
+        let figure = |value: f64| format!("{value:.*} {}", if value < 1000.0 { 1 } else { 0 }, cell(&row.unit));
         let (reference, candidate) = (figure(row.reference_value), figure(row.candidate_value));
-        let _ = writeln!(
-            text,
-            "| {} | {} | {reference} | {candidate} |",
-            row.cell.replace('|', "\\|"),
-            row.metric.replace('|', "\\|")
-        );
+        let _ = writeln!(text, "| {} | {} | {reference} | {candidate} |", cell(&row.cell), cell(&row.metric));
     }
     text + "\nMedians over the rounds; those of other nights may be compared where the fingerprint agrees.\n"
 }
@@ -147,7 +197,7 @@ mod tests {
         let night = NightRow { exit: 1, summary: "x".into(), ..NightRow::example() };
         let text = markdown(&night, &rows);
         assert!(text.starts_with("**REGRESSION: x**"), "{text}");
-        let first = text.lines().position(|l| l.contains("| regressed |")).unwrap();
+        let first = text.lines().position(|l| l.contains("| **regressed** (step since ")).unwrap();
         assert!(first < text.lines().position(|l| l.contains("| steady |")).unwrap(), "regressions first");
     }
 }
