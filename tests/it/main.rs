@@ -19,6 +19,7 @@ mod lab;
 mod lab_faults;
 mod labels;
 mod loop_cost;
+mod night_outputs;
 mod nightly;
 mod page;
 mod peers;
