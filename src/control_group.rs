@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_micros(20);
 pub enum Error {
     #[error("no cgroup v2 file system is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup")]
     NotMounted,
-    #[error("cannot make the control group {path}: {source}; run as root, or in a group of your own: systemd-run --user --scope", path = path.display())]
+    #[error("cannot make the control group {path}: {source}; run as root, or in a group of your own (systemd-run --user --scope), and not under ProtectControlGroups=yes", path = path.display())]
     Make { path: PathBuf, source: io::Error },
 }
 
@@ -77,6 +77,13 @@ impl Group {
     }
 }
 
+impl Group {
+    /// Kills everything in it.
+    pub fn kill(&self) {
+        kill(&self.dir);
+    }
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
         remove(&self.dir);
@@ -94,7 +101,7 @@ fn sweep(home: &Path) {
     }
 }
 
-fn remove(dir: &Path) {
+fn kill(dir: &Path) {
     // The kernel kills frozen processes, too. Where the file is missing (before 5.14) each is killed by its number.
     if fs::write(dir.join("cgroup.kill"), "1").is_err() {
         let members = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
@@ -102,6 +109,10 @@ fn remove(dir: &Path) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }
+}
+
+fn remove(dir: &Path) {
+    kill(dir);
     let deadline = Instant::now() + Duration::from_secs(2);
     // A group can be removed once its last process is reaped.
     while fs::remove_dir(dir).is_err_and(|e| e.kind() != io::ErrorKind::NotFound) && Instant::now() < deadline {

@@ -9,8 +9,11 @@ use std::path::Path;
 /// Takes a directory for this process, for as long as the file lives; `None` where another process has it.
 pub fn lock(dir: &Path) -> io::Result<Option<File>> {
     let handle = File::open(dir)?;
-    let taken = rustix::fs::flock(&handle, rustix::fs::FlockOperation::NonBlockingLockExclusive);
-    Ok(taken.ok().map(|()| handle))
+    match rustix::fs::flock(&handle, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(handle)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Appends to a file that exists; on disk when it returns.

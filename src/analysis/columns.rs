@@ -12,7 +12,7 @@ pub enum Holds {
     Flags,
 }
 
-const TEXT: [&str; 43] = [
+const TEXT: [&str; 44] = [
     "cell",
     "treatment",
     "kind",
@@ -56,6 +56,7 @@ const TEXT: [&str; 43] = [
     "cpu",
     "summary",
     "series_crc",
+    "line_crc",
 ];
 
 const WHOLE: [&str; 39] = [

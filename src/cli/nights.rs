@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub struct NightlyArgs {
-    /// The experiment file: its cells with all toggles at *on*, its [design] rounds, [peers] round_time and [analysis] delta, or its [subject].
+    /// The experiment file: its cells with all toggles at *on*, its rounds, the round_time of its peers and its delta, or its subject.
     pub experiment: PathBuf,
     /// Directory of the history, made by the first night.
     #[arg(long, value_name = "DIR", required_unless_present = "pull_request")]
@@ -86,7 +86,7 @@ pub enum HistoryVerb {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
-    /// Check that a history is whole: every line, its checksum, the order; what an unfinished night left is named and does no harm.
+    /// Check that a history is as it was written, by a chain of checksums over its lines; what an unfinished night left is named and does no harm.
     Verify {
         #[arg(value_name = "DIR")]
         history: PathBuf,

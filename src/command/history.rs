@@ -3,8 +3,8 @@
 use super::Failure;
 use crate::cli::HistoryVerb;
 use crate::exit::Exit;
-use crate::nightly::merge;
 use crate::nightly::store::{History, NIGHTS, SERIES};
+use crate::nightly::{merge, watch};
 use crate::{export, plot, report};
 use std::path::Path;
 
@@ -14,7 +14,12 @@ pub fn history(verb: &HistoryVerb, quiet: bool) -> Result<Exit, Failure> {
         HistoryVerb::Show { history, json } => {
             let history = History::read(history)?;
             let (nights, series) = history.tables();
-            print!("{}", if *json { export::night::history(nights, series) } else { report::hosts::markdown(nights, series) });
+            if *json {
+                print!("{}", export::night::history(nights, series));
+            } else {
+                print!("{}", report::hosts::markdown(nights, series));
+                watch::remarks(&history).iter().for_each(|remark| println!("\n{remark}."));
+            }
         }
         HistoryVerb::Plot { history, out } => {
             let history = History::read(history)?;
@@ -50,7 +55,12 @@ fn verify(history: &History, quiet: bool) {
     let (nights, series) = history.tables();
     say(
         quiet,
-        &format!("{}: {} nights, {} lines of series, every checksum agrees", history.dir.display(), nights.len(), series.len()),
+        &format!(
+            "{}: {} nights, {} lines of series, every line is as it was written",
+            history.dir.display(),
+            nights.len(),
+            series.len()
+        ),
     );
     if history.unfinished_bytes > 0 {
         let bytes = history.unfinished_bytes;

@@ -14,12 +14,13 @@ use crate::nightly::arms::Programs;
 use crate::nightly::row::{NightRow, SCHEMA_VERSION};
 use crate::nightly::segment::{Identity, Segments};
 use crate::nightly::store::History;
-use crate::nightly::{self, Night, Settings};
+use crate::nightly::{self, Night, Settings, watch};
 use crate::run::environment::Environment;
 use crate::run::facts::Circumstances;
 use crate::spawn::{Interrupts, Tether};
 use crate::target::Target;
 use crate::toggle::Toggle;
+use crate::workload::Workload;
 use jiff::Timestamp;
 use notes::Notes;
 use preflight::Means;
@@ -73,12 +74,15 @@ impl Tonight<'_> {
         let clock = Instant::now();
         let night = nightly::conduct(&name, instrument.as_mut(), &mut notes, &segments, self.settings())?;
         drop(instrument);
-        let row = self.row(&name, machine, identity, &night, clock.elapsed(), target.as_ref());
-        write_files(&dir, &row, &night)?;
+        let mut row = self.row(&name, machine, identity, &night, clock.elapsed(), target.as_ref());
+        row.violations = notes.violations;
         if let Some(history) = &mut history {
             history.commit(row.clone(), &night.series)?;
         }
-        self.show(&dir, &row, &night, history.as_ref())?;
+        // The night counts now; what is made of it must not take its verdict away.
+        if let Err(failure) = self.show(&dir, &row, &night, history.as_ref()) {
+            eprintln!("uring-ablate: the night counts, but {}", failure.message);
+        }
         Ok(night.exit)
     }
 
@@ -96,11 +100,12 @@ impl Tonight<'_> {
     /// What is measured, in words that do not depend on the version of this program.
     fn measured(&self) -> String {
         if let Some(subject) = &self.experiment.subject {
-            return subject.command.join("\u{1f}");
+            let Workload { block_size_bytes, .. } = self.experiment.cells[0];
+            return format!("{} {:?} {block_size_bytes}", subject.command.join("\u{1f}"), subject.metric);
         }
         let full = self.experiment.toggles.iter().fold(self.experiment.fixed, |levels, (t, on)| levels.with(*t, *on));
         let on: Vec<String> = Toggle::all().filter(|t| full.is_on(*t)).map(|t| format!("{}={}", t.key(), full.get(t))).collect();
-        let cells: Vec<String> = self.experiment.cells.iter().map(crate::workload::Workload::cell_name).collect();
+        let cells: Vec<String> = self.experiment.cells.iter().map(Workload::cell_name).collect();
         format!("{} {}", cells.join(" "), on.join(" "))
     }
 
@@ -131,6 +136,10 @@ impl Tonight<'_> {
             None => {
                 let name = format!("{}-{host}", self.started.strftime("%Y%m%dT%H%M%SZ"));
                 let dir = self.args.out.clone().unwrap_or_else(|| Path::new("results/pull-request").join(&name));
+                if dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+                    let message = format!("--out {} is not empty; choose another directory", dir.display());
+                    return Err(Failure { exit: Exit::Usage, message });
+                }
                 let made = std::fs::create_dir_all(&dir);
                 made.map_err(|source| export::Error::Write { path: dir.clone(), source })?;
                 Ok((name, dir))
@@ -182,30 +191,38 @@ impl Tonight<'_> {
             cpu,
             exit: night.exit as u8,
             summary: night.summary.clone(),
+            violations: 0,
             series_rows: 0,
             series_bytes: 0,
             series_crc: String::new(),
+            line_crc: String::new(),
         }
     }
 
+    /// Prints the night, and leaves it in every format and as a chart.
     fn show(&self, dir: &Path, row: &NightRow, night: &Night, history: Option<&History>) -> Result<(), Failure> {
-        if let Some(history) = history {
-            super::history::plot(history, &history.dir.join("plots"))?;
-        }
+        let remarks: Vec<String> = history.map_or(vec![], |history| watch::of(history, &row.experiment, &row.machine, row));
         if self.args.json {
             println!("{}", export::night::json(row, &night.series));
         } else if !self.quiet {
             print!("{}", crate::report::night::markdown(row, &night.series));
+            remarks.iter().for_each(|remark| println!("\n{remark}."));
+        }
+        if let (Some(history), [reference, _]) = (history, &self.programs) {
+            programs::pin(&history.dir, reference, self.args.reference.is_some())?;
+        }
+        for (name, mut text) in export::night::files(row, &night.series) {
+            if name.ends_with(".md") {
+                remarks.iter().for_each(|remark| text += &format!("\n{remark}.\n"));
+            }
+            export::replace(&dir.join(name), text.as_bytes())?;
+        }
+        if let Some(history) = history {
+            super::history::plot(history, &history.dir.join("plots"))?;
+        }
+        if !self.quiet {
             eprintln!("written: {}", dir.display());
         }
         Ok(())
     }
-}
-
-/// The night in every format, each file whole or not at all.
-fn write_files(dir: &Path, row: &NightRow, night: &Night) -> Result<(), Failure> {
-    for (name, text) in export::night::files(row, &night.series) {
-        export::replace(&dir.join(name), text.as_bytes())?;
-    }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::wire::Scalar;
 use super::{Error, Source};
+use crate::nightly::gate::LEAST_ROUNDS;
 use crate::nightly::row::Better;
 use crate::units;
 use regex::Regex;
@@ -104,8 +105,7 @@ const USUAL_MOST: u32 = 96;
 
 pub(super) fn gate(source: &Source<'_>, wire: &WireGate, delta: f64) -> Result<Gate, Error> {
     let find = wire.find.as_ref().map(|v| source.read("[gate] find", v, |t| units::percent(&t.0))).transpose()?;
-    let most =
-        wire.most_rounds.as_ref().map(|v| source.read("[gate] most_rounds", v, |n| super::at_least_one(*n))).transpose()?;
+    let most = wire.most_rounds.as_ref().map(|v| source.read("[gate] most_rounds", v, |n| enough(*n))).transpose()?;
     Ok(Gate { find: find.unwrap_or(2.0 * delta), most_rounds: most.unwrap_or(USUAL_MOST) })
 }
 
@@ -118,6 +118,10 @@ pub(super) fn subject(source: &Source<'_>, wire: &WireSubject) -> Result<Subject
         return Err(source.fail(wire.command.span(), message));
     }
     Ok(Subject { command, metric, limit: source.duration("[subject] limit", wire.limit.as_ref(), USUAL_LIMIT)? })
+}
+
+fn enough(rounds: u32) -> Result<u32, String> {
+    if rounds >= LEAST_ROUNDS { Ok(rounds) } else { Err(format!("{rounds} must be at least {LEAST_ROUNDS}: fewer tell nothing")) }
 }
 
 fn words_of(words: &[String]) -> Result<Vec<String>, &'static str> {

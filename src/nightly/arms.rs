@@ -1,8 +1,9 @@
 //! The real instrument: two programs as process arms, this engine's or any command's, sliced from outside or run whole.
 
-use super::instrument::{ARMS, Error, Figures, Instrument, Measure};
+use super::instrument::{ARMS, Error, Instrument, Measure, Round};
 use super::row::Better;
 use crate::analysis::contrast::Metric;
+use crate::control_group::Group;
 use crate::experiment::subject::{Find, Subject, SubjectMetric};
 use crate::peer::duet::{self, Contest, Contestant, Report, Start, Timing};
 use crate::plan::{Cell, Part};
@@ -57,7 +58,7 @@ impl Instrument for Engines<'_> {
         counted()
     }
 
-    fn round(&mut self, cell: usize, seed: u64) -> Result<Figures, Error> {
+    fn round(&mut self, cell: usize, seed: u64) -> Result<Round, Error> {
         let (cell, slice) = &self.cells[cell];
         let Stage { experiment, target, programs, .. } = self.stage;
         let full: Vec<_> = cell.arms.iter().filter(|a| a.treatment == "full").cloned().collect();
@@ -86,7 +87,7 @@ impl Instrument for Commands<'_> {
         counted()
     }
 
-    fn round(&mut self, _cell: usize, seed: u64) -> Result<Figures, Error> {
+    fn round(&mut self, _cell: usize, seed: u64) -> Result<Round, Error> {
         let Stage { experiment, target, programs, .. } = self.stage;
         // Operations are blocks of this size.
         let workload = &experiment.cells[0];
@@ -121,15 +122,15 @@ impl Instrument for Printers<'_> {
         }
     }
 
-    fn round(&mut self, _cell: usize, seed: u64) -> Result<Figures, Error> {
-        let SubjectMetric::Printed { find, .. } = &self.subject.metric else { return Ok(vec![]) };
+    fn round(&mut self, _cell: usize, seed: u64) -> Result<Round, Error> {
+        let SubjectMetric::Printed { find, .. } = &self.subject.metric else { return Ok(Round::default()) };
         let mut order: Vec<usize> = (0..ARMS.len()).collect();
         Decisions::new(seed).shuffle(&mut order);
         let mut figures = [0.0; 3];
         for arm in order {
             figures[arm] = self.run(self.programs.each()[arm], find).map_err(|e| of_arm(arm, e))?;
         }
-        Ok(vec![figures])
+        Ok(Round { figures: vec![figures], violations: 0 })
     }
 }
 
@@ -138,7 +139,13 @@ impl Printers<'_> {
         let round = |reason: String| Error::Round(reason);
         let words = words(self.subject, program, self.target);
         let (first, rest) = words.split_first().ok_or_else(|| round("the command has no words".into()))?;
-        let mut process = Process::start(self.tether.command(first).args(rest), b"").map_err(|e| round(e.to_string()))?;
+        // What it leaves behind must not run beside the next. Where there can be no group, its process group has to do.
+        let group = Group::make().ok();
+        let mut command = match &group {
+            Some(group) => self.tether.command_in(group.dir(), first),
+            None => self.tether.command(first),
+        };
+        let mut process = Process::start(command.args(rest), b"").map_err(|e| round(e.to_string()))?;
         let limit = self.subject.limit;
         match process.wait(limit, Some(self.interrupts)) {
             Wait::Interrupted => return Err(Error::Interrupted),
@@ -179,7 +186,7 @@ fn counted() -> Vec<Measure> {
 
 impl Stage<'_> {
     /// A round in slices.
-    fn sliced(&self, workload: &Workload, starts: [Start; 3], slice: Duration, seed: u64) -> Result<Figures, Error> {
+    fn sliced(&self, workload: &Workload, starts: [Start; 3], slice: Duration, seed: u64) -> Result<Round, Error> {
         let timing: Timing = timing(slice);
         let contestants: Vec<Contestant> =
             ARMS.iter().zip(starts).map(|(name, start)| Contestant { name: name.to_string(), start }).collect();
@@ -202,7 +209,7 @@ impl Stage<'_> {
 }
 
 /// Totals over the slices of each arm: IOPS, and CPU nanoseconds per operation.
-fn figures(report: &Report) -> Result<Figures, Error> {
+fn figures(report: &Report) -> Result<Round, Error> {
     let mut of = [[0.0; 3]; 2];
     for (arm, told) in report.arms.iter().enumerate() {
         if told.outcome != Outcome::Completed {
@@ -216,5 +223,5 @@ fn figures(report: &Report) -> Result<Figures, Error> {
         }
         (of[0][arm], of[1][arm]) = (ops / time * 1e9, cpu / ops);
     }
-    Ok(of.to_vec())
+    Ok(Round { figures: of.to_vec(), violations: report.violations })
 }

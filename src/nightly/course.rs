@@ -1,7 +1,7 @@
 //! The rounds of a night: every cell in turn, as many as the budget holds, each told to a witness before the next.
 
 use super::gate::LEAST_ROUNDS;
-use super::instrument::{self, Figures, Instrument, Measure};
+use super::instrument::{self, Instrument, Measure, Round};
 use super::{Error, Settings, Witness};
 use crate::random::Decisions;
 use std::time::{Duration, Instant};
@@ -13,8 +13,11 @@ const FIRST_SHARE: f64 = 0.6;
 /// Of a budget, what the second run may take: a report is made, too.
 const SECOND_SHARE: f64 = 0.35;
 
+/// One round in so many may fail and is measured again.
+const SPARE: u32 = 4;
+
 /// The rounds of each cell, by its index.
-pub type Rounds = Vec<Vec<Figures>>;
+pub type Rounds = Vec<Vec<Round>>;
 
 /// Which of the runs of a night.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +54,7 @@ pub struct Course<'a> {
 /// What became of a cell so far.
 #[derive(Clone, Default)]
 struct Cell {
-    taken: Vec<Figures>,
+    taken: Vec<Round>,
     failures: u32,
     reason: String,
 }
@@ -61,9 +64,16 @@ impl Course<'_> {
     pub fn run(&mut self, run: Run, cells: &[usize], rounds: u32) -> Result<Rounds, Error> {
         let mut all = vec![Cell::default(); self.cells.len()];
         let (mut wanted, mut done, began) = (rounds, 0, Instant::now());
-        let mut order = cells.to_vec();
+        let lacks = |all: &[Cell], wanted: u32| -> Vec<usize> {
+            cells.iter().copied().filter(|c| (all[*c].taken.len() as u32) < wanted).collect()
+        };
         let mut repetition = 0;
-        while repetition < wanted {
+        // A round that failed is made up for, but not for ever.
+        while repetition < wanted + wanted / SPARE {
+            let mut order = lacks(&all, wanted);
+            if order.is_empty() {
+                break;
+            }
             self.decisions.shuffle(&mut order);
             for &cell in &order {
                 self.round(run, cell, &mut all[cell], (done, wanted * cells.len() as u32))?;
@@ -84,10 +94,9 @@ impl Course<'_> {
         let (name, seed) = (&self.cells[cell], self.decisions.seed());
         self.witness.begins(run, (done, total), name);
         match self.instrument.round(cell, seed) {
-            Ok(figures) => {
-                let told: Vec<_> = self.measures.iter().zip(figures.iter().copied()).collect();
-                self.witness.measured(run, name, seed, &told)?;
-                so_far.taken.push(figures);
+            Ok(round) => {
+                self.witness.measured(run, name, seed, (&self.measures, &round))?;
+                so_far.taken.push(round);
                 so_far.failures = 0;
             }
             Err(instrument::Error::Interrupted) => return Err(Error::Interrupted { done, total }),
@@ -103,11 +112,14 @@ impl Course<'_> {
         Ok(())
     }
 
-    /// The rounds that the budget holds, of this length.
+    /// The rounds that the budget holds, of this length. Whether it holds a second run, too, is found out in the first.
     fn affordable(&self, run: Run, each: Duration) -> Result<u32, Error> {
         let Some(budget) = self.settings.budget else { return Ok(u32::MAX) };
-        let time = budget.mul_f64(run.share()).as_secs_f64();
-        let rounds = (time / each.as_secs_f64().max(1e-9)) as u32;
-        if rounds < LEAST_ROUNDS { Err(Error::TooSlow { budget, rounds }) } else { Ok(rounds) }
+        let rounds = |run: Run| (budget.mul_f64(run.share()).as_secs_f64() / each.as_secs_f64().max(1e-9)) as u32;
+        match run {
+            Run::Second => Ok(rounds(run).max(LEAST_ROUNDS)),
+            Run::First if rounds(Run::Second) < LEAST_ROUNDS => Err(Error::TooSlow { budget, rounds: rounds(Run::Second) }),
+            Run::First => Ok(rounds(run)),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! night (a drift), and whether a second run confirms either. Pure; everything in logarithms of ratios.
 
 use super::segment::Segment;
-use crate::analysis::signed_rank::{detectable, hodges_lehmann, p_value, rounds_for, sd};
+use crate::analysis::signed_rank::{detectable_in, hodges_lehmann, interval, median, normal_quantile, p_value, rounds_for, sd};
 use crate::analysis::{change_point, family};
 use crate::nightly::row::Alarm;
 
@@ -14,6 +14,14 @@ pub const CONFIRM_ALPHA: f64 = 0.01;
 /// quantiles of the normal distribution at these levels.
 const GATE_ERRORS: f64 = 3.090;
 const CONFIRM_ERRORS: f64 = 2.326;
+/// Standard errors by which a change must exceed a limit to do so with probability .8.
+const POWER: f64 = 0.842;
+/// One-sided, of what is seen gone.
+const GONE_ERRORS: f64 = 1.645;
+/// Of the interval that tells the standard error.
+const BY_RANKS: f64 = 0.95;
+/// Standard deviations of normal noise in its median absolute deviation.
+const OF_MAD: f64 = 1.4826;
 /// Efficiency of ranks against means on normal noise: 3 / pi.
 const RANK_EFFICIENCY: f64 = 0.955;
 /// Fewer nights do not tell how far nights scatter.
@@ -37,7 +45,9 @@ pub struct Reading {
     pub p: f64,
     pub p_adjusted: f64,
     pub spread: f64,
-    /// Smallest change found with probability .8 at [`GATE_ALPHA`], as a log ratio.
+    /// The spread of normal noise that would give as wide an interval.
+    by_ranks: f64,
+    /// Smallest change that raises an alarm with probability .8, as a log ratio.
     pub mde80: f64,
     /// Standard error of the difference from the level, nights' own scatter included.
     error: f64,
@@ -55,33 +65,48 @@ impl Reading {
     }
 }
 
-/// Reads every series of a night; `None` where rounds are too few to say anything.
-pub fn read(all: &[Tonight<'_>]) -> Vec<Option<Reading>> {
+/// Reads every series of a run beside a practical margin; `None` where rounds are too few to say anything.
+pub fn read(all: &[Tonight<'_>], delta: f64) -> Vec<Option<Reading>> {
     let apart = |t: &Tonight<'_>| -> Vec<(u32, f64)> { (1..).zip(t.rounds.iter().map(|r| r - t.segment.level())).collect() };
     let members: Vec<Vec<(u32, f64)>> = all.iter().map(apart).collect();
     let values = |m: &Vec<(u32, f64)>| m.iter().map(|r| r.1).collect::<Vec<_>>();
     let raw: Vec<f64> = members.iter().map(|m| p_value(&values(m))).collect();
     let adjusted = family::adjusted(&members.iter().map(Vec::as_slice).collect::<Vec<_>>(), &raw, GATE_ALPHA);
-    all.iter().zip(raw).zip(adjusted).map(|((t, p), p_adjusted)| reading(t, p, p_adjusted)).collect()
+    let alpha = GATE_ALPHA / all.len().max(1) as f64;
+    all.iter().zip(raw).zip(adjusted).map(|((t, p), p_adjusted)| reading(t, (p, p_adjusted), alpha, delta)).collect()
 }
 
-fn reading(tonight: &Tonight<'_>, p: f64, p_adjusted: f64) -> Option<Reading> {
+fn reading(tonight: &Tonight<'_>, (p, p_adjusted): (f64, f64), alpha: f64, delta: f64) -> Option<Reading> {
     let Tonight { rounds, segment } = tonight;
-    let spread = sd(rounds)?;
-    let of_run = spread * spread / rounds.len() as f64 / RANK_EFFICIENCY;
+    // A few rounds far out widen the standard deviation, and neither estimate nor interval, which are by ranks.
+    let bounds = interval(rounds, BY_RANKS)?;
+    let of_run = ((bounds.hi - bounds.lo) / 2.0 / normal_quantile((1.0 + bounds.confidence) / 2.0)).powi(2);
+    let by_ranks = (of_run * rounds.len() as f64 * RANK_EFFICIENCY).sqrt();
     let nights = segment.values();
-    let of_nights = if nights.len() < TELLING_NIGHTS { of_run } else { sd(&nights)?.powi(2) };
+    let of_nights = if nights.len() < TELLING_NIGHTS { of_run } else { scatter(&nights)?.powi(2) };
     let of_level = if nights.is_empty() { 0.0 } else { of_nights / nights.len() as f64 };
+    let (error, error_of_run) = ((of_run.max(of_nights) + of_level).sqrt(), (of_run + of_level).sqrt());
+    // All that an alarm takes: the rounds' own test, the errors from the level, the margin.
+    let mde80 = detectable_in(by_ranks, rounds.len(), alpha)?
+        .max((GATE_ERRORS + POWER) * error)
+        .max(delta.ln_1p() + POWER * error_of_run);
     Some(Reading {
         point: hodges_lehmann(rounds)?,
         level: segment.level(),
         p,
         p_adjusted,
-        spread,
-        mde80: detectable(rounds, GATE_ALPHA)?,
-        error: (of_run.max(of_nights) + of_level).sqrt(),
-        error_of_run: (of_run + of_level).sqrt(),
+        spread: sd(rounds)?,
+        by_ranks,
+        mde80,
+        error,
+        error_of_run,
     })
+}
+
+/// Standard deviation of nights as their median absolute deviation tells it: one odd night does not make the gate blind.
+fn scatter(nights: &[f64]) -> Option<f64> {
+    let middle = median(nights)?;
+    median(&nights.iter().map(|v| (v - middle).abs()).collect::<Vec<_>>()).map(|mad| OF_MAD * mad)
 }
 
 /// What the first two stages say of a series.
@@ -98,12 +123,16 @@ pub struct Alarmed {
 
 /// Whether a series raises an alarm.
 pub fn alarm(reading: &Reading, segment: &Segment, delta: f64) -> Option<Alarmed> {
-    let alarmed = |kind, since| Some(Alarmed { kind, since, before: segment.clone(), change: reading.change() });
-    if let Some(open) = &segment.open {
-        return alarmed(Alarm::Open, Some(open.clone()));
-    }
-    if reading.p_adjusted < GATE_ALPHA && reading.beyond(delta, GATE_ERRORS * reading.error) {
-        return alarmed(Alarm::Step, None);
+    let step = reading.p_adjusted < GATE_ALPHA && reading.beyond(delta, GATE_ERRORS * reading.error);
+    let before = segment.clone();
+    match &segment.open {
+        // Better than before it got worse is another matter.
+        Some(open) if !(step && reading.change() * open.worse < 0.0) => {
+            let change = open.worse * reading.change().abs().max(delta.ln_1p());
+            return Some(Alarmed { kind: Alarm::Open, since: Some(open.since.clone()), before, change });
+        }
+        _ if step => return Some(Alarmed { kind: Alarm::Step, since: None, before, change: reading.change() }),
+        _ => {}
     }
     let mut watched = segment.watched();
     watched.push(reading.point);
@@ -117,7 +146,7 @@ pub fn alarm(reading: &Reading, segment: &Segment, delta: f64) -> Option<Alarmed
 
 /// The rounds of a second run: as many as find half of the change with probability .8, at least as many as the night had.
 pub fn rounds_to_confirm(reading: &Reading, change: f64, rounds: u32, most: u32) -> u32 {
-    let wanted = rounds_for(reading.spread, change.abs() / 2.0, CONFIRM_ALPHA).map_or(most, |n| n as u32);
+    let wanted = rounds_for(reading.by_ranks, change.abs() / 2.0, CONFIRM_ALPHA).map_or(most, |n| n as u32);
     wanted.clamp(rounds.min(most), most)
 }
 
@@ -126,4 +155,9 @@ pub fn confirms(second: &Reading, expected: f64, delta: f64) -> bool {
     second.p_adjusted < CONFIRM_ALPHA
         && second.change() * expected > 0.0
         && second.beyond(delta, CONFIRM_ERRORS * second.error_of_run)
+}
+
+/// Whether a second run shows that a change in this direction is no longer there: what remains of it lies within the margin.
+pub fn gone(second: &Reading, expected: f64, delta: f64) -> bool {
+    second.change() * expected.signum() + GONE_ERRORS * second.error_of_run < delta.ln_1p()
 }

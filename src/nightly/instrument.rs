@@ -13,8 +13,14 @@ pub struct Measure {
     pub better: Better,
 }
 
-/// One round of a cell: for each metric what each of [`ARMS`] reached.
-pub type Figures = Vec<[f64; 3]>;
+/// One round of a cell.
+#[derive(Clone, Debug, Default)]
+pub struct Round {
+    /// For each metric what each of [`ARMS`] reached.
+    pub figures: Vec<[f64; 3]>,
+    /// Slices behind which something was still in flight or the counter still moved.
+    pub violations: u32,
+}
 
 /// Why there is no round.
 #[derive(Debug, thiserror::Error)]
@@ -36,5 +42,5 @@ pub trait Instrument {
     fn measures(&self) -> Vec<Measure>;
 
     /// One round of a cell. Every arm is a fresh process; `seed` decides everything random.
-    fn round(&mut self, cell: usize, seed: u64) -> Result<Figures, Error>;
+    fn round(&mut self, cell: usize, seed: u64) -> Result<Round, Error>;
 }

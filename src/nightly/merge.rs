@@ -1,44 +1,70 @@
-//! Nights of several histories in one. Each machine keeps its own series; what tells machines apart is their fingerprints.
+//! Nights of several histories in one. Each machine keeps its own series; what tells machines of one name apart is that they share neither a night nor
+//! a fingerprint.
 
 use super::row::{NightRow, SeriesRow};
 use super::store::{Error, History};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Adds the nights that a history lacks, in order of their time; says how many.
+/// What a night is known by.
+type Identity = (String, String, String, String);
+
+fn identity(night: &NightRow) -> Identity {
+    let NightRow { night, fingerprint, experiment, machine, .. } = night.clone();
+    (night, fingerprint, experiment, machine)
+}
+
+/// Adds the nights that a history lacks; says how many. Each source's nights keep their order, whatever its clock said.
 pub fn merge(into: &mut History, sources: &[History]) -> Result<usize, Error> {
-    let mut missing: Vec<(NightRow, Vec<SeriesRow>)> = Vec::new();
-    let known = |into: &History, missing: &[(NightRow, Vec<SeriesRow>)], night: &NightRow| {
-        let same = |other: &NightRow| same_night(other, night);
-        into.tables().0.iter().any(same) || missing.iter().any(|(other, _)| same(other))
-    };
-    for (night, series) in sources.iter().flat_map(History::nights) {
-        if !known(into, &missing, night) {
-            missing.push((night.clone(), series.to_vec()));
+    distinct(into, sources)?;
+    let mut known: BTreeSet<Identity> = into.tables().0.iter().map(identity).collect();
+    let mut missing: Vec<(String, NightRow, Vec<SeriesRow>)> = Vec::new();
+    for source in sources {
+        let mut latest = String::new();
+        for (night, series) in source.nights() {
+            latest = latest.max(night.started_utc.clone());
+            if known.insert(identity(night)) {
+                missing.push((latest.clone(), night.clone(), series.to_vec()));
+            }
         }
     }
-    distinct(into, &missing)?;
-    missing.sort_by(|a, b| a.0.started_utc.cmp(&b.0.started_utc));
+    // Stable: where times are equal, as behind a clock that was set back, the lines decide.
+    missing.sort_by(|a, b| a.0.cmp(&b.0));
     let added = missing.len();
-    for (night, series) in missing {
+    for (_, night, series) in missing {
         into.commit(night, &series)?;
     }
     Ok(added)
 }
 
-fn same_night(a: &NightRow, b: &NightRow) -> bool {
-    (&a.night, &a.fingerprint, &a.experiment, &a.machine) == (&b.night, &b.fingerprint, &b.experiment, &b.machine)
+/// What a history knows of a machine.
+#[derive(Default)]
+struct Known {
+    nights: BTreeSet<Identity>,
+    fingerprints: BTreeSet<String>,
+}
+
+fn machines(history: &History) -> BTreeMap<String, Known> {
+    let mut machines: BTreeMap<String, Known> = BTreeMap::new();
+    for night in history.tables().0 {
+        let known = machines.entry(night.machine.clone()).or_default();
+        known.nights.insert(identity(night));
+        known.fingerprints.insert(night.fingerprint.clone());
+    }
+    machines
 }
 
 /// Two machines of one name would be one series: refused where nothing says that they are the same machine.
-fn distinct(into: &History, missing: &[(NightRow, Vec<SeriesRow>)]) -> Result<(), Error> {
-    let present = into.tables().0;
-    for (night, _) in missing {
-        let of = |rows: &[&NightRow]| -> BTreeSet<String> {
-            rows.iter().filter(|n| n.machine == night.machine).map(|n| n.fingerprint.clone()).collect()
-        };
-        let (here, there) = (of(&present.iter().collect::<Vec<_>>()), of(&missing.iter().map(|m| &m.0).collect::<Vec<_>>()));
-        if !here.is_empty() && here.is_disjoint(&there) {
-            return Err(Error::Namesakes { machine: night.machine.clone(), dir: into.dir.clone() });
+fn distinct(into: &History, sources: &[History]) -> Result<(), Error> {
+    let mut merged = machines(into);
+    for source in sources {
+        for (machine, mut there) in machines(source) {
+            let here = merged.entry(machine.clone()).or_default();
+            let same = !here.nights.is_disjoint(&there.nights) || !here.fingerprints.is_disjoint(&there.fingerprints);
+            if !here.nights.is_empty() && !same {
+                return Err(Error::Namesakes { machine, dir: source.dir.clone() });
+            }
+            here.nights.append(&mut there.nights);
+            here.fingerprints.append(&mut there.fingerprints);
         }
     }
     Ok(())

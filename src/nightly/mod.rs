@@ -14,13 +14,14 @@ pub mod series;
 pub mod store;
 pub mod synthetic;
 pub mod verdict;
+pub mod watch;
 
 use crate::exit::Exit;
 use crate::experiment::subject::Gate;
 use crate::random::Decisions;
 use course::{Course, FAILURES_IN_A_ROW, Run};
 use gate::LEAST_ROUNDS;
-use instrument::{Instrument, Measure};
+use instrument::{Instrument, Measure, Round};
 use row::SeriesRow;
 use segment::Segments;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub enum Error {
     #[error("{cell}: only {rounds} of {wanted} rounds could be measured, the last failed with: {reason}")]
     TooFew { cell: String, rounds: usize, wanted: u32, reason: String },
     #[error(
-        "{budget:?} hold {rounds} rounds, and fewer than {LEAST_ROUNDS} tell nothing: lower [peers] round_time or measure fewer cells"
+        "of {budget:?} a second run has room for {rounds} rounds, and fewer than {LEAST_ROUNDS} tell nothing: lower [peers] round_time or measure fewer cells"
     )]
     TooSlow { budget: Duration, rounds: u32 },
     #[error("[design] rounds = {0}: fewer than {LEAST_ROUNDS} cannot reach the level of the gate; a night has 24")]
@@ -52,7 +53,7 @@ pub trait Witness {
     fn begins(&mut self, run: Run, progress: (u32, u32), cell: &str);
 
     /// What it brought.
-    fn measured(&mut self, run: Run, cell: &str, seed: u64, figures: &[(&Measure, [f64; 3])]) -> Result<(), store::Error>;
+    fn measured(&mut self, run: Run, cell: &str, seed: u64, round: (&[Measure], &Round)) -> Result<(), store::Error>;
 }
 
 /// How a night is measured and judged.
@@ -94,8 +95,8 @@ pub fn conduct(
     let every: Vec<usize> = (0..course.cells.len()).collect();
     let first = course.run(Run::First, &every, settings.rounds)?;
     let mut judged = series::judge(night, &course, &first, segments);
-    series::confirm(&mut course, &mut judged)?;
+    let again = series::confirm(&mut course, &mut judged)?;
     let series: Vec<SeriesRow> = judged.into_iter().map(|s| s.row).collect();
-    let (exit, summary) = verdict::verdict(&series, settings.delta);
+    let (exit, summary) = verdict::verdict(&series, &again);
     Ok(Night { series, exit, summary })
 }

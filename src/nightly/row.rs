@@ -21,6 +21,16 @@ impl Better {
     }
 }
 
+/// Each night with its series, of both tables as they are read.
+pub fn by_night<'a>(nights: &'a [NightRow], series: &'a [SeriesRow]) -> impl Iterator<Item = (&'a NightRow, &'a [SeriesRow])> {
+    let mut rest = series;
+    nights.iter().map(move |night| {
+        let (own, later) = rest.split_at(rest.len().min(night.series_rows as usize));
+        rest = later;
+        (night, own)
+    })
+}
+
 /// What is compared: one metric of one cell.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
@@ -36,7 +46,7 @@ pub enum Alarm {
     Step,
     /// The nights before and after some night lie apart.
     Drift,
-    /// A regression that was confirmed in an earlier night and has not gone.
+    /// A regression that was confirmed in an earlier night and was not seen gone since.
     Open,
 }
 
@@ -46,9 +56,9 @@ pub enum Alarm {
 pub enum Finding {
     /// No alarm.
     Steady,
-    /// An alarm that the second run did not confirm.
+    /// An alarm that the second run did not confirm; of an open regression, one that it saw gone.
     Unconfirmed,
-    /// Confirmed, for the worse.
+    /// Confirmed, for the worse, tonight or in an earlier night and not gone.
     Regressed,
     /// Confirmed, for the better: a new segment begins.
     Improved,
@@ -165,10 +175,14 @@ pub struct NightRow {
     pub exit: u8,
     /// One sentence.
     pub summary: String,
+    /// Slices behind which something was still in flight or the counter still moved.
+    pub violations: u32,
     /// Lines of this night in `series.csv`, the file's length behind them, and their CRC-32.
     pub series_rows: u32,
     pub series_bytes: u64,
     pub series_crc: String,
+    /// CRC-32 of this column in the line before, followed by this line without this column: a chain over all nights.
+    pub line_crc: String,
 }
 
 impl SeriesRow {
@@ -232,9 +246,11 @@ impl NightRow {
             cpu: "a processor".into(),
             exit: 0,
             summary: "steady".into(),
+            violations: 0,
             series_rows: 0,
             series_bytes: 0,
             series_crc: String::new(),
+            line_crc: String::new(),
         }
     }
 }

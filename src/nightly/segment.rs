@@ -23,7 +23,7 @@ impl Identity {
         Identity { platform, subject, reference }
     }
 
-    /// What became different, for a reader; empty where nothing did.
+    /// What became different, for a reader.
     fn difference(&self, before: &Identity) -> String {
         let named = [
             ("platform", &before.platform, &self.platform),
@@ -33,6 +33,15 @@ impl Identity {
         let changed = named.iter().filter(|(_, old, new)| old != new);
         changed.map(|(name, old, new)| format!("{name}: {old} -> {new}")).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// A regression that is open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Open {
+    /// The first night of it.
+    pub since: String,
+    /// The sign of changes for the worse.
+    pub worse: f64,
 }
 
 /// A series so far.
@@ -46,8 +55,8 @@ pub struct Segment {
     nights: Vec<(String, f64)>,
     /// The watch for drifts begins with this one of them.
     watch_from: usize,
-    /// Since which night a confirmed regression is open.
-    pub open: Option<String>,
+    /// A confirmed regression that was not seen gone.
+    pub open: Option<Open>,
     tries: u32,
 }
 
@@ -75,11 +84,15 @@ impl Segment {
     /// The same without what came since a night: what was measured of a change does not tell what the series was before it.
     pub fn before(&self, since: &str) -> Segment {
         let mut earlier = self.clone();
-        if let Some(at) = self.nights.iter().position(|n| n.0 == *since) {
-            earlier.nights.truncate(at);
-            earlier.watch_from = self.watch_from.min(at);
-        }
+        earlier.forget(since);
         earlier
+    }
+
+    fn forget(&mut self, since: &str) {
+        if let Some(at) = self.nights.iter().rposition(|n| n.0 == *since) {
+            self.nights.truncate(at);
+            self.watch_from = self.watch_from.min(at);
+        }
     }
 
     fn begin(&mut self, why: String) {
@@ -103,7 +116,12 @@ impl Segment {
                 }
             }
             Finding::Regressed => {
-                *self = Segment { open: Some(row.since.clone()), tries: 0, ..self.before(&row.since) };
+                // Of one that is open already, everything since is gone.
+                if self.open.is_none() {
+                    self.forget(&row.since);
+                }
+                self.open = Some(Open { since: row.since.clone(), worse: -row.better.sign() });
+                self.tries = 0;
             }
             Finding::Improved => {
                 let better = self.nights.iter().position(|n| n.0 == row.since).map_or(vec![], |at| self.nights.split_off(at));
@@ -121,6 +139,8 @@ impl Segment {
 pub struct Segments {
     known: HashMap<Key, Segment>,
     identity: Option<Identity>,
+    /// Those of identities that may come back: a target that could not be made for a night, a reference that is taken back.
+    shelved: Vec<(Identity, HashMap<Key, Segment>)>,
     /// How many segments any series began with, and why the newest did.
     number: u32,
     began: String,
@@ -141,23 +161,45 @@ impl Segments {
         segments
     }
 
-    /// A night of another identity begins a segment of every series.
+    /// A night of another identity begins a segment of every series, or goes on with the one that this identity had.
     fn meet(&mut self, identity: &Identity) {
-        let why = match &self.identity {
-            None => "first night".into(),
-            Some(before) => identity.difference(before),
+        let Some(before) = self.identity.replace(identity.clone()) else {
+            (self.number, self.began) = (1, "first night".into());
+            return;
         };
-        if !why.is_empty() {
-            self.number += 1;
-            self.began.clone_from(&why);
-            self.known.values_mut().for_each(|segment| segment.begin(why.clone()));
+        if before == *identity {
+            return;
         }
-        self.identity = Some(identity.clone());
+        let mut why = identity.difference(&before);
+        let open: Vec<&str> = self.known.values().filter_map(|s| s.open.as_ref()).map(|o| o.since.as_str()).collect();
+        if let Some(since) = open.iter().min() {
+            why += &format!("; {} open since {since} are left behind", open.len());
+        }
+        self.shelved.push((before, std::mem::take(&mut self.known)));
+        match self.shelved.iter().position(|(shelved, _)| shelved == identity) {
+            Some(place) => {
+                self.known = self.shelved.swap_remove(place).1;
+                self.known.values_mut().for_each(|segment| segment.began = format!("again: {why}"));
+            }
+            None => self.number = self.highest() + 1,
+        }
+        self.began = why;
+    }
+
+    /// Numbers are not used twice.
+    fn highest(&self) -> u32 {
+        let shelved = self.shelved.iter().flat_map(|(_, known)| known.values());
+        shelved.map(|segment| segment.number).max().unwrap_or(self.number).max(self.number)
     }
 
     fn of_mut(&mut self, key: &Key) -> &mut Segment {
         let (number, began) = (self.number, self.began.clone());
         self.known.entry(key.clone()).or_insert_with(|| Segment { number, began, ..Segment::default() })
+    }
+
+    /// Every series that any night had.
+    pub fn all(&self) -> impl Iterator<Item = (&Key, &Segment)> {
+        self.known.iter()
     }
 
     /// One series before tonight.

@@ -2,8 +2,8 @@
 
 use super::course::{Course, Rounds, Run};
 use super::gate::{self, Alarmed, Reading, Tonight};
-use super::instrument::{Figures, Measure};
-use super::row::{Finding, Key, SeriesRow};
+use super::instrument::{Measure, Round};
+use super::row::{Alarm, Finding, Key, SeriesRow};
 use super::segment::{Segment, Segments};
 use super::{Error, Settings};
 use crate::analysis::signed_rank::{hodges_lehmann, interval, median, p_value};
@@ -26,15 +26,15 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn of(rounds: &[Figures], measure: usize) -> Numbers {
-        let own = |arm: usize| median(&rounds.iter().map(|r| r[measure][arm]).collect::<Vec<_>>()).unwrap_or(f64::NAN);
+    fn of(rounds: &[Round], measure: usize) -> Numbers {
+        let own = |arm: usize| median(&rounds.iter().map(|r| r.figures[measure][arm]).collect::<Vec<_>>()).unwrap_or(f64::NAN);
         Numbers { candidate: logs(rounds, measure, 1), placebo: logs(rounds, measure, 2), absolute: [own(0), own(1)] }
     }
 }
 
 /// Log ratios of an arm to the reference, a value a round.
-fn logs(rounds: &[Figures], measure: usize, arm: usize) -> Vec<f64> {
-    rounds.iter().map(|figures| (figures[measure][arm] / figures[measure][0]).ln()).collect()
+fn logs(rounds: &[Round], measure: usize, arm: usize) -> Vec<f64> {
+    rounds.iter().map(|r| (r.figures[measure][arm] / r.figures[measure][0]).ln()).collect()
 }
 
 /// Lower bound, estimate and upper bound as ratios.
@@ -56,7 +56,7 @@ pub fn judge(night: &str, course: &Course<'_>, rounds: &Rounds, segments: &Segme
     let known: Vec<Segment> = places.iter().map(|place| segments.of(&key(place))).collect();
     let tonight: Vec<Tonight<'_>> =
         numbers.iter().zip(&known).map(|(n, segment)| Tonight { rounds: &n.candidate, segment }).collect();
-    let readings = gate::read(&tonight);
+    let readings = gate::read(&tonight, course.settings.delta);
     let mut judged = Vec::with_capacity(places.len());
     for (((cell, measure), numbers), (segment, reading)) in places.into_iter().zip(&numbers).zip(known.iter().zip(readings)) {
         let alarmed = reading.and_then(|r| gate::alarm(&r, segment, course.settings.delta));
@@ -115,23 +115,26 @@ fn line(
     }
 }
 
-/// The third stage: cells in which a series raised an alarm are measured again, with as many rounds as the smallest of the changes needs.
-pub fn confirm(course: &mut Course<'_>, series: &mut [Judged]) -> Result<(), Error> {
+/// The third stage: cells in which a series raised an alarm are measured again, with as many rounds as the smallest of the changes needs. Returns
+/// the rounds' ratios of the placebo of those series, which must show nothing here either.
+pub fn confirm(course: &mut Course<'_>, series: &mut [Judged]) -> Result<Vec<Vec<f64>>, Error> {
     let mut cells: Vec<usize> = series.iter().filter(|s| s.alarmed.is_some()).map(|s| s.cell).collect();
     cells.dedup();
     if cells.is_empty() {
-        return Ok(());
+        return Ok(vec![]);
     }
     let Settings { rounds, gate, delta, confidence, .. } = course.settings;
     let wanted =
         |s: &Judged| Some(gate::rounds_to_confirm(s.reading.as_ref()?, s.alarmed.as_ref()?.change, rounds, gate.most_rounds));
     let wanted = series.iter().filter_map(wanted).max().unwrap_or(rounds);
     let second = course.run(Run::Second, &cells, wanted)?;
-    let logs: Vec<Vec<f64>> = series.iter().map(|s| logs(&second[s.cell], s.measure, 1)).collect();
+    let of = |s: &Judged, arm: usize| logs(&second[s.cell], s.measure, arm);
+    let placebos = series.iter().filter(|s| s.alarmed.is_some()).map(|s| of(s, 2)).collect();
+    let logs: Vec<Vec<f64>> = series.iter().map(|s| of(s, 1)).collect();
     let asked: Vec<(&mut Judged, &Vec<f64>)> = series.iter_mut().zip(&logs).filter(|(s, _)| s.alarmed.is_some()).collect();
     let tonight: Vec<Tonight<'_>> =
         asked.iter().filter_map(|(s, rounds)| Some(Tonight { rounds, segment: &s.alarmed.as_ref()?.before })).collect();
-    let readings = gate::read(&tonight);
+    let readings = gate::read(&tonight, delta);
     for ((judged, logs), reading) in asked.into_iter().zip(readings) {
         let (Some(reading), Some(alarmed)) = (reading, &judged.alarmed) else { continue };
         let [lo, ratio, hi] = bounds(logs, confidence);
@@ -139,11 +142,13 @@ pub fn confirm(course: &mut Course<'_>, series: &mut [Judged]) -> Result<(), Err
         row.confirm_rounds = Some(logs.len() as u32);
         (row.confirm_lo, row.confirm_ratio, row.confirm_hi) = (Some(lo), Some(ratio), Some(hi));
         row.confirm_p = Some(reading.p_adjusted);
-        row.finding = match gate::confirms(&reading, alarmed.change, delta) {
-            false => Finding::Unconfirmed,
-            true if reading.change() * row.better.sign() > 0.0 => Finding::Improved,
-            true => Finding::Regressed,
+        row.finding = match alarmed.kind {
+            Alarm::Open if gate::gone(&reading, alarmed.change, delta) => Finding::Unconfirmed,
+            Alarm::Open => Finding::Regressed,
+            _ if !gate::confirms(&reading, alarmed.change, delta) => Finding::Unconfirmed,
+            _ if reading.change() * row.better.sign() > 0.0 => Finding::Improved,
+            _ => Finding::Regressed,
         };
     }
-    Ok(())
+    Ok(placebos)
 }

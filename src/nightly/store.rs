@@ -4,7 +4,7 @@
 //! What lies beyond the last such line belongs to a night that was not finished and is cut off before the next is added. Order is that of
 //! the lines: a clock that goes backwards changes nothing.
 
-use super::row::{NightRow, SCHEMA_VERSION, SeriesRow};
+use super::row::{NightRow, SCHEMA_VERSION, SeriesRow, by_night};
 use crate::durable;
 use std::fs::{self, File};
 use std::io;
@@ -27,8 +27,8 @@ pub enum Error {
     #[error("{path} is damaged: {reason}; restore it from a copy, or move it away and begin a new history", path = path.display())]
     Damaged { path: PathBuf, reason: String },
     #[error(
-        "{dir} has nights of another machine that is called {machine}, too; give one of them another name (nightly --machine NAME) or merge them \
-         into another history", dir = dir.display()
+        "{dir} has nights of another machine that is called {machine}, too (no night and no fingerprint in common); give one of them another name \
+         (nightly --machine NAME) or merge them into another history", dir = dir.display()
     )]
     Namesakes { machine: String, dir: PathBuf },
     #[error("{path} was written by a newer uring-ablate (schema {schema}, this one knows {SCHEMA_VERSION}); use that one", path = path.display())]
@@ -61,6 +61,15 @@ impl History {
         if let Some(newer) = rows.iter().find(|n| n.schema_version > SCHEMA_VERSION) {
             return Err(Error::Newer { path, schema: newer.schema_version });
         }
+        let mut before = "";
+        for night in &rows {
+            if chained(before, night) != night.line_crc {
+                let reason =
+                    format!("the line of night {} is not the one that was written behind those before (CRC-32)", night.night);
+                return Err(Error::Damaged { path, reason });
+            }
+            before = &night.line_crc;
+        }
         let (series, beyond) = read_series(dir, &rows)?;
         let unfinished_bytes = beyond + (text.len() - whole.len()) as u64;
         Ok(History { dir: dir.into(), rows, series, unfinished_bytes, lock: None })
@@ -71,13 +80,7 @@ impl History {
         fs::create_dir_all(dir).map_err(|source| Error::Write { path: dir.into(), source })?;
         let lock = durable::lock(dir).map_err(|source| Error::Read { path: dir.into(), source })?;
         let lock = lock.ok_or_else(|| Error::Busy(dir.into()))?;
-        for (name, header) in [(SERIES, header(&[SeriesRow::example()])), (NIGHTS, header(&[NightRow::example()]))] {
-            let path = dir.join(name);
-            // A start that was killed leaves no line.
-            if !fs::read_to_string(&path).is_ok_and(|text| text.contains('\n')) {
-                durable::replace(&path, header.as_bytes()).map_err(|source| Error::Write { path, source })?;
-            }
-        }
+        begin(dir)?;
         let history = History::read(dir)?;
         let nights = durable::whole_lines(&read(&dir.join(NIGHTS))?).len() as u64;
         for (name, length) in [(SERIES, history.series_bytes()), (NIGHTS, nights)] {
@@ -99,6 +102,7 @@ impl History {
         night.series_rows = series.len() as u32;
         night.series_bytes = self.series_bytes() + text.len() as u64;
         night.series_crc = crc(&text);
+        night.line_crc = chained(self.rows.last().map_or("", |n| n.line_crc.as_str()), &night);
         let append = |name: &str, text: &str| {
             let path = self.dir.join(name);
             durable::append(&path, text.as_bytes()).map_err(|source| Error::Write { path, source })
@@ -117,12 +121,7 @@ impl History {
 
     /// Each night with its series.
     pub fn nights(&self) -> impl Iterator<Item = (&NightRow, &[SeriesRow])> {
-        let mut rest = self.series.as_slice();
-        self.rows.iter().map(move |night| {
-            let (own, later) = rest.split_at(night.series_rows as usize);
-            rest = later;
-            (night, own)
-        })
+        by_night(&self.rows, &self.series)
     }
 
     /// The directories of nights, finished or not, by name.
@@ -148,6 +147,40 @@ impl History {
         }
         unreachable!("numbers do not end")
     }
+}
+
+/// Makes both tables where there is none. What else may be in their place is not ours to write to.
+fn begin(dir: &Path) -> Result<(), Error> {
+    let headers = [(SERIES, header(&[SeriesRow::example()])), (NIGHTS, header(&[NightRow::example()]))];
+    let mut missing = Vec::new();
+    let mut holds_nights = false;
+    for (name, header) in headers {
+        let path = dir.join(name);
+        match fs::read(&path) {
+            Ok(bytes) if bytes.starts_with(header.as_bytes()) => holds_nights |= bytes.len() > header.len(),
+            // A start that was killed leaves a part of the header.
+            Ok(bytes) if header.as_bytes().starts_with(&bytes) => missing.push((path, header)),
+            Ok(_) => {
+                let reason = "its first line is not that of a history".into();
+                return Err(Error::Damaged { path, reason });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push((path, header)),
+            Err(source) => return Err(Error::Read { path, source }),
+        }
+    }
+    for (path, header) in missing {
+        if holds_nights {
+            return Err(Error::Damaged { path, reason: "it is gone, and the other table holds nights".into() });
+        }
+        durable::replace(&path, header.as_bytes()).map_err(|source| Error::Write { path, source })?;
+    }
+    Ok(())
+}
+
+/// What `line_crc` of a night is behind the line before.
+fn chained(before: &str, night: &NightRow) -> String {
+    let bare = NightRow { line_crc: String::new(), ..night.clone() };
+    crc(&(before.to_string() + &durable::lines(&[bare])))
 }
 
 /// The lines of all finished nights, each checked against what its night says of them, and the bytes beyond.

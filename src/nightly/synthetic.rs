@@ -2,7 +2,7 @@
 //! is.
 
 use super::course::Run;
-use super::instrument::{Error as Failed, Figures, Instrument, Measure};
+use super::instrument::{Error as Failed, Instrument, Measure, Round};
 use super::row::{Better, Finding, NightRow, SeriesRow};
 use super::segment::{Identity, Segments};
 use super::store::{self, History};
@@ -68,11 +68,11 @@ impl Instrument for Numbers<'_> {
         vec![Measure { name: "iops".into(), unit: "IOPS".into(), better: Better::Higher }]
     }
 
-    fn round(&mut self, cell: usize, _seed: u64) -> Result<Figures, Failed> {
+    fn round(&mut self, cell: usize, _seed: u64) -> Result<Round, Failed> {
         let common = self.change + self.shared[cell];
         let noise = self.normal(self.world.spread);
         let placebo = self.normal(self.world.spread);
-        Ok(vec![[1e6, 1e6 * (common + noise).exp(), 1e6 * placebo.exp()]])
+        Ok(Round { figures: vec![[1e6, 1e6 * (common + noise).exp(), 1e6 * placebo.exp()]], violations: 0 })
     }
 }
 
@@ -82,7 +82,7 @@ struct Nobody;
 impl Witness for Nobody {
     fn begins(&mut self, _: Run, _: (u32, u32), _: &str) {}
 
-    fn measured(&mut self, _: Run, _: &str, _: u64, _: &[(&Measure, [f64; 3])]) -> Result<(), store::Error> {
+    fn measured(&mut self, _: Run, _: &str, _: u64, _: (&[Measure], &Round)) -> Result<(), store::Error> {
         Ok(())
     }
 }

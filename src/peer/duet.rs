@@ -299,6 +299,7 @@ impl Stage<'_> {
     /// Records why an arm takes part no more. It is killed and reaped here, and what it left in flight is waited for.
     fn bury(&mut self, arm: usize, mut live: Live, outcome: Outcome, reason: &str) {
         let name = &self.contest.contestants[arm].name;
+        live.end_group();
         let status = live.process.finish().map_or_else(|e| e.to_string(), |s| s.to_string());
         let said = live.process.last_words();
         let report = &mut self.arms[arm];

@@ -70,6 +70,13 @@ impl Live {
         }
     }
 
+    /// Ends what it started besides itself.
+    pub fn end_group(&self) {
+        if let Whole::Group(group) = &self.whole {
+            group.kill();
+        }
+    }
+
     /// Waits until nothing is in flight in two looks in a row and the counter stood still between them; false when that takes too long.
     pub fn settle(&self, limit: Duration) -> Result<bool, Error> {
         let deadline = Instant::now() + limit;

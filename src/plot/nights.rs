@@ -9,7 +9,7 @@ use super::layout::{LINE_PITCH, flow, width_of};
 use super::legend::sized;
 use super::style::{Area, Chart, Drawn, GREEN, GREY, HATCH, INK, RED, frame, render, text};
 use crate::exit::Exit;
-use crate::nightly::row::{NightRow, SeriesRow};
+use crate::nightly::row::{NightRow, SeriesRow, by_night};
 use panel::{Mark, Panel, Point, Setting, broken, colour, dashed, mixed, ring, second};
 use plotters::prelude::*;
 use slots::Slots;
@@ -40,10 +40,7 @@ const LONGEST: usize = 32;
 pub fn write(nights: &[NightRow], series: &[SeriesRow], dir: &Path) -> Result<Vec<PathBuf>, Error> {
     fs::create_dir_all(dir).map_err(|e| Error { path: dir.into(), reason: e.to_string() })?;
     let mut experiments: BTreeMap<&str, Vec<Night<'_>>> = BTreeMap::new();
-    let mut rest = series;
-    for night in nights {
-        let (own, later) = rest.split_at(rest.len().min(night.series_rows as usize));
-        rest = later;
+    for (night, own) in by_night(nights, series) {
         experiments.entry(&night.experiment).or_default().push((night, own));
     }
     let mut files = Vec::new();

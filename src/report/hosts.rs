@@ -2,7 +2,7 @@
 
 use super::night::{cell, interval, nights};
 use crate::exit::Exit;
-use crate::nightly::row::{Finding, Key, NightRow, SeriesRow};
+use crate::nightly::row::{Finding, Key, NightRow, SeriesRow, by_night};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -23,10 +23,7 @@ struct Newest<'a> {
 /// The history as Markdown, a part for each experiment.
 pub fn markdown(nights: &[NightRow], series: &[SeriesRow]) -> String {
     let mut experiments: BTreeMap<&str, BTreeMap<&str, Machine<'_>>> = BTreeMap::new();
-    let mut rest = series;
-    for night in nights {
-        let (own, later) = rest.split_at(rest.len().min(night.series_rows as usize));
-        rest = later;
+    for (night, own) in by_night(nights, series) {
         let machine = experiments.entry(&night.experiment).or_default().entry(&night.machine).or_default();
         machine.nights.push(night);
         for row in own {

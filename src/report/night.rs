@@ -1,6 +1,7 @@
 //! A night for people: a pull request, a mail, a terminal.
 
 use crate::nightly::row::{Alarm, Finding, NightRow, SeriesRow};
+use crate::nightly::verdict::sentence;
 use std::fmt::Write;
 
 /// The night as Markdown: what was found, each series, what a night like this can find.
@@ -18,7 +19,10 @@ pub fn markdown(night: &NightRow, series: &[SeriesRow]) -> String {
         let _ = writeln!(text, "- {}\n  - {}", sentence(row), found(row));
     });
     text += &figures(&rows);
-    let NightRow { machine, kernel, cpu, platform, reference, candidate, version, wall_s, fingerprint, .. } = night;
+    let NightRow { machine, kernel, cpu, platform, reference, candidate, version, wall_s, fingerprint, violations, .. } = night;
+    if *violations > 0 {
+        let _ = writeln!(text, "\n{violations} slices ended with something still in flight: it is counted to whom came next.");
+    }
     let _ = writeln!(
         text,
         "\n{night} on {machine} ({cpu}, {kernel}; {platform}; fingerprint {fingerprint}): candidate {candidate}, reference {reference}, \
@@ -133,28 +137,6 @@ fn line(row: &SeriesRow) -> String {
     )
 }
 
-/// What a series did, in words that need no thought about which way is good.
-pub fn sentence(row: &SeriesRow) -> String {
-    let (change, lo, hi) = row.confirmed_change().unwrap_or((row.change(), row.lo / row.level - 1.0, row.hi / row.level - 1.0));
-    let judged = if change * row.better.sign() > 0.0 { "better" } else { "worse" };
-    let way = if change > 0.0 { "higher" } else { "lower" };
-    let size = format!("{way} by {:.1} % [{:+.1}, {:+.1}]", 100.0 * change.abs(), 100.0 * lo, 100.0 * hi);
-    let (cell, metric, since) = (&row.cell, &row.metric, &row.since);
-    match row.finding {
-        Finding::Regressed | Finding::Improved => format!("{cell}: {metric} {size} ({judged}) than before, since {since}"),
-        Finding::Unconfirmed => {
-            format!("{cell}: {metric} seemed different since {since}; measured again it is {size}: no finding")
-        }
-        Finding::Inconclusive => {
-            format!(
-                "{cell}: {metric} {size}; rounds lie so far apart that only {:.1} % and more would be found",
-                100.0 * row.mde80
-            )
-        }
-        Finding::Steady => format!("{cell}: {metric} {size} than before: no alarm"),
-    }
-}
-
 /// What raised the alarm, and what the second run said.
 pub fn found(row: &SeriesRow) -> String {
     let alarm = match row.alarm {
@@ -192,7 +174,7 @@ mod tests {
         let rows = two();
         assert_eq!(
             sentence(&rows[1]),
-            "read-4k-qd128-j1: cpu_total_ns_per_op higher by 3.0 % [+2.5, +3.6] (worse) than before, since 20260101T030000Z-host"
+            "read-4k-qd128-j1: cpu_total_ns_per_op higher by 3.0 % [+2.5, +3.6] (worse) than before, since 20260101T030000Z-host, confirmed by 48 rounds"
         );
         let night = NightRow { exit: 1, summary: "x".into(), ..NightRow::example() };
         let text = markdown(&night, &rows);

@@ -326,3 +326,55 @@ fn a_search_that_cannot_be_is_refused_with_a_remedy() {
     uring-ablate: --repository . is not in a git repository: fatal: not a git repository (or any of the parent directories): .git; name the directory of one
     ");
 }
+
+/// What the verb is told: a command that prints a figure.
+const PRINTS: &str = "name = \"test\"\nquestion = \"?\"\n[workload]\nrw = \"read\"\nbs = \"4k\"\niodepth = 1\n[design]\nkind = []\ntoggles = []\n\
+                      rounds = 12\n[analysis]\ndelta = \"1%\"\n[subject]\ncommand = [\"{program}\"]\n\
+                      metric = { text = \"tps = ([0-9.]+)\", name = \"tps\", better = \"higher\" }\n";
+
+/// A program of so many transactions a second, give or take one in a hundred; `note` makes it another file.
+fn program(tps: u32, note: u32) -> String {
+    format!("#!/bin/bash\n# {note}\necho \"tps = $(({tps} + RANDOM % ({tps} / 100)))\"\n")
+}
+
+#[test]
+fn the_verb_measures_and_finds_the_commit_and_goes_on_after_a_kill() {
+    let Some(repo) = Repo::new("the_verb_measures_and_finds_the_commit_and_goes_on_after_a_kill") else { return };
+    for place in 0..8 {
+        repo.commit(&format!("change {place}"), &program(if place >= 5 { 94_500 } else { 100_000 }, place));
+    }
+    let bench = Bench::new(PRINTS);
+    let bisect = |state: &str, more: &[&str]| {
+        let mut command = ablate();
+        command.arg("bisect").arg(&bench.file).args(["--good", "HEAD~7", "--bad", "HEAD", "--program", "out"]);
+        command.args(["--build", "cp source out && chmod +x out", "--repository"]).arg(repo.dir());
+        command.arg("--state").arg(repo.path(state)).args(more);
+        command
+    };
+    let mut killed =
+        bisect("state", &[]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(900));
+    let _ = killed.kill();
+    killed.wait().unwrap();
+    let output = bisect("state", &[]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("first bad commit: ") && said.contains("change 5") && said.contains("command tps -5."), "{said}");
+    let unknown = bisect("other", &["--metric", "iops"]).output().unwrap();
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(unknown.status.code() == Some(2) && said.contains("it measures tps"), "{said}");
+}
+
+#[test]
+fn the_verb_says_that_nothing_differs() {
+    let Some(repo) = Repo::new("the_verb_says_that_nothing_differs") else { return };
+    (0..4).for_each(|place| repo.commit(&format!("change {place}"), &program(100_000, place)));
+    let bench = Bench::new(PRINTS);
+    let mut command = ablate();
+    command.arg("bisect").arg(&bench.file).args(["--good", "HEAD~3", "--bad", "HEAD", "--program", "out"]);
+    command.args(["--build", "cp source out && chmod +x out", "--repository"]).arg(repo.dir());
+    let output = command.arg("--state").arg(repo.path("state")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("do not differ by what"), "{said}");
+}

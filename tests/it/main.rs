@@ -21,6 +21,7 @@ mod labels;
 mod loop_cost;
 mod night_outputs;
 mod nightly;
+mod nightly_history;
 mod page;
 mod peers;
 mod process_arms;

@@ -92,7 +92,7 @@ fn a_summary_begins_with_what_must_be_read() {
 
     Changes are of the metric, candidate over reference, with their intervals. How far rounds lie apart (spread) decides what a night finds: a smaller change than under *found with .8* is missed more often than in one night of five. The placebo is a second copy of the reference.
 
-    - read-4k-qd128-j1: tps lower by 5.0 % [-6.0, -4.0] (worse) than before, since 20260101T030000Z-host
+    - read-4k-qd128-j1: tps lower by 5.0 % [-6.0, -4.0] (worse) than before, since 20260101T030000Z-host, confirmed by 48 rounds
       - tonight's 24 rounds lie apart from before (adjusted p = 1.0e0); a second run of 48 rounds: adjusted p = 1.0e-6
 
     | cell | metric | reference | candidate |
@@ -158,7 +158,7 @@ fn no_text_of_others_breaks_a_table() {
     let plain = NightRow { series_rows: 2, ..night };
     let pairs = [
         (file("summary.md", &plain, &series), file("summary.md", &odd_night, &odd_series)),
-        (hosts::markdown(&[plain.clone()], &series), hosts::markdown(&[odd_night.clone()], &odd_series)),
+        (hosts::markdown(std::slice::from_ref(&plain), &series), hosts::markdown(std::slice::from_ref(&odd_night), &odd_series)),
     ];
     for (plain, odd) in pairs {
         assert_eq!(columns(&plain), columns(&odd), "{odd}");
@@ -220,7 +220,7 @@ fn junit_adds_up_and_fails_by_confirmed_regressions_alone() {
     };
     assert_eq!(
         message.as_str(),
-        "read-4k-qd128-j1: tps lower by 5.0 % [-6.0, -4.0] (worse) than before, since 20260101T030000Z-host"
+        "read-4k-qd128-j1: tps lower by 5.0 % [-6.0, -4.0] (worse) than before, since 20260101T030000Z-host, confirmed by 48 rounds"
     );
     assert!(case.system_out.as_ref().unwrap().as_str().contains("48 rounds"));
     let TestCaseStatus::Skipped { message: Some(reason), .. } = &report.test_suites[1].test_cases[0].status else { panic!() };

@@ -82,7 +82,7 @@ fn said(output: &Output) -> String {
 #[test]
 fn a_slower_candidate_exits_1_and_names_metric_size_interval_and_since_when() {
     let nights = Nights::new(COMMAND);
-    let (good, bad) = (nights.program("good", 100_000), nights.program("bad", 95_000));
+    let (good, bad) = (nights.program("good", 100_000), nights.program("bad", 94_500));
     assert_eq!(code(&nights.night(&good, &good)), 0);
     let output = nights.night(&good, &bad);
     assert_eq!(code(&output), 1, "{}", said(&output));

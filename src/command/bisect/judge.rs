@@ -73,23 +73,22 @@ impl<'a> Pairs<'a> {
         self.dir.join(format!("{}-{}.csv", name(good), name(candidate)))
     }
 
-    /// Measures a round of every cell that decides and writes it down.
-    fn round(&self, instrument: &mut dyn Instrument, cells: &[String], path: &Path) -> Result<Vec<Line>, instrument::Error> {
+    /// A round of every cell that decides.
+    fn round(&self, instrument: &mut dyn Instrument, cells: &[String]) -> Result<Vec<Line>, instrument::Error> {
         let mut lines = Vec::new();
         for &cell in &self.cells {
             let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64);
-            let figures = instrument.round(cell, seed)?;
+            let figures = instrument.round(cell, seed)?.figures;
             for (measure, [good, candidate, _]) in instrument.measures().into_iter().zip(figures) {
                 lines.push(Line { cell: cells[cell].clone(), metric: measure.name, seed, good, candidate });
             }
         }
-        let written = durable::append(path, durable::lines(&lines).as_bytes());
-        written.map_err(|e| instrument::Error::Round(format!("cannot write {}: {e}", path.display())))?;
         Ok(lines)
     }
 
     /// What the rounds of a pair say.
     fn verdict(&mut self, lines: &[Line]) -> Likeness {
+        self.figures.clear();
         let Gate { alpha, beta } = Gate::of(self.effort);
         let series: Vec<(&Measure, String, Vec<f64>)> = self.series(lines);
         let p = holm(&series.iter().map(|s| p_value(&s.2)).collect::<Vec<_>>());
@@ -175,8 +174,11 @@ impl Judge for Pairs<'_> {
             let cells = instrument.cells();
             let (mut done, mut failures) = (0, 0);
             while done < rounds {
-                match self.round(instrument.as_mut(), &cells, &path) {
+                match self.round(instrument.as_mut(), &cells) {
                     Ok(more) => {
+                        let text = durable::lines(&more);
+                        let write = |source| Error::Write { path: path.clone(), source };
+                        durable::append(&path, text.as_bytes()).map_err(write)?;
                         lines.extend(more);
                         (done, failures) = (done + 1, 0);
                     }

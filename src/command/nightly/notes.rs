@@ -4,7 +4,7 @@ use crate::command::progress::Bar;
 use crate::durable;
 use crate::nightly::Witness;
 use crate::nightly::course::Run;
-use crate::nightly::instrument::Measure;
+use crate::nightly::instrument::{Measure, Round};
 use crate::nightly::store::Error;
 use crate::run::Progress;
 use serde::Serialize;
@@ -21,6 +21,7 @@ struct RoundRow<'a> {
     reference: f64,
     candidate: f64,
     placebo: f64,
+    violations: u32,
 }
 
 /// The notes of a night.
@@ -28,15 +29,18 @@ pub struct Notes {
     path: PathBuf,
     bar: Bar,
     round: u32,
+    /// Of all rounds so far.
+    pub violations: u32,
 }
 
 impl Notes {
     /// Begins them in the night's directory.
     pub fn create(dir: &Path, bar: Bar) -> Result<Notes, Error> {
         let path = dir.join("rounds.csv");
-        let header = durable::line(&["run", "round", "cell", "metric", "seed", "reference", "candidate", "placebo"]);
+        let header =
+            durable::line(&["run", "round", "cell", "metric", "seed", "reference", "candidate", "placebo", "violations"]);
         durable::replace(&path, header.as_bytes()).map_err(|source| Error::Write { path: path.clone(), source })?;
-        Ok(Notes { path, bar, round: 0 })
+        Ok(Notes { path, bar, round: 0, violations: 0 })
     }
 }
 
@@ -46,12 +50,14 @@ impl Witness for Notes {
         self.bar.round(done as usize, total as usize, &what);
     }
 
-    fn measured(&mut self, run: Run, cell: &str, seed: u64, figures: &[(&Measure, [f64; 3])]) -> Result<(), Error> {
+    fn measured(&mut self, run: Run, cell: &str, seed: u64, (measures, told): (&[Measure], &Round)) -> Result<(), Error> {
         self.round += 1;
-        let mut rows = Vec::with_capacity(figures.len());
-        for (measure, [reference, candidate, placebo]) in figures.iter().copied() {
-            let (run, round, metric) = (run.name(), self.round, measure.name.as_str());
-            rows.push(RoundRow { run, round, cell, metric, seed, reference, candidate, placebo });
+        self.violations += told.violations;
+        let (run, round, violations) = (run.name(), self.round, told.violations);
+        let mut rows = Vec::with_capacity(told.figures.len());
+        for (measure, [reference, candidate, placebo]) in measures.iter().zip(told.figures.iter().copied()) {
+            let metric = measure.name.as_str();
+            rows.push(RoundRow { run, round, cell, metric, seed, reference, candidate, placebo, violations });
         }
         let rows = durable::lines(&rows);
         durable::append(&self.path, rows.as_bytes()).map_err(|source| Error::Write { path: self.path.clone(), source })

@@ -71,11 +71,21 @@ impl<'a> Means<'a> {
             None => Ok(Box::new(Engines { stage, cells: slices })),
             Some(subject) if matches!(subject.metric, SubjectMetric::Counters) => {
                 counted(target)?;
+                one_workload(experiment)?;
                 Ok(Box::new(Commands { stage, subject, slice: COMMAND_SLICE }))
             }
             Some(subject) => Ok(Box::new(Printers { programs, tether, interrupts, subject, target: Some(target) })),
         }
     }
+}
+
+/// A command does what it does; a matrix of workloads is not it.
+fn one_workload(experiment: &Experiment) -> Result<(), Failure> {
+    if experiment.cells.len() == 1 {
+        return Ok(());
+    }
+    let message = "[workload] with [subject] metric = \"counters\" says what the command does, block size above all: one value for each key".into();
+    Err(Failure { exit: Exit::Usage, message })
 }
 
 /// A command's own processes come and go, so what it moved is told by the device alone.

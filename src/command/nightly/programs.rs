@@ -52,34 +52,42 @@ pub fn both(args: &NightlyArgs, experiment: &Experiment, history: Option<&Histor
         );
         return Err(Failure { exit: Exit::Usage, message });
     }
-    let candidate = match &args.candidate {
-        Some(path) => Program::open(path, "--candidate")?,
-        None => Program::open(Path::new("/proc/self/exe"), "--candidate")?,
-    };
+    let named = args.candidate.as_deref().unwrap_or(Path::new("/proc/self/exe"));
+    let candidate = Program::open(named, "--candidate")?;
     let reference = match (&args.reference, history) {
         (Some(path), _) => Program::open(path, "--reference")?,
-        (None, Some(history)) => pinned(&history.dir, &candidate)?,
+        (None, Some(history)) => pinned(&history.dir, named)?,
         (None, None) => unreachable!("a pull request names its reference"),
     };
     Ok([reference, candidate])
 }
 
-/// The reference of a history; its first night pins the candidate.
-fn pinned(history: &Path, candidate: &Program) -> Result<Program, Failure> {
-    let path = history.join("reference").join("uring-ablate");
-    if !path.exists() {
-        pin(&path, candidate).map_err(|source| Error::Write { path: path.clone(), source })?;
-    }
-    Program::open(&path, "--reference")
+/// The reference of a history; in its first night that is the candidate.
+fn pinned(history: &Path, candidate: &Path) -> Result<Program, Failure> {
+    let path = place(history);
+    if path.exists() { Program::open(&path, "--reference") } else { Program::open(candidate, "--candidate") }
 }
 
-fn pin(path: &Path, candidate: &Program) -> std::io::Result<()> {
+fn place(history: &Path) -> PathBuf {
+    history.join("reference").join("uring-ablate")
+}
+
+/// Keeps the reference of a first night that has a result, for the nights to come, unless the user keeps one.
+pub fn pin(history: &Path, reference: &Program, named: bool) -> Result<(), Failure> {
+    let path = place(history);
+    if named || path.exists() {
+        return Ok(());
+    }
+    Ok(copy(&path, reference).map_err(|source| Error::Write { path, source })?)
+}
+
+/// Whole or not at all, and never a file that cannot be executed.
+fn copy(path: &Path, program: &Program) -> std::io::Result<()> {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir)?;
     }
-    // Whole or not at all, and never a file that cannot be executed.
     let beside = path.with_extension("new");
-    durable::replace(&beside, &fs::read(candidate.held())?)?;
+    durable::replace(&beside, &fs::read(program.held())?)?;
     fs::set_permissions(&beside, fs::Permissions::from_mode(0o755))?;
     fs::rename(beside, path)
 }

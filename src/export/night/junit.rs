@@ -2,7 +2,8 @@
 
 use crate::exit::Exit;
 use crate::nightly::row::{Finding, NightRow, SeriesRow};
-use crate::report::night::{found, sentence};
+use crate::nightly::verdict::sentence;
+use crate::report::night::found;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use std::time::Duration;
 
