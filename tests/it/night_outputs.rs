@@ -52,7 +52,7 @@ fn parquet_of_a_history_loses_no_cell() {
     let out = home.path().join("parquet");
     let written = export::parquet_of(home.path(), &[NIGHTS, SERIES], &out).unwrap();
     assert_eq!(written, [(out.join("nights.parquet"), 1), (out.join("series.parquet"), 2)]);
-    for (name, whole) in [(NIGHTS, 4), (SERIES, 4)] {
+    for (name, whole) in [(NIGHTS, 5), (SERIES, 4)] {
         let file = fs::File::open(out.join(name).with_extension("parquet")).unwrap();
         let frame = ParquetReader::new(file).finish().unwrap();
         for (i, row) in rows(&home.path().join(name)).iter().enumerate() {
