@@ -5,7 +5,7 @@
 use super::search::Verdict;
 use super::{Commit, Error};
 use crate::durable;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -120,7 +120,7 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => begin(&dir, task)?,
             Err(error) => return Err(read(&dir.join(TASK))(error)),
         }
-        let steps = steps(&dir.join(STEPS))?;
+        let steps = kept(&dir.join(STEPS), &StepRow::HEADER)?;
         for part in ["programs", "logs"] {
             fs::create_dir_all(dir.join(part)).map_err(write(&dir))?;
         }
@@ -193,9 +193,8 @@ fn check(dir: &Path, text: &[u8], task: &Task) -> Result<(), Error> {
     }
 }
 
-/// The whole steps of the file, which is cut back to them, or begun.
-fn steps(path: &Path) -> Result<Vec<StepRow>, Error> {
-    let header = durable::line(&StepRow::HEADER);
+/// The whole rows of a file that is appended to, which is cut back to them, or begun.
+pub fn kept<T: DeserializeOwned>(path: &Path, header: &[&str]) -> Result<Vec<T>, Error> {
     match fs::read_to_string(path) {
         Ok(text) => {
             let whole = durable::whole_lines(&text);
@@ -203,7 +202,7 @@ fn steps(path: &Path) -> Result<Vec<StepRow>, Error> {
             durable::parse(whole).map_err(|e| Error::Damaged { path: path.into(), reason: e.to_string() })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            durable::replace(path, header.as_bytes()).map_err(write(path))?;
+            durable::replace(path, durable::line(header).as_bytes()).map_err(write(path))?;
             Ok(vec![])
         }
         Err(error) => Err(read(path)(error)),

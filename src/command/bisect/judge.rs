@@ -2,7 +2,7 @@
 
 use crate::analysis::family::holm;
 use crate::analysis::signed_rank::{hodges_lehmann, interval, p_value};
-use crate::bisect::{Effort, Error, Judge, Likeness};
+use crate::bisect::{Effort, Error, Judge, Likeness, state};
 use crate::command::Failure;
 use crate::command::nightly::preflight::{Means, Slices};
 use crate::durable;
@@ -149,24 +149,11 @@ fn unknown(flag: &str, given: Option<&str>, valid: &[&str]) -> Failure {
     Failure { exit: Exit::Usage, message }
 }
 
-/// The whole lines of a file, which is made where there is none; a torn one of a kill is cut off.
-fn kept(path: &Path) -> Result<Vec<Line>, Error> {
-    let read = |source| Error::Read { path: path.into(), source };
-    let write = |source| Error::Write { path: path.into(), source };
-    if !path.exists() {
-        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).map_err(write)?;
-        durable::replace(path, durable::line(&["cell", "metric", "seed", "good", "candidate"]).as_bytes()).map_err(write)?;
-    }
-    let text = std::fs::read_to_string(path).map_err(read)?;
-    let whole = durable::whole_lines(&text);
-    durable::cut(path, whole.len() as u64).map_err(write)?;
-    durable::parse(whole).map_err(|e| Error::Damaged { path: path.into(), reason: e.to_string() })
-}
-
 impl Judge for Pairs<'_> {
     fn rounds(&mut self, good: &Path, candidate: &Path, rounds: u32) -> Result<Likeness, Error> {
         let path = self.path(good, candidate);
-        let mut lines = kept(&path)?;
+        std::fs::create_dir_all(&self.dir).map_err(|source| Error::Write { path: self.dir.clone(), source })?;
+        let mut lines: Vec<Line> = state::kept(&path, &["cell", "metric", "seed", "good", "candidate"])?;
         let programs = Programs { reference: good.into(), candidate: candidate.into() };
         {
             let mut instrument =
