@@ -11,10 +11,10 @@ use crate::run::round::{Report, Spec};
 use crate::run::rows::{self, RunFacts};
 use crate::run::{self, child, pilot};
 use crate::spawn::{Interrupts, Tether};
-use crate::target::{self, Kind, Target, Wanted, guard};
+use crate::target::{self, Access, Kind, Target, Wanted};
 use crate::toggle::{self, Levels, Toggle};
 use crate::workload::{Cache, Workload};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Measures the cell and prints its row.
@@ -23,14 +23,12 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let process = |e: std::io::Error| run::Error::Process(e);
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
     let workload = workload(args);
-    let target = target(args)?;
+    let target = target(args, Access::of(workload.rw.writes(), &args.allow_destructive))?;
     target.accepts(&workload)?;
-    if workload.rw.writes() {
-        guard::check(&target, &args.allow_destructive)?;
-    }
     let levels = levels(args, &workload, &target)?;
     let spec = Spec {
-        paths: target.paths().map(Path::to_path_buf).collect(),
+        paths: target.handles(),
+        identities: target.identities(),
         span_bytes: target.span_bytes,
         workload,
         options: Options::default(),
@@ -45,6 +43,7 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         counted: args.counters.then(|| target.devices()),
     };
     let run = |time: Duration| -> Result<Report, run::Error> {
+        let _lent = target.lend()?;
         let completions = pilot::completions(&tether, &spec, time, &interrupts)?;
         let timeout = spec.hang_guard * 2 + time;
         child::run(&tether, &Spec { completions, ..spec.clone() }, timeout, &interrupts)
@@ -93,10 +92,10 @@ fn workload(args: &BenchArgs) -> Workload {
 }
 
 /// The target by its names alone: a block device is one, everything else is a file.
-fn target(args: &BenchArgs) -> Result<Target, Failure> {
+fn target(args: &BenchArgs, access: Access<'_>) -> Result<Target, Failure> {
     let wanted = |path| wanted(path, args.size);
     let all = args.filename.as_ref().map_or(vec![wanted(None)], |names| file_names(names).map(Some).map(wanted).collect());
-    Ok(Target::resolve_all(&all)?)
+    Ok(Target::resolve_all(&all, access)?)
 }
 
 /// The target at a path: a block device is one, everything else is a file. Without a path the automatic one.
@@ -109,9 +108,9 @@ pub fn wanted(path: Option<PathBuf>, size_bytes: Option<u64>) -> Wanted {
     Wanted { kind, path, size_bytes, stamps: None }
 }
 
-/// One target by its name, or `auto`.
+/// One target by its name, or `auto`, to be read.
 pub fn target_of(path: Option<PathBuf>, size_bytes: Option<u64>) -> Result<Target, Failure> {
-    Ok(Target::resolve_all(&[wanted(path, size_bytes)])?)
+    Ok(Target::resolve(&wanted(path, size_bytes))?)
 }
 
 /// The names in fio's list: colons separate them, and `\\:` is a colon of a name.

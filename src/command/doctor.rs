@@ -12,7 +12,7 @@ use crate::run::cpus::{Cpus, Shares};
 use crate::run::facts::{self, Facts};
 use crate::run::{self, Obstacle};
 use crate::spawn::{Interrupts, Tether};
-use crate::target::Target;
+use crate::target::{Target, block_device};
 use crate::toggle::{self, Levels, Toggle};
 use crate::workload::Workload;
 use serde::Serialize;
@@ -148,10 +148,11 @@ const LOCKED: u64 = 2 * 128 * (128 << 10);
 
 fn on_target(target: &Target) -> Result<Vec<Finding>, Failure> {
     let mut found = vec![finding(Weight::Fine, "target", target.description.clone(), "")];
-    for path in target.paths() {
-        let told = facts::target(path);
+    for file in target.files() {
+        let told = facts::target(file);
         let value = |name: &str| told.get(name).cloned().flatten();
-        let queue = format!("/sys/block/{}/queue", value("device").unwrap_or_default());
+        let device = block_device::behind(file).into_iter().next();
+        let queue = device.map_or_else(String::new, |device| device.queue().display().to_string());
         if let Some(scheduler) = value("scheduler").filter(|s| s != "none" && !s.contains("[none]")) {
             found.push(finding(Weight::Disturbs, "I/O scheduler", scheduler, &format!("echo none > {queue}/scheduler")));
         }
@@ -191,7 +192,7 @@ fn on_target(target: &Target) -> Result<Vec<Finding>, Failure> {
     Ok(found)
 }
 
-const TOO_SMALL: &str = "choose a larger target (a zram device: echo 1G > /sys/block/zramN/disksize)";
+const TOO_SMALL: &str = "name a larger file or device";
 
 /// Every level of every toggle, each for itself: what a run would find `unsupported`.
 fn toggles(target: &Target) -> Result<Vec<Finding>, Failure> {

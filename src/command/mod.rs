@@ -70,14 +70,8 @@ impl From<engine::SetupError> for Failure {
 impl From<target::Error> for Failure {
     fn from(error: target::Error) -> Failure {
         use target::Error as E;
-        let refused = matches!(error, E::Guard(_) | E::Loop { .. } | E::Temporary { .. });
+        let refused = matches!(error, E::Guard(_) | E::Changed { .. } | E::Loop { .. } | E::Temporary { .. });
         failure(if refused { Exit::Environment } else { Exit::Usage })(&error)
-    }
-}
-
-impl From<target::guard::Refusal> for Failure {
-    fn from(refusal: target::guard::Refusal) -> Failure {
-        target::Error::from(refusal).into()
     }
 }
 
@@ -87,8 +81,8 @@ impl From<crate::run::Error> for Failure {
         use crate::run::pilot;
         let exit = match &error {
             E::Interrupted { .. } => Exit::Interrupted,
-            E::Store(_) | E::Changed { .. } | E::Pilot(pilot::Error::TooSlow { .. }) => Exit::Usage,
-            E::Pilot(_) | E::Failing(_) | E::Unreadable(_) | E::Process(_) => Exit::Environment,
+            E::Store(_) | E::Changed { .. } | E::OtherTarget { .. } | E::Pilot(pilot::Error::TooSlow { .. }) => Exit::Usage,
+            E::Pilot(_) | E::Target { .. } | E::Failing(_) | E::Unreadable(_) | E::Process(_) => Exit::Environment,
         };
         failure(exit)(&error)
     }

@@ -181,7 +181,7 @@ impl Tonight<'_> {
             experiment: self.experiment.name.clone(),
             machine: machine.into(),
             host,
-            fingerprint: Circumstances::read(target.into_iter().flat_map(Target::paths)).fingerprint,
+            fingerprint: Circumstances::read(&target.map_or_else(Vec::new, Target::files)).fingerprint,
             platform: identity.platform,
             subject: identity.subject,
             reference: identity.reference,

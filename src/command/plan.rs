@@ -14,7 +14,7 @@ use crate::row::kind_name;
 use crate::run::facts::{self, Circumstances};
 use crate::run::{self, peers};
 use crate::spawn::{Interrupts, Tether};
-use crate::target::{self, Target};
+use crate::target::{self, Access, Target};
 use crate::toggle::Toggle;
 use crate::units;
 use crate::workload::Workload;
@@ -29,7 +29,7 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     let here = |c: &Circumstances| facts::fingerprint(&c.machine, &[]) == machine;
     let spread = earlier::spread(&experiment, here);
     let learnt = earlier::rounds(&experiment, &spread);
-    let setting = target::setting(experiment.target.iter().flat_map(|t| t.path.as_deref()), experiment.options.numa_node);
+    let setting = target::setting_of(experiment.target.iter().flat_map(|t| t.path.as_deref()), experiment.options.numa_node);
     let place = plan::Place { setting: &setting, obstacle: &unlockable, limits: limits(&experiment, &[]), learnt };
     let plan = plan::make(&experiment, &place)?;
     if let Some(name) = &args.fio_job {
@@ -142,9 +142,9 @@ fn fio_jobs(experiment: &Experiment, plan: &Plan, name: &str) -> Result<Exit, Fa
         let message = format!("--fio-job {name:?} is not a cell of this experiment; cells are: {}", names.join(", "));
         return Err(Failure { exit: Exit::Usage, message });
     };
-    let target = Target::resolve_all(&experiment.target)?;
+    let target = Target::resolve_all(&experiment.target, Access::Read)?;
     for config in FioConfig::ALL {
-        let job = peers::job(cell, config, &target, experiment.peers.whole_time);
+        let job = peers::job(cell, config, &target, target.paths(), experiment.peers.whole_time);
         println!("{}", job.map_err(|message| Failure { exit: Exit::Usage, message })?);
     }
     Ok(Exit::Ok)

@@ -12,7 +12,7 @@ use crate::run::manifest::{Circumstances, Manifest};
 use crate::run::pace::{Pace, Widths};
 use crate::run::{self, Job};
 use crate::spawn::{Interrupts, Tether};
-use crate::target::{Target, guard};
+use crate::target::{Access, Target};
 use crate::{engine, workload::Workload};
 use std::path::{Path, PathBuf};
 
@@ -41,8 +41,11 @@ pub fn measure(mut experiment: Experiment, dir: &Path, resume: bool, allowed: &[
     let process = |e: std::io::Error| run::Error::Process(e);
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
     let target = prepare(&experiment, allowed)?;
+    if resume {
+        run::check_target(dir, &target)?;
+    }
     let learnt = || {
-        let fingerprint = Circumstances::read(target.paths()).fingerprint;
+        let fingerprint = Circumstances::read(&target.files()).fingerprint;
         earlier::rounds(&experiment, &earlier::spread(&experiment, |c| c.fingerprint == fingerprint))
     };
     // Earlier runs are read only where they have a say.
@@ -102,13 +105,9 @@ pub fn limits(experiment: &Experiment, devices: &[(u32, u32)]) -> Limits {
 
 /// Opens or makes the target and checks every workload against it, writes included.
 pub fn prepare(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Target, Failure> {
-    let target = Target::resolve_all(&experiment.target)?;
-    for workload in &experiment.cells {
-        target.accepts(workload)?;
-    }
-    if experiment.cells.iter().any(|w: &Workload| w.rw.writes()) {
-        guard::check(&target, allowed)?;
-    }
+    let writes = experiment.cells.iter().any(|w: &Workload| w.rw.writes());
+    let target = Target::resolve_all(&experiment.target, Access::of(writes, allowed))?;
+    experiment.cells.iter().try_for_each(|workload| target.accepts(workload))?;
     Ok(target)
 }
 

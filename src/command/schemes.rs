@@ -152,12 +152,14 @@ struct Beside<'a> {
 
 impl Beside<'_> {
     fn job(&self, time: Duration) -> Result<String, Failure> {
-        job(self.cell, FioConfig::Matched, self.target, time).map_err(|message| Failure { exit: Exit::Environment, message })
+        job(self.cell, FioConfig::Matched, self.target, self.target.handles(), time)
+            .map_err(|message| Failure { exit: Exit::Environment, message })
     }
 
     /// Whole runs, two and two.
     fn in_turn(&self, each: Duration, pairs: u32) -> Result<Vec<(whole::Whole, whole::Whole)>, Failure> {
         let job = self.job(each)?;
+        let _lent = self.target.lend()?;
         let run = || match whole::run(&self.fio, &job, each, &self.interrupts) {
             Ok(whole) if whole.errors > 0 || whole.ops == 0 => {
                 let message = format!("fio reports {} errors in {} operations", whole.errors, whole.ops);

@@ -50,6 +50,8 @@ pub struct Options {
 pub enum SetupError {
     #[error("cannot open {path}: {source}")]
     Open { path: String, source: io::Error },
+    #[error("{0} does not lead to what the runner checked; nothing was done to it")]
+    OtherTarget(String),
     #[error("io_uring_setup with {entries} entries failed: {source}{}", remedy(source))]
     Ring { entries: u32, source: io::Error },
     #[error("registering {count} buffers of {bytes} bytes failed: {source}{}", remedy(source))]

@@ -137,6 +137,7 @@ impl Instrument for Printers<'_> {
 impl Printers<'_> {
     fn run(&self, program: &Path, find: &Find) -> Result<f64, Error> {
         let round = |reason: String| Error::Round(reason);
+        let _lent = self.target.map(Target::lend).transpose().map_err(|e| Error::Peer(e.into()))?;
         let words = words(self.subject, program, self.target);
         let (first, rest) = words.split_first().ok_or_else(|| round("the command has no words".into()))?;
         // What it leaves behind must not run beside the next. Where there can be no group, its process group has to do.
@@ -166,7 +167,7 @@ impl Printers<'_> {
 
 /// The words of a subject's command for a program.
 fn words(subject: &Subject, program: &Path, target: Option<&Target>) -> Vec<String> {
-    let path = target.and_then(|t| t.paths().next()).map(|p| p.display().to_string()).unwrap_or_default();
+    let path = target.and_then(|t| t.handles().into_iter().next()).map(|p| p.display().to_string()).unwrap_or_default();
     let filled = |word: &String| word.replace("{program}", &program.display().to_string()).replace("{target}", &path);
     subject.command.iter().map(filled).collect()
 }

@@ -128,7 +128,7 @@ fn own_devices(target: &Target) -> Option<Vec<&str>> {
 
 fn prove(target: &Target, member: &Member, counter: &Counter) -> Result<(), Error> {
     let before = counter.bytes()?;
-    let read = known_read(target, &member.path)?;
+    let read = known_read(target, &member.handle())?;
     let counted = counter.bytes()? - before;
     match &member.own_device {
         _ if counted >= read as u64 => Ok(()),

@@ -145,6 +145,7 @@ struct Stage<'a> {
 
 /// Conducts the round. Arms that fail are left out and say why; only what concerns all of them is an error.
 pub fn conduct(contest: &Contest<'_>) -> Result<Report, Error> {
+    let _lent = contest.target.lend()?;
     counter::preflight(contest.target)?;
     let mut decisions = Decisions::new(contest.seed);
     let count = contest.contestants.len();

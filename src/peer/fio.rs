@@ -21,7 +21,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Work<'a> {
     pub workload: &'a Workload,
-    pub paths: Vec<&'a Path>,
+    pub paths: Vec<PathBuf>,
     /// Bytes from offset 0 that are used of each.
     pub span_bytes: u64,
     /// Our own arm, which `matched` and `tuned` follow.
@@ -225,7 +225,7 @@ mod tests {
         let span_bytes = (1 << 30) + 512;
         job(
             config,
-            &Work { workload: &workload, paths: vec![Path::new(path)], span_bytes, full: &full, time: Duration::from_secs(5) },
+            &Work { workload: &workload, paths: vec![path.into()], span_bytes, full: &full, time: Duration::from_secs(5) },
         )
     }
 

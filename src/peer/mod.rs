@@ -17,6 +17,8 @@ use std::time::Duration;
 /// Why a peer could not be run or measured.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error(transparent)]
+    Target(#[from] crate::target::Error),
     #[error("{program} was not found; install it (apt-get install fio) or name it with [peers] fio_path", program = .0.display())]
     Missing(PathBuf),
     #[error("cannot start {program}: {source}", program = program.display())]

@@ -124,7 +124,8 @@ mod tests {
         let path = Path::new("/dev/loop0");
         let mut workload = Workload { rw: Rw::Randread, ..Workload::example() };
         let text = |workload: &Workload| {
-            let work = Work { workload, paths: vec![path], span_bytes: 1 << 30, full: &full, time: Duration::from_secs(5) };
+            let work =
+                Work { workload, paths: vec![path.into()], span_bytes: 1 << 30, full: &full, time: Duration::from_secs(5) };
             arguments(&work).map(|a| a.join(" "))
         };
         assert_eq!(text(&workload).unwrap(), "-d128 -s32 -c1 -b4096 -p0 -B0 -F1 -X0 -O1 -R1 -N0 -r5 /dev/loop0");

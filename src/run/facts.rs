@@ -2,10 +2,11 @@
 //! does not tell is null, not a guess.
 
 use crate::engine::capabilities;
+use crate::target::block_device::{self, BlockDevice};
+use crate::target::mounts::{self, Mount};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// Facts by name.
@@ -107,18 +108,15 @@ pub fn load() -> Facts {
     table(LOAD)
 }
 
-/// Of the block device behind a target, and of the file system where it is a file.
-pub fn target(path: &Path) -> Facts {
-    let Ok(metadata) = fs::metadata(path) else { return Facts::new() };
-    let number = if metadata.rdev() != 0 { metadata.rdev() } else { metadata.dev() };
-    let device = format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number));
-    let place = Path::new("/sys/dev/block").join(&device);
-    let read = |name: &str| first_line(&place.join(name)).or_else(|| first_line(&place.join("..").join(name)));
-    let mut facts: Facts = DEVICE.iter().map(|(name, file)| (name.to_string(), read(file))).collect();
-    let name = fs::canonicalize(&place).ok().and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
-    facts.insert("device".into(), name);
-    if metadata.rdev() == 0 {
-        facts.insert("file_system".into(), mounted(&device));
+/// Of the block device behind an open target, the first where there are several, and of the file system where it is a file.
+pub fn target(file: &File) -> Facts {
+    let device = block_device::behind(file).into_iter().next();
+    let read = |attribute: &str| device.as_ref().and_then(|device| device.attribute(attribute));
+    let mut facts: Facts = DEVICE.iter().map(|(name, attribute)| (name.to_string(), read(attribute))).collect();
+    facts.insert("device".into(), device.as_ref().map(BlockDevice::name));
+    if BlockDevice::of(file).is_none() {
+        let shown = |m: Mount| format!("{} ({}; {})", m.kind, m.options.0, m.options.1);
+        facts.insert("file_system".into(), mounts::of(file).map(shown));
     }
     facts
 }
@@ -146,9 +144,9 @@ pub struct Circumstances {
 }
 
 impl Circumstances {
-    /// As they are now, for targets at these paths.
-    pub fn read<'a>(paths: impl Iterator<Item = &'a Path>) -> Circumstances {
-        let (machine, targets) = (machine(), paths.map(target).collect::<Vec<_>>());
+    /// As they are now, for these targets.
+    pub fn read(files: &[&File]) -> Circumstances {
+        let (machine, targets) = (machine(), files.iter().map(|file| target(file)).collect::<Vec<_>>());
         let fingerprint = fingerprint(&machine, &targets);
         Circumstances { fingerprint, machine, targets, load_before: load(), load_after: Facts::new() }
     }
@@ -203,27 +201,13 @@ fn first_line(path: &Path) -> Option<String> {
     Some(fs::read_to_string(path).ok()?.lines().next().unwrap_or_default().trim().to_string())
 }
 
-/// Type and options of the file system of a device: fields of proc_pid_mountinfo(5) around its `-`.
-fn mounted(device: &str) -> Option<String> {
-    let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    parse_mount(&table, device)
-}
-
-fn parse_mount(table: &str, device: &str) -> Option<String> {
-    let line = table.lines().find(|l| l.split(' ').nth(2) == Some(device))?;
-    let (before, after) = line.split_once(" - ")?;
-    let (kind, options) = (after.split(' ').next()?, before.split(' ').nth(5)?);
-    let more = after.split(' ').nth(2).unwrap_or_default();
-    Some(format!("{kind} ({options}; {more})"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_fingerprint_is_of_the_place_and_not_of_the_moment() {
-        let (machine, device) = (machine(), target(Path::new("/proc/self/exe")));
+        let (machine, device) = (machine(), target(&File::open("/proc/self/exe").unwrap()));
         assert!(machine["cpu_model"].is_some() && machine["kernel_release"].is_some() && machine.contains_key("governor"));
         let print = fingerprint(&machine, std::slice::from_ref(&device));
         let with = |name: &str, value: &str| {
@@ -239,12 +223,5 @@ mod tests {
         let run = |device| Circumstances { machine: machine.clone(), targets: vec![device], ..Circumstances::default() };
         assert_eq!(run(device.clone()).parted_by(&run(other)), ["target: scheduler"]);
         assert_eq!(run(device.clone()).parted_by(&run(device)), [""; 0]);
-    }
-
-    #[test]
-    fn mounts_are_found_by_their_device() {
-        let table = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,discard\n30 22 0:5 / /proc rw - proc proc rw\n";
-        assert_eq!(parse_mount(table, "8:1"), Some("ext4 (rw,relatime; rw,discard)".into()));
-        assert_eq!(parse_mount(table, "9:9"), None);
     }
 }

@@ -5,6 +5,7 @@ pub use super::facts::Circumstances;
 use crate::experiment::{Claim, Experiment};
 use crate::plan::Plan;
 use crate::target::Target;
+use crate::target::identity::Identity;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::{fs, io};
@@ -19,6 +20,9 @@ pub struct Manifest {
     pub command: String,
     pub environment: Environment,
     pub target: TargetFacts,
+    /// Which files and devices the user named, in order; empty in runs of old.
+    #[serde(default)]
+    pub identities: Vec<Identity>,
     pub experiment: ExperimentFacts,
     /// CRC-32 of the experiment's text, eight hexadecimal digits.
     pub plan_hash: String,
@@ -125,6 +129,7 @@ impl Manifest {
                 span_bytes: target.span_bytes,
                 logical_block_bytes: target.logical_block_bytes,
             },
+            identities: target.lasting_identities(),
             experiment: ExperimentFacts {
                 name: experiment.name.clone(),
                 question: experiment.question.clone(),
@@ -141,7 +146,7 @@ impl Manifest {
             dropped: dropped.collect(),
             unavailable: empty_cells().into_iter().chain(limits(plan)).collect(),
             fio: None,
-            circumstances: Circumstances::read(target.paths()),
+            circumstances: Circumstances::read(&target.files()),
             stopped: None,
         }
     }

@@ -49,10 +49,19 @@ pub enum Error {
     Store(#[from] store::Error),
     #[error(transparent)]
     Pilot(#[from] pilot::Error),
+    #[error("{source}; what was measured before is kept")]
+    Target {
+        #[from]
+        source: crate::target::Error,
+    },
     #[error(
         "{dir}: {what} changed since this run began; a run is continued with what it began with: start a new one with another --out"
     )]
     Changed { dir: String, what: &'static str },
+    #[error(
+        "{dir}: the target is not the one that this run began with: {how}; bring that one back, or start a new run with another --out"
+    )]
+    OtherTarget { dir: String, how: String },
     #[error(
         "{FAILURES_IN_A_ROW} rounds in a row failed, the last with: {0}; what was measured before is kept, --resume continues"
     )]
@@ -141,6 +150,16 @@ fn last(next: &Next, rounds: &[PlannedRound]) -> bool {
     }
 }
 
+/// Checks, before anything is done to a target, that it is the one that the run in `dir` began with.
+pub fn check_target(dir: &Path, target: &Target) -> Result<(), Error> {
+    let then = Manifest::read(dir).ok().flatten().map_or_else(Vec::new, |manifest| manifest.identities);
+    let now = target.lasting_identities();
+    let other = then.iter().zip(&now).find_map(|(then, now)| then.other_than(now));
+    let unknown = || (then.len() != now.len()).then(|| format!("its manifest names {} targets, not {}", then.len(), now.len()));
+    let how = other.or_else(unknown);
+    how.map_or(Ok(()), |how| Err(Error::OtherTarget { dir: dir.display().to_string(), how }))
+}
+
 fn check_unchanged(job: &Job<'_>, then: &Manifest, now: &Manifest) -> Result<(), Error> {
     let changed = |what| Err(Error::Changed { dir: job.dir.display().to_string(), what });
     if then.experiment.text != now.experiment.text {
@@ -184,7 +203,8 @@ fn began(manifest: &Manifest) -> jiff::Timestamp {
 /// What the rounds of a cell are told.
 pub fn spec(experiment: &Experiment, target: &Target, cell: &Cell, part: Part, seed: u64) -> Spec {
     Spec {
-        paths: target.paths().map(Path::to_path_buf).collect(),
+        paths: target.handles(),
+        identities: target.identities(),
         span_bytes: target.span_bytes,
         workload: cell.workload,
         options: experiment.options.clone(),
@@ -208,6 +228,7 @@ pub fn obstacles(
     interrupts: &Interrupts,
 ) -> Result<Vec<Obstacle>, Error> {
     let mut found = Vec::new();
+    let _lent = target.lend()?;
     for workload in &experiment.cells {
         let off = experiment.toggles.iter().fold(experiment.fixed, |l, (t, _)| l.with(*t, t.spec().off));
         let arm = |&(toggle, on): &(Toggle, u32)| Arm {
@@ -263,5 +284,6 @@ pub fn pilot_of(
         Mode::Sliced => Length::Slice(experiment.slice_time.unwrap_or(pilot::usual_slice(cell.workload.jobs))),
     };
     let spec = spec(experiment, target, cell, Part::All, experiment.seed);
+    let _lent = target.lend()?;
     pilot::run(tether, cell, &spec, plan.round_time, length, interrupts)
 }

@@ -12,6 +12,7 @@ use crate::row::{ArmRow, Outcome, TrialRow};
 use crate::run::manifest::{self, FioJob};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::Target;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// fio's own time limit in a round of process arms: longer than any round, pauses included.
@@ -39,7 +40,7 @@ impl<'a> Peers<'a> {
         let mut refusals = Vec::new();
         for (cell, config) in cells.iter().flat_map(|cell| experiment.peers.fio.iter().map(move |config| (cell, *config))) {
             let read = found.as_ref().map_err(ToString::to_string).and_then(|(fio, _)| {
-                let job = job(cell, config, target, ENDLESS)?;
+                let job = job(cell, config, target, target.handles(), ENDLESS)?;
                 fio.check(&job).map_err(|e| e.to_string())
             });
             refusals.extend(read.err().map(|reason| (cell.name.clone(), config, reason)));
@@ -58,7 +59,7 @@ impl<'a> Peers<'a> {
     pub fn manifest(&self, cells: &[Cell]) -> Option<manifest::Fio> {
         let jobs = cells.iter().flat_map(|cell| {
             let job = |config: &FioConfig| {
-                let job = job(cell, *config, self.target, ENDLESS).unwrap_or_else(|e| e);
+                let job = job(cell, *config, self.target, self.target.paths(), ENDLESS).unwrap_or_else(|e| e);
                 FioJob { cell: cell.name.clone(), treatment: config.treatment().into(), job }
             };
             self.experiment.peers.fio.iter().map(job)
@@ -72,7 +73,7 @@ impl<'a> Peers<'a> {
         let refusal = self.refusals.iter().find(|(name, c, _)| *name == cell.name && *c == config);
         match (refusal, &self.fio) {
             (Some((_, _, reason)), _) => Err(reason.clone()),
-            (None, Some(fio)) => Ok((fio, job(cell, config, self.target, time)?)),
+            (None, Some(fio)) => Ok((fio, job(cell, config, self.target, self.target.handles(), time)?)),
             (None, None) => Err("fio was not found".into()),
         }
     }
@@ -96,7 +97,7 @@ impl<'a> Peers<'a> {
 
     /// The work of a cell as peers are told it.
     pub(super) fn work<'b>(&'b self, cell: &'b Cell, time: Duration) -> Work<'b> {
-        work(cell, self.target, time)
+        work(cell, self.target, self.target.handles(), time)
     }
 
     /// A round of process arms: our `full` and every peer that can run. `None` when a signal came.
@@ -180,13 +181,20 @@ pub fn timing(slice: Duration) -> Timing {
     Timing { slice, warm_up: slice * 2 / 5, ..Timing::default() }
 }
 
-/// The job file of a configuration on a cell of any target.
-pub fn job(cell: &Cell, config: FioConfig, target: &Target, time: Duration) -> Result<String, String> {
-    fio::job(config, &work(cell, target, time)).map_err(|e| e.to_string())
+/// The job file of a configuration on a cell of a target that is called `paths`: what is run names the descriptors that are lent, what people
+/// read the files and devices.
+pub fn job<P: Into<PathBuf>>(
+    cell: &Cell,
+    config: FioConfig,
+    target: &Target,
+    paths: impl IntoIterator<Item = P>,
+    time: Duration,
+) -> Result<String, String> {
+    fio::job(config, &work(cell, target, paths, time)).map_err(|e| e.to_string())
 }
 
-fn work<'a>(cell: &'a Cell, target: &'a Target, time: Duration) -> Work<'a> {
-    let paths = target.paths().collect();
+fn work<'a, P: Into<PathBuf>>(cell: &'a Cell, target: &Target, paths: impl IntoIterator<Item = P>, time: Duration) -> Work<'a> {
+    let paths = paths.into_iter().map(Into::into).collect();
     Work { workload: &cell.workload, paths, span_bytes: target.span_bytes, full: &full(cell).levels, time }
 }
 

@@ -34,6 +34,8 @@ pub struct Fixed {
 /// Why no slice length could be fixed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error(transparent)]
+    Target(#[from] crate::target::Error),
     #[error(
         "cell {cell}: one block of {slices} slices takes {block:.1?}, longer than round_time = {round:.1?} allows; list fewer toggles or \
          designs, lower iodepth, or set [design] round_time to {needed} s or more"

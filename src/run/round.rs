@@ -10,13 +10,14 @@ use crate::perf::counters::{Counters, Counts};
 use crate::perf::profile::{Profile, Recorder, Stretch};
 use crate::plan::{Arm, Control, order};
 use crate::random::Decisions;
+use crate::target::identity::Identity;
 use crate::toggle::{Levels, Setting, Toggle};
 use crate::workload::Workload;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
@@ -26,6 +27,9 @@ use std::time::Duration;
 pub struct Spec {
     /// The files or devices, which serve every job in turn.
     pub paths: Vec<PathBuf>,
+    /// Which they are, in the same order: what a path leads to is compared before it is used.
+    #[serde(default)]
+    pub identities: Vec<Identity>,
     /// Bytes from offset 0 that are used of each.
     pub span_bytes: u64,
     pub workload: Workload,
@@ -114,14 +118,19 @@ pub fn histogram() -> Histogram<u64> {
 /// Longer than any run.
 const ENDLESS: Duration = Duration::from_secs(365 * 86_400);
 
-/// Opens the target, for direct I/O unless the page cache is wanted. Devices are opened exclusively for writes.
-pub fn open(path: &Path, workload: &Workload) -> Result<File, SetupError> {
-    let writes = workload.rw.writes();
-    let exclusive = if writes && crate::target::is_block_device(path) { libc::O_EXCL } else { 0 };
+/// Opens a member of the target anew, for direct I/O unless the page cache is wanted, and makes sure that it is the one that was checked. The
+/// runner holds it, a device for itself alone where it is written to.
+pub fn open(spec: &Spec, member: usize) -> Result<File, SetupError> {
+    let (path, workload) = (&spec.paths[member], &spec.workload);
     let direct = if workload.direct { libc::O_DIRECT } else { 0 };
     let mut options = OpenOptions::new();
-    options.read(true).write(writes).custom_flags(direct | exclusive);
-    options.open(path).map_err(|source| SetupError::Open { path: path.display().to_string(), source })
+    options.read(true).write(workload.rw.writes()).custom_flags(direct);
+    let fail = |source| SetupError::Open { path: path.display().to_string(), source };
+    let file = options.open(path).map_err(fail)?;
+    match spec.identities.get(member) {
+        Some(held) if Identity::of(&file).map_err(fail)? != *held => Err(SetupError::OtherTarget(path.display().to_string())),
+        _ => Ok(file),
+    }
 }
 
 /// What the jobs of a round have in common.

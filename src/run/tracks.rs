@@ -53,9 +53,9 @@ impl Ground {
             _memory: Vec::new(),
             _files: Vec::new(),
         };
-        for (path, index) in spec.paths.iter().zip(0..) {
-            let file = round::open(path, &spec.workload)?;
-            ground.devices.push(Device { fd: file.as_raw_fd(), index, ..Device::default() });
+        for index in 0..spec.paths.len() {
+            let file = round::open(spec, index)?;
+            ground.devices.push(Device { fd: file.as_raw_fd(), index: index as u32, ..Device::default() });
             ground._files.push(file);
         }
         for (path, index) in spec.setting.generic.iter().zip(0..) {

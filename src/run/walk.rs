@@ -99,6 +99,7 @@ impl Walk<'_> {
         let (started, clock, cpus) = (jiff::Timestamp::now(), Instant::now(), Cpus::read());
         // A clock that was set back meanwhile must not end the run.
         self.facts.since_start = started.duration_since(self.began).try_into().unwrap_or_default();
+        let _lent = self.job.target.lend()?;
         let told = spec(self.job.experiment, self.job.target, cell, round.part, round.seed);
         let profile = (round.kind == RoundKind::Profile).then_some(self.job.experiment.profile.frequency);
         let counted = (round.kind == RoundKind::Counts).then(|| self.job.target.devices());

@@ -3,10 +3,12 @@
 //! The backing memory has no name (memfd) and the device clears itself when its last opener is gone, so the runner holds both by one open
 //! descriptor and nothing has to be cleaned up. A memfd is not bounded by the size of `/dev/shm`.
 
+use super::block_device::BlockDevice;
 use super::{Member, Target, Wanted, fill, ioctl};
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, Stat, makedev, memfd_create};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::path::PathBuf;
 
 /// Another process may take the free device between asking and binding.
 const ATTEMPTS: usize = 8;
@@ -17,8 +19,8 @@ pub fn over_shared_memory(wanted: &Wanted) -> io::Result<Target> {
     let backing = File::from(memfd_create("uring-ablate", MemfdFlags::CLOEXEC)?);
     let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
     let (number, device) = bind(&control, &backing, wanted)?;
-    let own_device = Some(format!("loop{number}"));
     Ok(Target {
+        writes: true,
         span_bytes: size,
         logical_block_bytes: rustix::fs::ioctl_blksszget(&device)?,
         label: "loop over shared memory".into(),
@@ -26,7 +28,7 @@ pub fn over_shared_memory(wanted: &Wanted) -> io::Result<Target> {
             "loop device over {size} bytes of shared memory: requests are issued inline and completed by a kernel worker that copies; CPU-bound \
              at small blocks, bound by the copying worker at large ones; it has no DMA, no interrupts and no poll queues"
         ),
-        members: vec![Member { path: format!("/dev/loop{number}").into(), own_device, made_here: true, _hold: Some(device) }],
+        members: vec![Member::made(format!("/dev/loop{number}").into(), device)?],
     })
 }
 
@@ -46,4 +48,31 @@ fn bind(control: &File, backing: &File, wanted: &Wanted) -> io::Result<(u32, Fil
         }
     }
     Err(io::Error::from_raw_os_error(libc::EBUSY))
+}
+
+/// The loop device whose data a file is.
+pub fn over_file(file: &Stat) -> Option<String> {
+    bound_to((file.st_dev, file.st_ino, 0))
+}
+
+/// The loop device whose data a block device is: it does not count among its holders.
+pub fn over(device: &BlockDevice) -> Option<String> {
+    bound_to((0, 0, makedev(device.number.0, device.number.1)))
+}
+
+/// The loop device over a file (device and inode of its node) or a block device (its own number). The kernel tells numbers to whom may open the
+/// loop device, and to others a path.
+fn bound_to(backing: (u64, u64, u64)) -> Option<String> {
+    let loops = std::fs::read_dir("/sys/block").into_iter().flatten().flatten().map(|entry| entry.path());
+    let told = |dir: PathBuf| {
+        let path = std::fs::read_to_string(dir.join("loop/backing_file")).ok()?;
+        Some((format!("/dev/{}", dir.file_name()?.to_string_lossy()), path))
+    };
+    loops.filter_map(told).find_map(|(device, path)| {
+        let status = File::open(&device).and_then(|open| ioctl::loop_backing(&open));
+        let of_path = || rustix::fs::stat(path.trim_end_matches('\n')).ok().map(|s| [s.st_dev, s.st_ino, s.st_rdev]);
+        let [dev, inode, rdev] = status.ok().or_else(of_path)?;
+        let found = if rdev == 0 { (dev, inode, 0) } else { (0, 0, rdev) };
+        (found == backing).then_some(device)
+    })
 }

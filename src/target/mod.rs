@@ -1,23 +1,31 @@
-//! What is read or written: made by the tool or named by the user, checked before anything runs.
+//! What is read or written: made by the tool or named by the user, checked before anything runs, and held from then on.
 //!
-//! Knows files and block devices, their size and alignment, and who may write to them. What the tool makes has no name in any directory
-//! (an unlinked file, a loop device that clears itself), so that a kill at any moment leaves nothing behind.
+//! Knows files and block devices, their size and alignment, and who may write to them. Whoever does I/O inherits the descriptor that was checked
+//! and goes through it (`/proc/self/fd/N`), so that no other disk or file can take its name in between. What the tool makes has no name in any
+//! directory (an unlinked file, a loop device that clears itself), so that a kill at any moment leaves nothing behind.
 
+pub mod block_device;
 pub mod fill;
 pub mod guard;
+pub mod identity;
 #[expect(unsafe_code, reason = "ioctls without a safe door")]
 mod ioctl;
 pub mod loop_device;
+mod member;
+pub mod mounts;
 pub mod nvme;
+mod open;
+
+pub use member::{Lent, Member};
 
 use crate::toggle::Setting;
 use crate::workload::{Cache, Workload};
+use block_device::{BlockDevice, Number};
+use identity::Identity;
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// `[target] kind`.
@@ -65,8 +73,8 @@ pub enum Error {
     #[error("[target] kind = \"{0}\" needs a path")]
     NoPath(&'static str),
     #[error(
-        "{path} is sparse ({allocated} of {size} bytes are allocated); holes are not read from the device: fill it, for example with \
-         fio --name=fill --filename={path} --rw=write --bs=1m --size={size}", path = path.display()
+        "{path} is sparse ({allocated} of {size} bytes are allocated); holes are not read from the device: name a file that is written in full, for \
+         example a copy: cp --sparse=never {path} COPY", path = path.display()
     )]
     Sparse { path: PathBuf, allocated: u64, size: u64 },
     #[error("{path} has {has} bytes, [target] size asks for {wanted}", path = path.display())]
@@ -87,14 +95,35 @@ pub enum Error {
     Loop { source: io::Error },
     #[error("cannot make a temporary file of {size} bytes in {dir}: {source}; set TMPDIR to a directory with room", dir = dir.display())]
     Temporary { dir: PathBuf, size: u64, source: io::Error },
+    #[error("{path} is not what it was when this run began: {how}; nothing more was done to it", path = path.display())]
+    Changed { path: PathBuf, how: String },
     #[error(transparent)]
     Guard(#[from] guard::Refusal),
+}
+
+/// What is to be done to a target.
+#[derive(Clone, Copy, Debug)]
+pub enum Access<'a> {
+    Read,
+    /// With the paths that the user allowed to be overwritten.
+    Write {
+        allowed: &'a [PathBuf],
+    },
+}
+
+impl<'a> Access<'a> {
+    /// Write access where something `writes`.
+    pub fn of(writes: bool, allowed: &'a [PathBuf]) -> Access<'a> {
+        if writes { Access::Write { allowed } } else { Access::Read }
+    }
 }
 
 /// One file or device, or several that serve every job in turn. What the tool made lives as long as this value.
 #[derive(Debug)]
 pub struct Target {
     pub members: Vec<Member>,
+    /// It was opened for writing, and checked for that.
+    pub writes: bool,
     /// Bytes from offset 0 that are used of each.
     pub span_bytes: u64,
     pub logical_block_bytes: u32,
@@ -104,38 +133,26 @@ pub struct Target {
     pub description: String,
 }
 
-/// A file or device of a target.
-#[derive(Debug)]
-pub struct Member {
-    /// Opened by every process that does I/O.
-    pub path: PathBuf,
-    /// Name under `/sys/block` of a device that serves nobody else, whose counters so tell what was moved.
-    pub own_device: Option<String>,
-    /// Made by the tool, so writable without asking.
-    pub made_here: bool,
-    /// Keeps what the tool made.
-    _hold: Option<File>,
-}
-
 impl Target {
     /// What kind of thing it is, for comparisons between nights: the driver of a device, or a file.
     pub fn kind(&self) -> &'static str {
-        let device = self.members.first().and_then(|m| m.own_device.as_deref());
-        match device.map(|name| name.trim_end_matches(|c: char| c.is_ascii_digit())) {
+        let first = self.members.first();
+        match first.and_then(|m| m.own_device.as_deref()).map(|name| name.trim_end_matches(|c: char| c.is_ascii_digit())) {
             Some("loop") => "loop",
             Some("nullb") => "null_blk",
             Some(name) if name.starts_with("nvme") => "nvme",
-            _ if self.paths().next().is_some_and(is_block_device) => "device",
+            _ if first.is_some_and(|m| m.device.is_some()) => "device",
             _ => "file",
         }
     }
 
     /// Opens or makes everything an experiment wants, and joins it: the shortest span and the largest logical block hold for all.
-    pub fn resolve_all(wanted: &[Wanted]) -> Result<Target, Error> {
-        let targets = wanted.iter().map(Target::resolve).collect::<Result<Vec<_>, _>>()?;
-        refuse_twins(targets.iter().flat_map(Target::paths))?;
+    pub fn resolve_all(wanted: &[Wanted], access: Access<'_>) -> Result<Target, Error> {
+        let targets = wanted.iter().map(|wanted| open::target(wanted, access)).collect::<Result<Vec<_>, _>>()?;
+        refuse_twins(targets.iter().flat_map(|target| &target.members))?;
         let join = |a: Target, b: Target| Target {
             members: a.members.into_iter().chain(b.members).collect(),
+            writes: a.writes || b.writes,
             span_bytes: a.span_bytes.min(b.span_bytes),
             logical_block_bytes: a.logical_block_bytes.max(b.logical_block_bytes),
             label: format!("{} + {}", a.label, b.label),
@@ -146,20 +163,43 @@ impl Target {
 
     /// Opens or makes one file or device.
     pub fn resolve(wanted: &Wanted) -> Result<Target, Error> {
-        match (wanted.kind, &wanted.path) {
-            (Kind::Device | Kind::NullBlk | Kind::Nvme, Some(path)) => device(path, wanted.size_bytes),
-            (Kind::Device, None) => Err(Error::NoPath("device")),
-            (Kind::NullBlk, None) => device(Path::new("/dev/nullb0"), wanted.size_bytes),
-            (Kind::Nvme, None) => Err(Error::NoPath("nvme")),
-            (Kind::File, Some(path)) => file(path, wanted.size_bytes),
-            (Kind::File, None) => temporary(wanted),
-            (Kind::Loop, _) => loop_device::over_shared_memory(wanted).map_err(|source| Error::Loop { source }),
-            (Kind::Auto, _) => loop_device::over_shared_memory(wanted).or_else(|refused| {
-                let mut file = temporary(wanted)?;
-                file.description += &format!(" (no loop device could be made: {refused})");
-                Ok(file)
-            }),
-        }
+        Target::resolve_all(std::slice::from_ref(wanted), Access::Read)
+    }
+
+    /// Checks that what is held is what was checked; where it is written to, that it still may be.
+    fn still(&self) -> Result<(), Error> {
+        self.members.iter().filter(|m| !m.made_here).try_for_each(|member| {
+            let how = match Identity::of(member.file()) {
+                Ok(now) => member.identity.changed_to(&now),
+                Err(error) => Some(format!("it does not answer any more ({error})")),
+            };
+            if let Some(how) = how {
+                return Err(Error::Changed { path: member.path.clone(), how });
+            }
+            if self.writes { Ok(guard::check(&member.path, member.file())?) } else { Ok(()) }
+        })
+    }
+
+    /// Checks the target as [`Target::still`] does; children that are started while the value lives inherit it, under the names of
+    /// [`Target::handles`].
+    pub fn lend(&self) -> Result<Lent<'_>, Error> {
+        self.still()?;
+        Ok(Lent::new(&self.members))
+    }
+
+    /// Where this process, and a child that it is lent to, reach each member.
+    pub fn handles(&self) -> Vec<PathBuf> {
+        self.members.iter().map(Member::handle).collect()
+    }
+
+    /// Which files and devices they are.
+    pub fn identities(&self) -> Vec<Identity> {
+        self.members.iter().map(|m| m.identity.clone()).collect()
+    }
+
+    /// Those that the user named, which another process finds again.
+    pub fn lasting_identities(&self) -> Vec<Identity> {
+        self.members.iter().filter(|m| !m.made_here).map(|m| m.identity.clone()).collect()
     }
 
     /// Checks that a workload fits: alignment, and a span that holds a block.
@@ -190,14 +230,20 @@ impl Target {
         }
     }
 
-    /// Where the members are.
+    /// The members by the names that the user gave them.
     pub fn paths(&self) -> impl Iterator<Item = &Path> + Clone {
         self.members.iter().map(|m| m.path.as_path())
     }
 
-    /// The block devices that serve the target, as major and minor.
-    pub fn devices(&self) -> Vec<(u32, u32)> {
-        let mut all: Vec<_> = self.paths().flat_map(devices_behind).collect();
+    /// The descriptors of the members.
+    pub fn files(&self) -> Vec<&File> {
+        self.members.iter().map(Member::file).collect()
+    }
+
+    /// The block devices that serve the target, and what those are made of.
+    pub fn devices(&self) -> Vec<Number> {
+        let behind = self.members.iter().flat_map(|m| block_device::behind(m.file()));
+        let mut all: Vec<Number> = behind.flat_map(|device| device.with_all_below()).map(|device| device.number).collect();
         all.sort_unstable();
         all.dedup();
         all
@@ -205,21 +251,29 @@ impl Target {
 
     /// True where a slice may find what the one before left behind: in the caches and the erased blocks of a real disk, not in memory.
     pub fn carries_over(&self) -> bool {
-        let in_memory = |m: &Member| (m.made_here && m.own_device.is_some()) || m.path.starts_with("/dev/nullb");
-        !self.members.iter().all(in_memory)
+        let null_blk = |m: &Member| m.device.as_ref().is_some_and(|device| device.name().starts_with("nullb"));
+        !self.members.iter().all(|m| (m.made_here && m.device.is_some()) || null_blk(m))
     }
 
     /// What the devices offer to toggles.
     pub fn setting(&self, numa_node: Option<u32>) -> Setting {
-        setting(self.paths(), numa_node)
+        let generic = self.members.iter().map(Member::generic_handle).collect::<Option<_>>().unwrap_or_default();
+        setting(self.members.iter().map(|m| m.device.clone()), numa_node, generic)
     }
 }
 
-/// What devices offer to toggles, opened or not: what all of them do. `numa_node` overrides what they say of their node.
-pub fn setting<'a>(paths: impl Iterator<Item = &'a Path> + Clone, numa_node: Option<u32>) -> Setting {
-    let mut nodes = paths.clone().map(nvme::node);
+/// What devices offer to toggles that are not opened yet.
+pub fn setting_of<'a>(paths: impl Iterator<Item = &'a Path>, numa_node: Option<u32>) -> Setting {
+    let devices: Vec<Option<BlockDevice>> = paths.map(BlockDevice::at).collect();
+    let generic = devices.iter().map(|device| Some(device.as_ref()?.generic()?.path)).collect::<Option<_>>().unwrap_or_default();
+    setting(devices.into_iter(), numa_node, generic)
+}
+
+/// What all of the devices do; `numa_node` overrides what they say of their node.
+fn setting(devices: impl Iterator<Item = Option<BlockDevice>>, numa_node: Option<u32>, generic: Vec<PathBuf>) -> Setting {
+    let mut nodes = devices.map(|device| device?.numa_node());
     let node = nodes.next().flatten().filter(|node| nodes.all(|other| other == Some(*node)));
-    Setting { numa_node: numa_node.or(node), generic: paths.map(nvme::generic).collect::<Option<_>>().unwrap_or_default() }
+    Setting { numa_node: numa_node.or(node), generic }
 }
 
 impl Wanted {
@@ -229,151 +283,16 @@ impl Wanted {
     }
 }
 
-fn open(path: &Path) -> Result<File, Error> {
-    File::open(path).map_err(|source| Error::Open { path: path.into(), source })
-}
-
-fn type_name(kind: std::fs::FileType) -> &'static str {
-    match kind {
-        k if k.is_dir() => "directory",
-        k if k.is_file() => "regular file",
-        k if k.is_block_device() => "block device",
-        k if k.is_char_device() => "character device",
-        _ => "special file",
-    }
-}
-
-fn expect_type(path: &Path, file: &File, kind: &'static str, block: bool) -> Result<std::fs::Metadata, Error> {
-    let meta = file.metadata().map_err(|source| Error::Open { path: path.into(), source })?;
-    let right = if block { meta.file_type().is_block_device() } else { meta.is_file() };
-    let needed = if block { "block device" } else { "regular file" };
-    if right { Ok(meta) } else { Err(Error::WrongType { path: path.into(), found: type_name(meta.file_type()), kind, needed }) }
-}
-
-fn span(path: &Path, has: u64, wanted: Option<u64>) -> Result<u64, Error> {
-    match wanted {
-        Some(wanted) if wanted > has => Err(Error::TooSmall { path: path.into(), has, wanted }),
-        wanted => Ok(wanted.unwrap_or(has)),
-    }
-}
-
-fn device(path: &Path, wanted: Option<u64>) -> Result<Target, Error> {
-    let fail = |source: io::Error| Error::Open { path: path.into(), source };
-    let file = open(path)?;
-    let meta = expect_type(path, &file, "device", true)?;
-    let size = ioctl::device_size_bytes(&file).map_err(fail)?;
-    let logical = rustix::fs::ioctl_blksszget(&file).map_err(|e| fail(e.into()))?;
-    // The counters of a device that something else uses tell of everybody's traffic.
-    let own_device = sysfs_name(meta.rdev()).filter(|_| guard::unused(path).is_ok());
-    Ok(Target {
-        members: vec![Member { path: path.into(), own_device, made_here: false, _hold: None }],
-        span_bytes: span(path, size, wanted)?,
-        logical_block_bytes: logical,
-        label: path.display().to_string(),
-        description: format!("block device {} of {size} bytes, logical block {logical}", path.display()),
-    })
-}
-
-fn file(path: &Path, wanted: Option<u64>) -> Result<Target, Error> {
-    let file = open(path)?;
-    let meta = expect_type(path, &file, "file", false)?;
-    let span_bytes = span(path, meta.len(), wanted)?;
-    let allocated = meta.blocks() * 512;
-    if allocated < meta.len() {
-        return Err(Error::Sparse { path: path.into(), allocated, size: meta.len() });
-    }
-    Ok(Target {
-        members: vec![Member { path: path.into(), own_device: None, made_here: false, _hold: None }],
-        span_bytes,
-        logical_block_bytes: direct_io_alignment(&file),
-        label: path.display().to_string(),
-        description: format!("file {} on {}", path.display(), file_system(&file)),
-    })
-}
-
-/// An unlinked, filled file in the temporary directory, reached through this process's descriptor.
-fn temporary(wanted: &Wanted) -> Result<Target, Error> {
-    let size = wanted.size();
-    let dir = std::env::temp_dir();
-    let fail = |source| Error::Temporary { dir: dir.clone(), size, source };
-    let file = tempfile::tempfile_in(&dir).map_err(fail)?;
-    fill::fill(&file, size, wanted.stamps).map_err(fail)?;
-    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into();
-    Ok(Target {
-        span_bytes: size,
-        logical_block_bytes: direct_io_alignment(&file),
-        label: "temporary file".into(),
-        description: format!(
-            "temporary file of {size} bytes in {} on {}; the disk below is shared with everything else on this machine",
-            dir.display(),
-            file_system(&file)
-        ),
-        members: vec![Member { path, own_device: None, made_here: true, _hold: Some(file) }],
-    })
-}
-
-/// The alignment that direct I/O on a file needs, as far as the kernel tells (6.1 and newer), else 512.
-fn direct_io_alignment(file: &File) -> u32 {
-    let flags = rustix::fs::AtFlags::EMPTY_PATH;
-    let stat = rustix::fs::statx(file, "", flags, rustix::fs::StatxFlags::DIOALIGN);
-    stat.ok().map(|s| s.stx_dio_offset_align).filter(|a| *a > 0).unwrap_or(512)
-}
-
-/// The file system's name, from its magic number.
-fn file_system(file: &File) -> String {
-    let magic = rustix::fs::fstatfs(file).map(|s| s.f_type as u64).unwrap_or(0);
-    let name =
-        [(0xEF53, "ext4"), (0x0102_1994, "tmpfs"), (0x5846_5342, "xfs"), (0x9123_683E, "btrfs"), (0x794C_7630, "overlayfs")];
-    name.iter().find(|(m, _)| *m == magic).map_or_else(|| format!("file system {magic:#x}"), |(_, n)| (*n).to_string())
-}
-
-/// The name under `/sys/block` of a whole device; a partition shares its counters' device and has none.
-fn sysfs_name(rdev: u64) -> Option<String> {
-    let link = format!("/sys/dev/block/{}:{}", rustix::fs::major(rdev), rustix::fs::minor(rdev));
-    let name = std::fs::canonicalize(link).ok()?.file_name()?.to_str()?.to_string();
-    Path::new("/sys/block").join(&name).exists().then_some(name)
-}
-
 /// One target under two names would be read twice as often as it is counted.
-fn refuse_twins<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), Error> {
-    let mut seen: Vec<((u64, u64, u64), &Path)> = Vec::new();
-    for path in paths {
-        let Ok(stat) = rustix::fs::stat(path) else { continue };
-        // Names of one device are different files.
-        let place = if stat.st_rdev == 0 { (stat.st_dev, stat.st_ino, 0) } else { (0, 0, stat.st_rdev) };
-        if let Some((_, twin)) = seen.iter().find(|(other, _)| *other == place) {
-            return Err(Error::Twins { path: path.into(), twin: twin.into() });
+fn refuse_twins<'a>(members: impl Iterator<Item = &'a Member>) -> Result<(), Error> {
+    let mut seen: Vec<&Member> = Vec::new();
+    for member in members {
+        if let Some(twin) = seen.iter().find(|other| other.identity == member.identity) {
+            return Err(Error::Twins { path: member.path.clone(), twin: twin.path.clone() });
         }
-        seen.push((place, path));
+        seen.push(member);
     }
     Ok(())
-}
-
-/// The block devices behind a path, major and minor: its own, the disk where that is a partition, and what either is made of (LVM, RAID).
-/// None for file systems without one.
-fn devices_behind(path: &Path) -> Vec<(u32, u32)> {
-    let Ok(stat) = rustix::fs::stat(path) else { return vec![] };
-    let block = FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice;
-    let number = if block { stat.st_rdev } else { stat.st_dev };
-    let own = (rustix::fs::major(number), rustix::fs::minor(number));
-    let mut found = vec![];
-    stack(Path::new(&format!("/sys/dev/block/{}:{}", own.0, own.1)), &mut found);
-    found
-}
-
-/// Adds a block device, given by its directory in sysfs, and those below it.
-fn stack(sysfs: &Path, found: &mut Vec<(u32, u32)>) {
-    let number = std::fs::read_to_string(sysfs.join("dev")).ok().and_then(|text| {
-        let (major, minor) = text.trim().split_once(':')?;
-        Some((major.parse().ok()?, minor.parse().ok()?))
-    });
-    let Some(number) = number.filter(|n| !found.contains(n)) else { return };
-    found.push(number);
-    if sysfs.join("partition").exists() {
-        stack(&sysfs.join(".."), found);
-    }
-    let below = std::fs::read_dir(sysfs.join("slaves")).into_iter().flatten().flatten();
-    below.for_each(|device| stack(&device.path(), found));
 }
 
 /// True for a path that is a block device.

@@ -192,13 +192,13 @@ fn drives_that_hold_something_are_not_written_to() {
     exit 5
     uring-ablate: this experiment writes to /dev/nvme0n1; nothing but targets of the tool's own is written without --allow-destructive /dev/nvme0n1
     exit 5
-    uring-ablate: /dev/nvme0n2 has partitions (nvme0n2p1); writing would destroy them
+    uring-ablate: /dev/nvme0n2 has partitions (nvme0n2p1); writing would destroy them; name a device without partitions
     exit 5
-    uring-ablate: /dev/nvme0n3 carries a signature (TYPE=ext4 USAGE=filesystem); if it may be lost, erase it with wipefs --all /dev/nvme0n3
+    uring-ablate: /dev/nvme0n3 carries a signature (TYPE=ext4 USAGE=filesystem), so it holds somebody's data; name a device or file without one
     exit 5
-    uring-ablate: /dev/nvme0n3 is mounted at /mnt/disk; unmount it first
+    uring-ablate: /dev/nvme0n3 is mounted at /mnt/disk; name a device or file that nothing uses
     exit 5
-    uring-ablate: /dev/nvme0n4 is in use as swap; swapoff it first
+    uring-ablate: /dev/nvme0n4 is in use as swap; name a device or file that nothing uses
     exit 5
     exit 0
     exit 0

@@ -1,7 +1,6 @@
 //! Labels are true: each toggle changes its own effective level and no other, and what the process does, seen from outside, agrees.
 
 use crate::support::skip;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use uring_ablate::engine::Options;
@@ -28,7 +27,8 @@ fn spec(target: &Target, workload: Workload, levels: &[Levels]) -> Spec {
     let arm =
         |(i, levels): (usize, &Levels)| Arm { treatment: format!("arm {i}"), levels: *levels, control: Control::None, copies: 1 };
     Spec {
-        paths: target.paths().map(Path::to_path_buf).collect(),
+        paths: target.handles(),
+        identities: target.identities(),
         span_bytes: target.span_bytes,
         workload,
         options: Options::default(),

@@ -12,6 +12,8 @@ mod designs;
 mod doctor;
 mod experiments;
 mod exports;
+mod guard;
+mod guard_race;
 mod guide;
 mod history;
 mod host_tune;

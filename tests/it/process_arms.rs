@@ -55,14 +55,15 @@ fn full() -> Levels {
 }
 
 fn fio_job(config: FioConfig, target: &Target, time: Duration) -> String {
-    let (paths, span_bytes) = (target.paths().collect(), target.span_bytes);
+    let (paths, span_bytes) = (target.handles(), target.span_bytes);
     job(config, &Work { workload: &WORKLOAD, paths, span_bytes, full: &full(), time }).unwrap()
 }
 
 fn ours(target: &Target) -> Contestant {
     let arm = Arm { treatment: "full".into(), levels: full(), control: Control::None, copies: 3 };
     let spec = Spec {
-        paths: target.paths().map(Path::to_path_buf).collect(),
+        paths: target.handles(),
+        identities: target.identities(),
         span_bytes: target.span_bytes,
         workload: WORKLOAD,
         options: Options::default(),

@@ -57,7 +57,7 @@ fn devices_that_hold_something_are_not_written_to() {
     assert!(Command::new("mkfs.ext4").args(["-q", &device.0]).status().unwrap().success());
     assert_snapshot!(verdict(&allow), @"
     exit 5
-    uring-ablate: DEVICE carries a signature (TYPE=ext4 USAGE=filesystem); if it may be lost, erase it with wipefs --all DEVICE
+    uring-ablate: DEVICE carries a signature (TYPE=ext4 USAGE=filesystem), so it holds somebody's data; name a device or file without one
     ");
 
     let mountpoint = dir.join("mnt");
@@ -67,7 +67,7 @@ fn devices_that_hold_something_are_not_written_to() {
     assert!(Command::new("umount").arg(&mountpoint).status().unwrap().success());
     assert_snapshot!(mounted, @"
     exit 5
-    uring-ablate: DEVICE is mounted at DIR/mnt; unmount it first
+    uring-ablate: DEVICE is mounted at DIR/mnt; name a device or file that nothing uses
     ");
 
     assert!(Command::new("wipefs").args(["--all", "--quiet", &device.0]).status().unwrap().success());

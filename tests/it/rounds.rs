@@ -2,7 +2,6 @@
 
 use crate::support::{root, skip};
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use uring_ablate::clock::monotonic_ns;
@@ -29,7 +28,8 @@ fn eager() -> Levels {
 
 fn spec(target: &Target, rw: Rw, jobs: u32, arms: Vec<Arm>, blocks: u32) -> Spec {
     Spec {
-        paths: target.paths().map(Path::to_path_buf).collect(),
+        paths: target.handles(),
+        identities: target.identities(),
         span_bytes: target.span_bytes,
         workload: Workload { rw, read_percent: 70, queue_depth: 16, jobs, ..Workload::example() },
         options: Options::default(),

@@ -1,11 +1,10 @@
 //! The right bytes land in the right buffer, whatever the toggles.
 
-use std::path::Path;
 use std::time::Duration;
 use uring_ablate::engine::{Options, stamp};
 use uring_ablate::plan::{Arm, Control};
 use uring_ablate::run::round::{self, Spec};
-use uring_ablate::target::{Kind, Target, Wanted};
+use uring_ablate::target::{Access, Kind, Target, Wanted};
 use uring_ablate::toggle::{Levels, Setting, Toggle, refusal};
 use uring_ablate::workload::{Rw, Workload};
 
@@ -25,7 +24,8 @@ fn workload(rw: Rw) -> Workload {
 
 fn spec(target: &Target, workload: Workload, arms: Vec<Arm>) -> Spec {
     Spec {
-        paths: target.paths().map(Path::to_path_buf).collect(),
+        paths: target.handles(),
+        identities: target.identities(),
         span_bytes: target.span_bytes,
         workload,
         options: Options::default(),
@@ -128,7 +128,7 @@ fn what_was_written_is_on_the_target() {
     };
     let report = round::run(&spec).unwrap();
     assert!(report.slices.iter().all(|s| s.errors == 0));
-    let bytes = std::fs::read(&target.members[0].path).unwrap();
+    let bytes = std::fs::read(target.members[0].handle()).unwrap();
     for (block, offset) in bytes.chunks(4096).take(SPAN_BYTES as usize / 4096).zip((0..).step_by(4096)) {
         assert!(stamp::holds(block, offset, stamp::SEED), "block at {offset}");
     }
@@ -153,7 +153,7 @@ fn reads(target: &Target) -> Vec<Option<u64>> {
 
 #[test]
 fn several_targets_serve_a_job_in_turn_and_are_told_apart() {
-    let all = |seeds: [u64; 3]| Target::resolve_all(&seeds.map(|seed| wanted(Some(seed)))).unwrap();
+    let all = |seeds: [u64; 3]| Target::resolve_all(&seeds.map(|seed| wanted(Some(seed))), Access::Read).unwrap();
     let target = all([stamp::SEED, stamp::SEED + 1, stamp::SEED + 2]);
     let full = Toggle::all()
         .filter(|t| !matches!(t.key(), "fast_path" | "sqpoll" | "iopoll" | "passthrough" | "huge_pages" | "numa_bind"))

@@ -1,0 +1,118 @@
+//! A file or device of a target: held open from the check to the end of the run, and lent to the processes that do I/O on it.
+
+use super::Error;
+use super::block_device::BlockDevice;
+use super::identity::Identity;
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// A file or device of a target.
+#[derive(Debug)]
+pub struct Member {
+    /// What the user calls it.
+    pub path: PathBuf,
+    /// Resolved from the descriptor; `None` for a file.
+    pub device: Option<BlockDevice>,
+    /// Name under `/sys/block` of a device that serves nobody else, whose counters so tell what was moved.
+    pub own_device: Option<String>,
+    /// Made by the tool, so writable without asking.
+    pub made_here: bool,
+    pub identity: Identity,
+    file: File,
+    /// The generic device of an NVMe namespace.
+    pub(super) generic: Option<OwnedFd>,
+}
+
+impl Member {
+    /// What the tool made: a loop device or an unlinked file.
+    pub(super) fn made(path: PathBuf, file: File) -> io::Result<Member> {
+        let device = BlockDevice::of(&file);
+        let own_device = device.as_ref().map(BlockDevice::name);
+        Ok(Member { path, device, own_device, made_here: true, identity: Identity::of(&file)?, file, generic: None })
+    }
+
+    /// What the user named and `file` is open on.
+    pub(super) fn named(
+        path: &Path,
+        device: Option<BlockDevice>,
+        own_device: Option<String>,
+        file: File,
+    ) -> Result<Member, Error> {
+        let identity = Identity::of(&file).map_err(|source| Error::Open { path: path.into(), source })?;
+        Ok(Member { path: path.into(), device, own_device, made_here: false, identity, file, generic: None })
+    }
+
+    /// The descriptor that was checked.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where this process, and a child that it is lent to, reach it.
+    pub fn handle(&self) -> PathBuf {
+        handle(&self.file)
+    }
+
+    /// The same of its generic device.
+    pub(super) fn generic_handle(&self) -> Option<PathBuf> {
+        self.generic.as_ref().map(handle)
+    }
+}
+
+fn handle(file: &impl AsRawFd) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+/// While it lives, children inherit the members. They are not inherited for longer: a build that leaves a server behind must not keep them.
+#[derive(Debug)]
+pub struct Lent<'a> {
+    members: &'a [Member],
+    /// Another one lends them already, and ends later.
+    inner: bool,
+}
+
+impl<'a> Lent<'a> {
+    pub(super) fn new(members: &'a [Member]) -> Lent<'a> {
+        let inner = members.iter().all(|member| fcntl_getfd(&member.file).is_ok_and(|flags| flags.is_empty()));
+        let lent = Lent { members, inner };
+        lent.set(FdFlags::empty());
+        lent
+    }
+
+    fn set(&self, flags: FdFlags) {
+        for member in self.members {
+            // It fails for descriptors that are not open, and these are.
+            let _ = fcntl_setfd(&member.file, flags);
+            member.generic.iter().for_each(|generic| _ = fcntl_setfd(generic, flags));
+        }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if !self.inner {
+            self.set(FdFlags::CLOEXEC);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn children_inherit_what_is_lent_and_nothing_else() {
+        let file = tempfile::tempfile_in(".").unwrap();
+        let members = [Member::made("file".into(), file).unwrap()];
+        let inherited = || Command::new("test").arg("-e").arg(members[0].handle()).status().unwrap().success();
+        assert!(!inherited());
+        let lent = Lent::new(&members);
+        drop(Lent::new(&members));
+        assert!(inherited(), "the end of an inner one is not the end of the outer one");
+        drop(lent);
+        assert!(!inherited());
+    }
+}

@@ -1,0 +1,191 @@
+//! Opens or makes one target: the descriptor first, then everything that is asked is asked of it.
+
+use super::block_device::{BlockDevice, Generic};
+use super::guard::{self, Refusal};
+use super::{Access, Error, Kind, Member, Target, Wanted, fill, ioctl, loop_device, mounts};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use std::fs::{File, Metadata, OpenOptions};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Opens or makes what is wanted.
+pub fn target(wanted: &Wanted, access: Access<'_>) -> Result<Target, Error> {
+    match (wanted.kind, &wanted.path) {
+        (Kind::Device | Kind::NullBlk | Kind::Nvme, Some(path)) => device(path, wanted.size_bytes, access),
+        (Kind::Device, None) => Err(Error::NoPath("device")),
+        (Kind::NullBlk, None) => device(Path::new("/dev/nullb0"), wanted.size_bytes, access),
+        (Kind::Nvme, None) => Err(Error::NoPath("nvme")),
+        (Kind::File, Some(path)) => file(path, wanted.size_bytes, access),
+        (Kind::File, None) => temporary(wanted),
+        (Kind::Loop, _) => loop_device::over_shared_memory(wanted).map_err(|source| Error::Loop { source }),
+        (Kind::Auto, _) => loop_device::over_shared_memory(wanted).or_else(|refused| {
+            let mut file = temporary(wanted)?;
+            file.description += &format!(" (no loop device could be made: {refused})");
+            Ok(file)
+        }),
+    }
+}
+
+/// Nothing is opened for writing that the user did not name for that.
+fn allowed(path: &Path, access: Access<'_>) -> Result<bool, Refusal> {
+    match access {
+        Access::Read => Ok(false),
+        Access::Write { allowed } if allowed.iter().any(|a| a == path) => Ok(true),
+        Access::Write { .. } => Err(Refusal::NotAllowed(path.into())),
+    }
+}
+
+fn device(path: &Path, wanted: Option<u64>, access: Access<'_>) -> Result<Target, Error> {
+    let fail = |source: std::io::Error| Error::Open { path: path.into(), source };
+    let writes = allowed(path, access)?;
+    expect_type(path, &std::fs::metadata(path).map_err(fail)?, "device", true)?;
+    let file = open_device(path, writes)?;
+    let resolved = BlockDevice::of(&file);
+    let device = resolved.as_ref().ok_or_else(|| fail(Errno::NXIO.into()))?;
+    let size = ioctl::device_size_bytes(&file).map_err(fail)?;
+    let logical = rustix::fs::ioctl_blksszget(&file).map_err(|e| fail(e.into()))?;
+    if writes {
+        guard::check(path, &file)?;
+    }
+    // The counters of a device that something else uses tell of everybody's traffic; those of a partition's disk too.
+    let own_device = (!device.is_partition() && guard::unused(path, device).is_ok()).then(|| device.name());
+    let called = if path.ends_with(device.name()) { String::new() } else { format!(" ({})", device.name()) };
+    let generic = device.generic().map(|generic| open_generic(&file, &generic, writes)).transpose()?.flatten();
+    let mut member = Member::named(path, resolved, own_device, file)?;
+    member.generic = generic;
+    Ok(Target {
+        members: vec![member],
+        writes,
+        span_bytes: span(path, size, wanted)?,
+        logical_block_bytes: logical,
+        label: path.display().to_string(),
+        description: format!("block device {}{called} of {size} bytes, logical block {logical}", path.display()),
+    })
+}
+
+/// A device that is written to is claimed: from then on the kernel lets nobody mount it, swap to it or build on it.
+fn open_device(path: &Path, writes: bool) -> Result<File, Error> {
+    let exclusive = if writes { libc::O_EXCL } else { 0 };
+    let opened = OpenOptions::new().read(true).write(writes).custom_flags(exclusive | libc::O_NONBLOCK).open(path);
+    opened.map_err(|source| {
+        if writes && source.raw_os_error() == Some(libc::EBUSY) {
+            let known = BlockDevice::at(path).map(|device| guard::unused(path, &device));
+            return known.and_then(Result::err).unwrap_or(Refusal::Busy(path.into())).into();
+        }
+        Error::Open { path: path.into(), source }
+    })
+}
+
+/// Opens the generic device of a namespace and makes sure that it is that of the block device, not of another that has its name by now. `None`
+/// where this user may not open it: then it offers nothing.
+fn open_generic(block: &File, generic: &Generic, writes: bool) -> Result<Option<OwnedFd>, Error> {
+    let access = if writes { OFlags::RDWR } else { OFlags::RDONLY };
+    let Ok(file) = rustix::fs::open(&generic.path, access | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) else {
+        return Ok(None);
+    };
+    let stat = rustix::fs::fstat(&file).map_err(|e| Error::Open { path: generic.path.clone(), source: e.into() })?;
+    let character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    let numbered = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) == generic.number;
+    let file = File::from(file);
+    let alike = ioctl::nvme_namespace(&file).ok() == ioctl::nvme_namespace(block).ok();
+    Ok((character && numbered && alike).then(|| file.into()))
+}
+
+fn file(path: &Path, wanted: Option<u64>, access: Access<'_>) -> Result<Target, Error> {
+    let fail = |source: std::io::Error| Error::Open { path: path.into(), source };
+    let writes = allowed(path, access)?;
+    // Before it is opened: a FIFO or a tape may do something at that.
+    expect_type(path, &std::fs::metadata(path).map_err(fail)?, "file", false)?;
+    let file = if writes { open_to_write(path)? } else { File::open(path).map_err(fail)? };
+    let meta = file.metadata().map_err(fail)?;
+    expect_type(path, &meta, "file", false)?;
+    let span_bytes = span(path, meta.len(), wanted)?;
+    let allocated = meta.blocks() * 512;
+    if allocated < meta.len() {
+        return Err(Error::Sparse { path: path.into(), allocated, size: meta.len() });
+    }
+    if writes {
+        guard::check(path, &file)?;
+    }
+    Ok(Target {
+        span_bytes,
+        writes,
+        logical_block_bytes: direct_io_alignment(&file),
+        label: path.display().to_string(),
+        description: format!("file {} on {}", path.display(), file_system(&file)),
+        members: vec![Member::named(path, None, None, file)?],
+    })
+}
+
+/// Opens the very file that the path names: no link leads from it to another.
+fn open_to_write(path: &Path) -> Result<File, Error> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened =
+        rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS);
+    match opened {
+        Ok(file) => Ok(file.into()),
+        Err(Errno::LOOP) => {
+            let real = std::fs::canonicalize(path).map_err(|source| Error::Open { path: path.into(), source })?;
+            Err(Refusal::Link { path: path.into(), real }.into())
+        }
+        Err(error) => Err(Error::Open { path: path.into(), source: error.into() }),
+    }
+}
+
+/// An unlinked, filled file in the temporary directory, reached through this process's descriptor.
+fn temporary(wanted: &Wanted) -> Result<Target, Error> {
+    let size = wanted.size();
+    let dir = std::env::temp_dir();
+    let fail = |source| Error::Temporary { dir: dir.clone(), size, source };
+    let file = tempfile::tempfile_in(&dir).map_err(fail)?;
+    fill::fill(&file, size, wanted.stamps).map_err(fail)?;
+    Ok(Target {
+        span_bytes: size,
+        writes: true,
+        logical_block_bytes: direct_io_alignment(&file),
+        label: "temporary file".into(),
+        description: format!(
+            "temporary file of {size} bytes in {} on {}; the disk below is shared with everything else on this machine",
+            dir.display(),
+            file_system(&file)
+        ),
+        members: vec![Member::made("temporary file".into(), file).map_err(fail)?],
+    })
+}
+
+fn type_name(kind: std::fs::FileType) -> &'static str {
+    match kind {
+        k if k.is_dir() => "directory",
+        k if k.is_file() => "regular file",
+        k if k.is_block_device() => "block device",
+        k if k.is_char_device() => "character device",
+        _ => "special file",
+    }
+}
+
+fn expect_type(path: &Path, meta: &Metadata, kind: &'static str, block: bool) -> Result<(), Error> {
+    let right = if block { meta.file_type().is_block_device() } else { meta.is_file() };
+    let needed = if block { "block device" } else { "regular file" };
+    if right { Ok(()) } else { Err(Error::WrongType { path: path.into(), found: type_name(meta.file_type()), kind, needed }) }
+}
+
+fn span(path: &Path, has: u64, wanted: Option<u64>) -> Result<u64, Error> {
+    match wanted {
+        Some(wanted) if wanted > has => Err(Error::TooSmall { path: path.into(), has, wanted }),
+        wanted => Ok(wanted.unwrap_or(has)),
+    }
+}
+
+/// The alignment that direct I/O on a file needs, as far as the kernel tells (6.1 and newer), else 512.
+fn direct_io_alignment(file: &File) -> u32 {
+    let flags = rustix::fs::AtFlags::EMPTY_PATH;
+    let stat = rustix::fs::statx(file, "", flags, rustix::fs::StatxFlags::DIOALIGN);
+    stat.ok().map(|s| s.stx_dio_offset_align).filter(|a| *a > 0).unwrap_or(512)
+}
+
+/// The name of the file system that a file lies on.
+fn file_system(file: &File) -> String {
+    mounts::of(file).map_or_else(|| "an unknown file system".into(), |mount| mount.kind)
+}

@@ -1,0 +1,167 @@
+//! What happens to a target while a run writes to it: another disk or file takes its place, or somebody begins to use it.
+
+use crate::guard::{WRITES, device, must, written};
+use crate::support::{Bench, ONE_TOGGLE, ablate, experiment, rows, skip};
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Rounds that are on disk.
+fn finished(bench: &Bench) -> usize {
+    fs::read_to_string(bench.out().join("rounds.csv")).unwrap_or_default().lines().skip(1).count()
+}
+
+/// Starts a run of many short rounds that write to a target, and waits for the first three.
+fn begin(bench: &Bench, kind: &str, path: &str, rounds: u32) -> Child {
+    let target = format!("kind = \"{kind}\"\npath = \"{path}\"");
+    let text = experiment(&target, WRITES, ONE_TOGGLE, "").replace("250ms", "300ms");
+    fs::write(&bench.file, text.replace("rounds = 6", &format!("rounds = {rounds}"))).unwrap();
+    let mut command = ablate();
+    command.args(["run", "--quiet"]).arg(&bench.file).arg("--out").arg(bench.out()).args(["--allow-destructive", path]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let patience = Instant::now() + Duration::from_secs(60);
+    while finished(bench) < 3 {
+        if child.try_wait().unwrap().is_some() {
+            panic!("ended before its third round: {}", end(bench, child));
+        }
+        assert!(Instant::now() < patience, "three rounds within a minute");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+/// How the run ended.
+fn end(bench: &Bench, child: Child) -> String {
+    bench.verdict(&child.wait_with_output().unwrap())
+}
+
+fn all_completed(bench: &Bench) {
+    let arms = rows(&bench.out().join("arms.csv"));
+    assert!(!arms.is_empty() && arms.iter().all(|row| row["outcome"] == "completed"), "{arms:?}");
+}
+
+/// Somebody pulls a drive and another takes its name: the kernel lets nobody do that while the device is held.
+#[test]
+fn another_disk_that_would_take_the_name_is_not_overwritten() {
+    const TEST: &str = "another_disk_that_would_take_the_name_is_not_overwritten";
+    let bench = Bench::new("");
+    let Some(device) = device(TEST, &bench) else { return };
+    let victim = bench.dir.path().join("victim");
+    fs::write(&victim, vec![7; 32 << 20]).unwrap();
+    must("mkfs.ext4", &["-q", "-F", victim.to_str().unwrap()]);
+    let before = fs::read(&victim).unwrap();
+    let run = begin(&bench, "device", &device.0, 12);
+    must("losetup", &["--detach", &device.0]);
+    let took = || Command::new("losetup").args([device.0.as_str(), victim.to_str().unwrap()]).output().unwrap().status.success();
+    let mut taken_after = None;
+    while finished(&bench) < 11 && taken_after.is_none() {
+        taken_after = took().then(|| finished(&bench));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let said = end(&bench, run);
+    assert_eq!(taken_after, None, "the name is free for others only when the run has ended");
+    written(&said);
+    all_completed(&bench);
+    assert!(took(), "and then it is");
+    must("sync", &[]);
+    assert!(before == fs::read(&victim).unwrap(), "not a byte of the other disk changed");
+}
+
+/// A claimed device is no place for a file system of those that ask; whoever does not ask is found out before the next round.
+#[test]
+fn a_file_system_that_appears_on_the_device_ends_the_run() {
+    const TEST: &str = "a_file_system_that_appears_on_the_device_ends_the_run";
+    let bench = Bench::new("");
+    let Some(device) = device(TEST, &bench) else { return };
+    let image = bench.dir.path().join("image");
+    fs::File::create(&image).unwrap().set_len(8 << 20).unwrap();
+    must("mkfs.ext4", &["-q", "-F", image.to_str().unwrap()]);
+    let mut run = begin(&bench, "device", &device.0, 40);
+    let asks = Command::new("mkfs.ext4").args(["-q", &device.0]).stdin(Stdio::null()).output().unwrap();
+    assert!(!asks.status.success(), "the device is in use");
+    let mount = Command::new("mount").args([device.0.as_str(), "/mnt"]).output().unwrap();
+    assert!(!mount.status.success());
+    // Arms write where they like, so a signature may be overwritten before it is looked for: it is put there until it is seen.
+    while run.try_wait().unwrap().is_none() {
+        must(
+            "dd",
+            &[
+                &format!("if={}", image.display()),
+                &format!("of={}", device.0),
+                "bs=4k",
+                "count=2",
+                "conv=notrunc,fsync",
+                "status=none",
+            ],
+        );
+    }
+    let said = end(&bench, run).replace(&device.0, "DEVICE");
+    assert!(said.starts_with("exit 5\n") && said.contains("DEVICE carries a signature (TYPE=ext4"), "{said}");
+    assert!(finished(&bench) >= 3, "what was measured is kept");
+}
+
+#[test]
+fn a_file_of_the_same_name_is_another_file() {
+    let bench = Bench::new("");
+    let (file, moved) = (bench.dir.path().join("scratch"), bench.dir.path().join("moved"));
+    fs::write(&file, vec![1; 8 << 20]).unwrap();
+    let run = begin(&bench, "file", file.to_str().unwrap(), 8);
+    fs::rename(&file, &moved).unwrap();
+    fs::write(&file, vec![2; 8 << 20]).unwrap();
+    let said = end(&bench, run);
+    written(&said);
+    assert!(fs::read(&file).unwrap() == vec![2; 8 << 20], "the file that took the name is untouched");
+}
+
+#[test]
+fn a_file_that_somebody_begins_to_use_ends_the_run() {
+    const TEST: &str = "a_file_that_somebody_begins_to_use_ends_the_run";
+    if !crate::support::root() {
+        return skip(TEST, "loop devices need root");
+    }
+    let bench = Bench::new("");
+    let file = bench.dir.path().join("scratch");
+    fs::write(&file, vec![1; 8 << 20]).unwrap();
+    let run = begin(&bench, "file", file.to_str().unwrap(), 40);
+    let device = must("losetup", &["--find", "--show", file.to_str().unwrap()]);
+    let said = end(&bench, run);
+    must("losetup", &["--detach", &device]);
+    assert!(said.starts_with("exit 5\n") && said.contains("DIR/scratch is the data of /dev/loop"), "{said}");
+}
+
+/// The target of an interrupted run is looked at again.
+#[test]
+fn a_run_is_not_continued_on_another_target() {
+    const TEST: &str = "a_run_is_not_continued_on_another_target";
+    let bench = Bench::new("");
+    let Some(device) = device(TEST, &bench) else { return };
+    let other = bench.dir.path().join("other");
+    fs::write(&other, vec![0; 32 << 20]).unwrap();
+    let mut run = begin(&bench, "device", &device.0, 12);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let before = fs::read(bench.out().join("rounds.csv")).unwrap();
+    must("losetup", &["--detach", &device.0]);
+    let patience = Instant::now() + Duration::from_secs(5);
+    while !Command::new("losetup").args([device.0.as_str(), other.to_str().unwrap()]).output().unwrap().status.success() {
+        assert!(Instant::now() < patience, "nothing of the killed run keeps the device");
+    }
+    let resume = bench.run(&["--quiet", "--resume", "--allow-destructive", &device.0]);
+    let said = bench.verdict(&resume);
+    assert!(said.starts_with("exit 2\n") && said.contains("another disk has taken its place"), "{said}");
+    assert!(fs::read(&other).unwrap() == vec![0; 32 << 20], "and nothing is written to it");
+    assert_eq!(fs::read(bench.out().join("rounds.csv")).unwrap(), before);
+}
+
+/// By the path of the experiment, or by any other: it is one device.
+#[test]
+fn one_device_under_two_names_is_one_target() {
+    const TEST: &str = "one_device_under_two_names_is_one_target";
+    let bench = Bench::new("");
+    let Some(device) = device(TEST, &bench) else { return };
+    let link = bench.dir.path().join("link");
+    std::os::unix::fs::symlink(&device.0, &link).unwrap();
+    let names = format!("{}:{}", device.0, link.display());
+    let output = ablate().args(["bench", "--runtime", "1", "--filename", &names]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("are the same target"), "{output:?}");
+}
