@@ -34,7 +34,7 @@ pub enum Verb {
     Run(RunArgs),
     /// Show what an experiment would do: cells, arms, rounds, time.
     Plan(PlanArgs),
-    /// Derive tables and charts from the files of a run; measures nothing.
+    /// Derive tables and charts from the files of a run and write them beside those, or to --out; measures nothing.
     Report(ReportArgs),
     /// Set runs side by side: what may be compared, and how much each toggle's worth differs; measures nothing.
     Compare(CompareArgs),
@@ -330,9 +330,12 @@ pub struct ReportArgs {
     #[arg(required_unless_present = "splice")]
     pub results: Option<PathBuf>,
     /// Make the tables anew that a document shows between <!-- begin SECTION of RUN --> and <!-- end -->.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["results", "plots", "history"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["results", "out", "plots", "history"])]
     pub splice: Option<PathBuf>,
-    /// Where the charts go [default: RESULTS/plots].
+    /// Where effects.csv, report.md and report.html go [default: RESULTS, beside the files of the run].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Where the charts go [default: plots, in the directory of the report].
     #[arg(long, value_name = "DIR")]
     pub plots: Option<PathBuf>,
     /// Draw a chart over the runs of the same experiment whose directories lie in DIR, for example results/EXPERIMENT.

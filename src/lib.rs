@@ -11,6 +11,7 @@ pub mod engine;
 pub mod exit;
 pub mod experiment;
 pub mod export;
+pub mod name;
 pub mod nightly;
 pub mod peer;
 pub mod perf;

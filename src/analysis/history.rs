@@ -5,9 +5,10 @@ use super::contrast::Metric;
 use super::level::{Level, level};
 use super::load;
 use super::signed_rank::Interval;
+use crate::durable::Dir;
+use crate::name::visible;
 use crate::run::manifest::Manifest;
 use jiff::Timestamp;
-use std::fs;
 use std::path::Path;
 
 /// One run.
@@ -60,7 +61,8 @@ impl Line {
 pub fn load(model: &Model, home: &Path) -> Vec<Past> {
     let Some(this) = present(model) else { return Vec::new() };
     let name = model.manifest.as_ref().map(|m| m.experiment.name.as_str());
-    let dirs = fs::read_dir(home).into_iter().flatten().flatten().map(|e| e.path());
+    let Ok(home) = Dir::open(home) else { return vec![this] };
+    let dirs = home.names().into_iter().flatten().filter_map(|name| home.dir(name).ok());
     let mut runs: Vec<Past> = dirs
         .filter_map(|dir| past(&dir, name?, model.settings.confidence()))
         // What was measured last counts, not what an earlier report made of it.
@@ -86,15 +88,16 @@ fn present(model: &Model) -> Option<Past> {
     run(model.manifest.as_ref()?, cells.collect())
 }
 
-fn past(dir: &Path, name: &str, confidence: f64) -> Option<Past> {
+fn past(dir: &Dir, name: &str, confidence: f64) -> Option<Past> {
     let manifest = Manifest::read(dir).ok()??;
     if manifest.experiment.name != name {
         return None;
     }
     let mut cells: Vec<PastCell> = Vec::new();
     let arms = load::arms(dir).unwrap_or_default();
-    for line in csv::Reader::from_path(dir.join("effects.csv")).ok()?.into_deserialize().flatten() {
-        let line: Line = line;
+    for line in csv::Reader::from_reader(&dir.read("effects.csv").ok()?[..]).into_deserialize().flatten() {
+        let mut line: Line = line;
+        line.workload = visible(&line.workload).into_owned();
         let Some(metric) = Metric::ALL.into_iter().find(|m| line.kind == "total" && m.name() == line.metric) else { continue };
         let told = (metric, line.level());
         match cells.iter_mut().find(|c| c.cell == line.workload) {

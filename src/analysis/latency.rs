@@ -1,15 +1,16 @@
 //! The latency log of a run: histograms of what was timed, each with the round, cell and treatment that its tag names.
 
 use super::load::{Data, Error};
+use crate::durable::Dir;
+use crate::name::visible;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogHistogram, IntervalLogIterator, LogEntry};
 use std::collections::HashMap;
-use std::path::Path;
+use std::io;
 use std::time::Duration;
-use std::{fs, io};
 
 /// What one arm's timed requests took in one round.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,9 +38,9 @@ impl Recorded {
 }
 
 /// Reads `latency.hlog`: the arms that completed, in the order of the file; none where a run has no such file.
-pub fn load(dir: &Path, data: &Data) -> Result<Vec<Recorded>, Error> {
+pub fn load(dir: &Dir, data: &Data) -> Result<Vec<Recorded>, Error> {
     let path = dir.join("latency.hlog");
-    let mut bytes = match fs::read(&path) {
+    let mut bytes = match dir.read("latency.hlog") {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(Error::Read { path, source }),
@@ -57,8 +58,8 @@ pub fn load(dir: &Path, data: &Data) -> Result<Vec<Recorded>, Error> {
         found.push(Recorded {
             round,
             kind: (*kind).into(),
-            cell: cell.into(),
-            treatment: treatment.into(),
+            cell: visible(cell).into_owned(),
+            treatment: visible(treatment).into_owned(),
             start: entry.start_timestamp(),
             length: entry.duration(),
             encoded: entry.encoded_histogram().into(),
@@ -109,7 +110,7 @@ mod tests {
         }
         drop(log);
         text.truncate(text.len() - 9);
-        fs::write(home.path().join("latency.hlog"), text).unwrap();
+        std::fs::write(home.path().join("latency.hlog"), text).unwrap();
         let arm = |round, treatment: &str, outcome: &str| Arm {
             round,
             kind: "slices".into(),
@@ -119,7 +120,7 @@ mod tests {
             ..Arm::default()
         };
         let arms = vec![arm(1, "full", "invalid"), arm(2, "full", "completed"), arm(2, "ladder:1:a", "completed")];
-        let found = load(home.path(), &Data { arms, ..Data::default() }).unwrap();
+        let found = load(&Dir::open(home.path()).unwrap(), &Data { arms, ..Data::default() }).unwrap();
         let names: Vec<_> = found.iter().map(|r| (r.round, r.treatment.as_str(), r.histogram().unwrap().len())).collect();
         assert_eq!(names, [(2, "full", 2), (2, "ladder:1:a", 2)]);
     }

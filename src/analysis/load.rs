@@ -1,13 +1,14 @@
 //! Reads a run's files into typed rows. Uses only the columns that exist and only the rounds that were finished.
 
 use super::columns::{Holds, holds};
+use crate::durable::Dir;
+use crate::name;
 use crate::perf::counters;
 use crate::toggle::Toggle;
 use polars::prelude::{Column, CsvReadOptions, DataFrame, DataType, PlSmallStr, PolarsError, Schema, SerReader};
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A file that a report cannot do without, or that is no CSV.
@@ -138,7 +139,7 @@ const FIGURES: [&str; 9] = [
 ];
 
 /// Reads a run's directory.
-pub fn load(dir: &Path) -> Result<Data, Error> {
+pub fn load(dir: &Dir) -> Result<Data, Error> {
     let mut data = Data::default();
     let rounds = optional(dir, "rounds.csv", &mut data.warnings)?;
     data.rounds = rounds.map(|table| table.rounds()).transpose()?;
@@ -164,12 +165,13 @@ pub fn load(dir: &Path) -> Result<Data, Error> {
 }
 
 /// The arms of a run alone, also of rounds that were measured again.
-pub fn arms(dir: &Path) -> Result<Vec<Arm>, Error> {
+pub fn arms(dir: &Dir) -> Result<Vec<Arm>, Error> {
     Table::read(dir, "arms.csv", &mut Vec::new())?.arms()
 }
 
-fn optional(dir: &Path, name: &str, warnings: &mut Vec<String>) -> Result<Option<Table>, Error> {
-    if dir.join(name).exists() { Table::read(dir, name, warnings).map(Some) } else { Ok(None) }
+fn optional(dir: &Dir, name: &str, warnings: &mut Vec<String>) -> Result<Option<Table>, Error> {
+    let there = dir.holds(name).map_err(|source| Error::Read { path: dir.join(name), source })?;
+    if there { Table::read(dir, name, warnings).map(Some) } else { Ok(None) }
 }
 
 /// One CSV file as polars reads it.
@@ -179,20 +181,20 @@ pub(super) struct Table {
 }
 
 impl Table {
-    fn read(dir: &Path, name: &str, warnings: &mut Vec<String>) -> Result<Table, Error> {
+    fn read(dir: &Dir, name: &str, warnings: &mut Vec<String>) -> Result<Table, Error> {
         let kind = |column: &str| if holds(column) == Holds::Text { DataType::String } else { DataType::Float64 };
         Table::read_as(dir, name, warnings, kind)
     }
 
     /// Reads a file with the types that `kind` gives its columns.
     pub(super) fn read_as(
-        dir: &Path,
+        dir: &Dir,
         name: &str,
         warnings: &mut Vec<String>,
         kind: impl Fn(&str) -> DataType,
     ) -> Result<Table, Error> {
         let path = dir.join(name);
-        let mut bytes = fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let mut bytes = dir.read(name).map_err(|source| Error::Read { path: path.clone(), source })?;
         let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         if whole < bytes.len() {
             warnings.push(format!("the last line of {name} was torn and is left out"));
@@ -228,7 +230,23 @@ impl Table {
 
     fn texts(&self, name: &'static str) -> Result<Vec<String>, Error> {
         let values = self.column(name)?.str().map_err(|e| Error::Table { path: self.path.clone(), reason: e.to_string() })?;
-        Ok(values.iter().map(|t| t.unwrap_or_default().to_string()).collect())
+        Ok(values.iter().map(|t| name::visible(t.unwrap_or_default()).into_owned()).collect())
+    }
+
+    /// Names of workloads: charts are named after them.
+    fn names(&self, column: &'static str) -> Result<Vec<String>, Error> {
+        let names = self.texts(column)?;
+        let damaged = names.iter().enumerate().find_map(|(row, name)| Some((row + 1, name::check(name).err()?)));
+        match damaged {
+            None => Ok(names),
+            Some((row, reason)) => {
+                Err(Error::Table { path: self.path.clone(), reason: format!("row {row}: {column}: {reason}") })
+            }
+        }
+    }
+
+    fn maybe_names(&self, column: &'static str) -> Result<Vec<String>, Error> {
+        if self.frame.column(column).is_err() { Ok(vec![String::new(); self.frame.height()]) } else { self.names(column) }
     }
 
     fn maybe_texts(&self, name: &'static str) -> Result<Vec<String>, Error> {
@@ -253,8 +271,7 @@ impl Table {
 
     fn arms(&self) -> Result<Vec<Arm>, Error> {
         let rounds = self.required("round")?;
-        let text = ["cell", "treatment", "outcome"].map(|c| self.texts(c));
-        let [cells, treatments, outcomes] = text;
+        let (cells, [treatments, outcomes]) = (self.names("cell"), ["treatment", "outcome"].map(|c| self.texts(c)));
         let [kinds, engines, reasons, targets, rw] = ["kind", "engine", "reason", "target", "rw"].map(|c| self.maybe_texts(c));
         let (cells, treatments, outcomes, kinds, engines, reasons, targets, rw) =
             (cells?, treatments?, outcomes?, kinds?, engines?, reasons?, targets?, rw?);
@@ -289,7 +306,7 @@ impl Table {
     /// The effective levels of a toggle; `None` where the table has none.
     fn levels(&self, toggle: Toggle) -> Option<Vec<Option<String>>> {
         let column = self.frame.column(&format!("eff_{}", toggle.key())).ok()?;
-        Some(column.str().ok()?.iter().map(|level| level.map(String::from)).collect())
+        Some(column.str().ok()?.iter().map(|level| level.map(|l| name::visible(l).into_owned())).collect())
     }
 
     fn redone(&self) -> Result<Vec<(u32, u32)>, Error> {
@@ -298,8 +315,8 @@ impl Table {
     }
 
     fn overhead(&self) -> Result<Vec<Overhead>, Error> {
-        let [cells, treatments, sides, categories, symbols] =
-            ["cell", "treatment", "side", "category", "symbol"].map(|c| self.texts(c));
+        let cells = self.names("cell");
+        let [treatments, sides, categories, symbols] = ["treatment", "side", "category", "symbol"].map(|c| self.texts(c));
         let (cells, treatments, sides, categories, symbols) = (cells?, treatments?, sides?, categories?, symbols?);
         let (rounds, samples, ns) = (self.required("round")?, self.required("samples")?, self.required("ns_per_op")?);
         let shares = self.numbers("share")?;
@@ -320,7 +337,7 @@ impl Table {
     fn rounds(&self) -> Result<Vec<Round>, Error> {
         let (rounds, kinds, wall) = (self.required("round")?, self.texts("kind")?, self.required("wall_s")?);
         let (slices, violations) = (self.required("slices_s")?, self.maybe_numbers("violations")?);
-        let cells = self.maybe_texts("cell")?;
+        let cells = self.maybe_names("cell")?;
         let (busy, steal) = (self.maybe_numbers("machine_busy_share")?, self.maybe_numbers("machine_steal_share")?);
         let round = |i: usize| Round {
             round: rounds[i] as u32,

@@ -5,6 +5,7 @@ use super::effect::{CellEffects, Settings, analyse};
 use super::history::Past;
 use super::latency::{self, Recorded};
 use super::load::{self, Data, Error};
+use crate::durable::Dir;
 use crate::run::manifest::Manifest;
 use std::path::Path;
 
@@ -28,6 +29,11 @@ pub struct Model {
 impl Model {
     /// Reads a run and analyses it.
     pub fn load(results: &Path) -> Result<Model, Error> {
+        Model::read(&Dir::open(results).map_err(|source| Error::Read { path: results.into(), source })?)
+    }
+
+    /// The same of a directory that is open.
+    pub fn read(results: &Dir) -> Result<Model, Error> {
         let mut data = load::load(results)?;
         let unreadable = |e: std::io::Error| Error::Table { path: results.join("manifest.json"), reason: e.to_string() };
         let manifest = Manifest::read(results).map_err(unreadable)?;

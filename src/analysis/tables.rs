@@ -2,6 +2,7 @@
 
 use super::columns::{Holds, holds};
 use super::load::{Error, Table};
+use crate::durable::Dir;
 use polars::prelude::{DataType, ParquetWriter};
 use std::path::Path;
 
@@ -10,10 +11,10 @@ pub const NAMES: [&str; 6] = ["trials", "arms", "rounds", "plan", "overhead", "e
 
 /// A table's file, named with its suffix or without, as Parquet, and how many rows it has; `None` where there is no such table. Lines that were torn are left out, empty
 /// cells are nulls.
-pub fn parquet(dir: &Path, name: &str) -> Result<Option<(Vec<u8>, usize)>, Error> {
+pub fn parquet(dir: &Dir, name: &str) -> Result<Option<(Vec<u8>, usize)>, Error> {
     let file = Path::new(name).with_extension("csv").display().to_string();
     let path = dir.join(&file);
-    if !path.exists() {
+    if !dir.holds(&file).map_err(|source| Error::Read { path: path.clone(), source })? {
         return Ok(None);
     }
     let mut table = Table::read_as(dir, &file, &mut Vec::new(), exact)?;

@@ -6,6 +6,7 @@ pub mod search;
 pub mod state;
 pub mod workshop;
 
+use crate::durable::whole;
 use search::{Next, Search, Verdict};
 use state::{State, Step};
 use std::fmt;
@@ -24,6 +25,8 @@ pub enum Error {
     Read { path: PathBuf, source: io::Error },
     #[error("{path} is damaged: {reason}; choose another --state, or remove the directory to begin anew", path = path.display())]
     Damaged { path: PathBuf, reason: String },
+    #[error("cannot lock {path}: {source}", path = path.display())]
+    Lock { path: PathBuf, source: io::Error },
     #[error("{path} is in use by another bisect; wait for it to end or choose another --state", path = .0.display())]
     Busy(PathBuf),
     #[error("{path} holds something other than a bisect (no task.json); choose another --state", path = .0.display())]
@@ -201,7 +204,7 @@ fn examine(job: &mut Job<'_>, place: usize) -> Result<Verdict, Error> {
     let commit = &job.commits[place];
     let Some(good) = program(job, 0)? else { return Ok(Verdict::Unbuildable) };
     let Some(candidate) = program(job, place)? else { return Ok(Verdict::Unbuildable) };
-    if let Some((twin, step)) = twin(job, &candidate) {
+    if let Some((twin, step)) = twin(job, commit) {
         job.state.note(commit, step, 0, &format!("the same program as {}, byte for byte", twin.short))?;
         return Ok(if step == Step::Same { Verdict::Same } else { Verdict::Different });
     }
@@ -228,7 +231,7 @@ fn examine(job: &mut Job<'_>, place: usize) -> Result<Verdict, Error> {
 fn program(job: &mut Job<'_>, place: usize) -> Result<Option<PathBuf>, Error> {
     let commit = &job.commits[place];
     let path = job.state.program(commit);
-    if job.state.built(commit) && path.is_file() {
+    if job.state.built(commit) && job.state.program_file(commit).is_ok() {
         return Ok(Some(path));
     }
     let last = job.commits.len() - 1;
@@ -247,14 +250,14 @@ fn program(job: &mut Job<'_>, place: usize) -> Result<Option<PathBuf>, Error> {
 }
 
 /// A commit whose verdict holds for a program because it has the same, down to the last byte: as after a change of the documentation.
-fn twin<'a>(job: &Job<'a>, program: &Path) -> Option<(&'a Commit, Step)> {
-    let bytes = std::fs::read(program).ok()?;
+fn twin<'a>(job: &Job<'a>, new: &Commit) -> Option<(&'a Commit, Step)> {
+    let bytes = whole(&job.state.program_file(new).ok()?).ok()?;
     let known = |(place, commit): (usize, &'a Commit)| {
         let step = if place == 0 { Step::Same } else { job.state.last(commit)?.step };
-        let path = job.state.program(commit);
-        let tells = matches!(step, Step::Same | Step::Different) && path != program;
-        let equal = tells && path.metadata().is_ok_and(|m| m.len() == bytes.len() as u64);
-        (equal && std::fs::read(path).is_ok_and(|other| other == bytes)).then_some((commit, step))
+        let tells = matches!(step, Step::Same | Step::Different) && commit.id != new.id;
+        let other = job.state.program_file(commit).ok().filter(|_| tells)?;
+        let equal = other.metadata().ok()?.len() == bytes.len() as u64 && whole(&other).is_ok_and(|other| other == bytes);
+        equal.then_some((commit, step))
     };
     job.commits.iter().enumerate().find_map(known)
 }

@@ -4,9 +4,9 @@
 
 use super::search::Verdict;
 use super::{Commit, Error};
-use crate::durable;
+use crate::durable::{self, Dir};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 const SCHEMA_VERSION: u32 = 1;
 const TASK: &str = "task.json";
 const STEPS: &str = "steps.csv";
+pub const PROGRAMS: &str = "programs";
+pub const LOGS: &str = "logs";
+pub const WORKTREE: &str = "worktree";
 
 /// What is searched for. A state goes on with the task that it began with and no other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,32 +105,37 @@ impl StepRow {
 /// An open state directory.
 #[derive(Debug)]
 pub struct State {
-    dir: PathBuf,
+    /// Locked for as long as the search goes on; the kernel lets go of it with the process.
+    dir: Dir,
+    programs: Dir,
     steps: Vec<StepRow>,
-    /// Held for as long as the search goes on; the kernel lets go of it with the process.
-    _lock: File,
 }
 
 impl State {
     /// Makes the directory, or opens it to go on with the same task.
     pub fn open(dir: &Path, task: &Task) -> Result<State, Error> {
-        fs::create_dir_all(dir).map_err(write(dir))?;
+        Dir::create(dir).map_err(write(dir))?;
         // Programs are started from elsewhere than here.
-        let dir = dir.canonicalize().map_err(read(dir))?;
-        let lock = durable::lock(&dir).map_err(read(&dir))?.ok_or_else(|| Error::Busy(dir.clone()))?;
-        match fs::read(dir.join(TASK)) {
-            Ok(text) => check(&dir, &text, task)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => begin(&dir, task)?,
-            Err(error) => return Err(read(&dir.join(TASK))(error)),
+        let path = dir.canonicalize().map_err(read(dir))?;
+        let dir = Dir::open(&path).map_err(read(&path))?;
+        if !dir.lock().map_err(|source| Error::Lock { path: path.clone(), source })? {
+            return Err(Error::Busy(path));
         }
-        let steps = kept(&dir.join(STEPS), &StepRow::HEADER)?;
-        for part in ["programs", "logs"] {
-            fs::create_dir_all(dir.join(part)).map_err(write(&dir))?;
+        match dir.maybe_text(TASK).map_err(read(&dir.join(TASK)))? {
+            Some(text) => check(&dir, &text, task)?,
+            None => begin(&dir, task)?,
         }
-        Ok(State { dir, steps, _lock: lock })
+        // What git does to the work tree must not be done to another that a link leads to.
+        if dir.holds(WORKTREE).map_err(read(&dir.join(WORKTREE)))? {
+            dir.dir(WORKTREE).map_err(read(&dir.join(WORKTREE)))?;
+        }
+        dir.make(LOGS).map_err(write(&dir.join(LOGS)))?;
+        let programs = dir.make(PROGRAMS).map_err(write(&dir.join(PROGRAMS)))?;
+        let steps = kept(&dir, STEPS, &StepRow::HEADER)?;
+        Ok(State { dir, programs, steps })
     }
 
-    pub fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &Dir {
         &self.dir
     }
 
@@ -137,8 +145,8 @@ impl State {
         // What a kill leaves of a row is known by its missing end of line.
         let figures = figures.replace(['\n', '\r'], " ");
         let row = StepRow { commit: commit.id.clone(), step, rounds, figures, time_utc };
-        let path = self.dir.join(STEPS);
-        durable::append(&path, durable::lines(std::slice::from_ref(&row)).as_bytes()).map_err(write(&path))?;
+        let text = durable::lines(std::slice::from_ref(&row));
+        self.dir.append(STEPS, text.as_bytes()).map_err(write(&self.dir.join(STEPS)))?;
         self.steps.push(row);
         Ok(())
     }
@@ -160,53 +168,55 @@ impl State {
 
     /// Where the program of a commit lies once it is built.
     pub fn program(&self, commit: &Commit) -> PathBuf {
-        self.dir.join("programs").join(&commit.id)
+        self.programs.join(&commit.id)
+    }
+
+    /// That file, opened.
+    pub fn program_file(&self, commit: &Commit) -> io::Result<File> {
+        self.programs.file(&commit.id)
     }
 }
 
 /// Begins in a directory that holds nothing; what a killed beginning leaves is hidden.
-fn begin(dir: &Path, task: &Task) -> Result<(), Error> {
-    let visible = |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|e| !e.file_name().to_string_lossy().starts_with('.'));
-    if fs::read_dir(dir).map_err(read(dir))?.any(visible) {
-        return Err(Error::Foreign(dir.into()));
+fn begin(dir: &Dir, task: &Task) -> Result<(), Error> {
+    let names = dir.names().map_err(read(dir.path()))?;
+    if names.iter().any(|name| !name.as_encoded_bytes().starts_with(b".")) {
+        return Err(Error::Foreign(dir.path().into()));
     }
-    // The directory may lie in the user's work tree, which is to look as before.
-    let ignored = dir.join(".gitignore");
-    durable::replace(&ignored, b"*\n").map_err(write(&ignored))?;
     let file = TaskFile { schema_version: SCHEMA_VERSION, task: task.clone() };
     let text = serde_json::to_string_pretty(&file).expect("a task is text") + "\n";
-    let path = dir.join(TASK);
-    durable::replace(&path, text.as_bytes()).map_err(write(&path))
+    // The directory may lie in the user's work tree, which is to look as before.
+    for (name, text) in [(".gitignore", "*\n"), (TASK, &text)] {
+        dir.replace(name, text.as_bytes()).map_err(write(&dir.join(name)))?;
+    }
+    Ok(())
 }
 
 /// Whether the directory's task is this one.
-fn check(dir: &Path, text: &[u8], task: &Task) -> Result<(), Error> {
+fn check(dir: &Dir, text: &str, task: &Task) -> Result<(), Error> {
     let path = dir.join(TASK);
     let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
-    let file: TaskFile = serde_json::from_slice(text).map_err(|e| damaged(e.to_string()))?;
+    let file: TaskFile = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
     if file.schema_version != SCHEMA_VERSION {
         return Err(damaged(format!("schema_version is {}, this program writes {SCHEMA_VERSION}", file.schema_version)));
     }
     match file.task.difference(task) {
-        Some((what, then, now)) => Err(Error::OtherTask { dir: dir.into(), what, then, now }),
+        Some((what, then, now)) => Err(Error::OtherTask { dir: dir.path().into(), what, then, now }),
         None => Ok(()),
     }
 }
 
 /// The whole rows of a file that is appended to, which is cut back to them, or begun.
-pub fn kept<T: DeserializeOwned>(path: &Path, header: &[&str]) -> Result<Vec<T>, Error> {
-    match fs::read_to_string(path) {
-        Ok(text) => {
-            let whole = durable::whole_lines(&text);
-            durable::cut(path, whole.len() as u64).map_err(write(path))?;
-            durable::parse(whole).map_err(|e| Error::Damaged { path: path.into(), reason: e.to_string() })
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            durable::replace(path, durable::line(header).as_bytes()).map_err(write(path))?;
-            Ok(vec![])
-        }
-        Err(error) => Err(read(path)(error)),
-    }
+pub fn kept<T: DeserializeOwned>(dir: &Dir, name: &str, header: &[&str]) -> Result<Vec<T>, Error> {
+    let path = dir.join(name);
+    let Some(text) = dir.maybe_text(name).map_err(read(&path))? else {
+        dir.replace(name, durable::line(header).as_bytes()).map_err(write(&path))?;
+        return Ok(vec![]);
+    };
+    let whole = durable::whole_lines(&text);
+    let rows = durable::parse(whole).map_err(|e| Error::Damaged { path: path.clone(), reason: e.to_string() })?;
+    dir.cut(name, whole.len() as u64).map_err(write(&path))?;
+    Ok(rows)
 }
 
 fn read(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
@@ -220,6 +230,7 @@ fn write(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn task() -> Task {
         Task {

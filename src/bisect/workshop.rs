@@ -1,13 +1,15 @@
 //! Where programs are made: each commit in turn in one work tree, by the user's command, the program put aside under the commit's name.
 
 use super::repository::{NO_LIMIT, Repository, forget_repositories};
-use super::state::State;
+use super::state::{LOGS, PROGRAMS, State, WORKTREE};
 use super::{Builder, Built, Commit, Error};
 use crate::control_group::Group;
+use crate::durable::{self, Dir};
 use crate::process::{Process, Wait};
 use crate::spawn::{Interrupts, Tether};
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 /// Builds commits.
@@ -19,7 +21,8 @@ pub struct Workshop<'a> {
     /// In the work tree.
     program: &'a Path,
     worktree: PathBuf,
-    logs: PathBuf,
+    logs: Dir,
+    programs: Dir,
 }
 
 impl<'a> Workshop<'a> {
@@ -30,8 +33,9 @@ impl<'a> Workshop<'a> {
         state: &State,
     ) -> Result<Workshop<'a>, Error> {
         inside(program)?;
-        let (worktree, logs) = (state.dir().join("worktree"), state.dir().join("logs"));
-        Ok(Workshop { repository, tether, interrupts, command, program, worktree, logs })
+        let dir = |name: &str| state.dir().dir(name).map_err(|source| Error::Read { path: state.dir().join(name), source });
+        let (worktree, logs, programs) = (state.dir().join(WORKTREE), dir(LOGS)?, dir(PROGRAMS)?);
+        Ok(Workshop { repository, tether, interrupts, command, program, worktree, logs, programs })
     }
 
     /// Removes the work tree.
@@ -40,8 +44,8 @@ impl<'a> Workshop<'a> {
     }
 
     /// Runs the user's command; what it said if it fails.
-    fn run(&self, commit: &Commit, log: &Path) -> Result<Result<(), String>, Error> {
-        let log = log_file(log).map_err(|source| Error::Write { path: log.into(), source })?;
+    fn run(&self, commit: &Commit, log: &str) -> Result<Result<(), String>, Error> {
+        let log = self.logs.log(log).map_err(|source| Error::Write { path: self.logs.join(log), source })?;
         // Where control groups may be made, what the command started ends with it, and what a kill of ours left ends here.
         let group = Group::make().ok();
         let mut command = match &group {
@@ -57,24 +61,31 @@ impl<'a> Workshop<'a> {
         let status = process.finish().map_err(Error::Start)?;
         Ok(if status.success() { Ok(()) } else { Err(format!("{status}: {}", process.last_words())) })
     }
+
+    /// Copies a program with its mode; under its name it is whole and on disk.
+    fn put_aside(&self, made: &Path, commit: &Commit) -> io::Result<()> {
+        let made = durable::open_named(made)?;
+        self.programs.replace_as(&commit.id, &durable::whole(&made)?, made.metadata()?.mode() & 0o777)
+    }
 }
 
 impl Builder for Workshop<'_> {
     fn build(&mut self, commit: &Commit, to: &Path) -> Result<Built, Error> {
-        let (made, log) = (self.worktree.join(self.program), self.logs.join(format!("{}.log", commit.id)));
+        let (made, name) = (self.worktree.join(self.program), format!("{}.log", commit.id));
+        let log = self.logs.join(&name);
         // A build that makes nothing must not pass for one by what the last one made.
         if made.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
             fs::remove_file(&made).map_err(|source| Error::Write { path: made.clone(), source })?;
         }
         self.repository.check_out(&self.worktree, commit)?;
-        if let Err(said) = self.run(commit, &log)? {
+        if let Err(said) = self.run(commit, &name)? {
             return Ok(Built::Failed(format!("{said}; its output is in {}", log.display())));
         }
         if !made.is_file() {
             let program = self.program.display();
             return Ok(Built::Failed(format!("made no {program} (--program); its output is in {}", log.display())));
         }
-        put_aside(&made, to).map_err(|source| Error::Write { path: to.into(), source })?;
+        self.put_aside(&made, commit).map_err(|source| Error::Write { path: to.into(), source })?;
         Ok(Built::Program)
     }
 }
@@ -83,19 +94,4 @@ impl Builder for Workshop<'_> {
 pub fn inside(program: &Path) -> Result<(), Error> {
     let inside = program.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if inside { Ok(()) } else { Err(Error::OutsideProgram(program.into())) }
-}
-
-/// An empty log that is written at its end and can be read back.
-fn log_file(path: &Path) -> io::Result<File> {
-    File::create(path)?;
-    OpenOptions::new().read(true).append(true).open(path)
-}
-
-/// Copies a program with its mode; under its name it is whole and on disk.
-fn put_aside(made: &Path, to: &Path) -> io::Result<()> {
-    let part = to.with_extension("part");
-    fs::copy(made, &part)?;
-    File::open(&part)?.sync_all()?;
-    fs::rename(&part, to)?;
-    to.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }

@@ -3,6 +3,7 @@
 use crate::analysis::Model;
 use crate::analysis::contrast::FAMILY;
 use crate::analysis::signed_rank::{detectable_in, rounds_for};
+use crate::durable::Dir;
 use crate::experiment::{self, Experiment};
 use crate::run::manifest::{Circumstances, Manifest};
 use std::collections::BTreeMap;
@@ -66,7 +67,7 @@ pub fn spread(experiment: &Experiment, alike: impl Fn(&Circumstances) -> bool) -
             continue;
         }
         // One run at a time is in memory. What cannot be read tells nothing.
-        for cell in Model::load(&dir).map_or(vec![], |model| model.cells) {
+        for cell in Model::read(&dir).map_or(vec![], |model| model.cells) {
             let (metric, contrasts) = cells.entry(cell.cell).or_insert((cell.primary.name(), BTreeMap::new()));
             for effect in cell.effects.iter().filter(|e| e.metric.name() == *metric && FAMILY.contains(&e.contrast.kind)) {
                 let logs: Vec<f64> = effect.rounds.iter().map(|(_, ratio)| ratio.ln()).collect();
@@ -112,14 +113,14 @@ pub fn rounds(experiment: &Experiment, spread: &[Spread]) -> Option<u32> {
 }
 
 /// The runs of an experiment, oldest first: names begin with the time. What else lies there, as a comparison of them, is none.
-fn runs(home: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(home).into_iter().flatten().flatten().map(|e| e.path());
-    let mut dirs: Vec<PathBuf> = entries.filter(|p| p.join("manifest.json").exists()).collect();
-    dirs.sort();
-    dirs
+fn runs(home: &Path) -> impl DoubleEndedIterator<Item = Dir> {
+    let home = Dir::open(home).ok();
+    let names = home.as_ref().and_then(|home| home.names().ok()).unwrap_or_default();
+    let dirs = names.into_iter().filter_map(move |name| home.as_ref()?.dir(name).ok());
+    dirs.filter(|dir| dir.holds("manifest.json").unwrap_or_default())
 }
 
 /// The newest run of an experiment.
 pub fn newest(home: &Path) -> Option<PathBuf> {
-    runs(home).pop()
+    runs(home).next_back().map(|dir| dir.path().into())
 }

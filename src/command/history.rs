@@ -3,6 +3,7 @@
 use super::Failure;
 use crate::cli::HistoryVerb;
 use crate::exit::Exit;
+use crate::name::visible;
 use crate::nightly::store::{History, NIGHTS, SERIES};
 use crate::nightly::{merge, watch};
 use crate::{export, plot, report};
@@ -57,7 +58,7 @@ fn verify(history: &History, quiet: bool) {
         quiet,
         &format!(
             "{}: {} nights, {} lines of series, every line is as it was written",
-            history.dir.display(),
+            history.dir.path().display(),
             nights.len(),
             series.len()
         ),
@@ -68,13 +69,14 @@ fn verify(history: &History, quiet: bool) {
     }
     let known = |name: &str| nights.iter().any(|n| n.night == name);
     for name in history.directories().iter().filter(|name| !known(name)) {
-        say(quiet, &format!("{name}: a night that was not finished, which does not count"));
+        say(quiet, &format!("{}: a night that was not finished, which does not count", visible(name)));
     }
 }
 
 /// Draws every chart of a history into a directory.
 pub fn plot(history: &History, out: &Path) -> Result<(), Failure> {
     let (nights, series) = history.tables();
-    plot::nights::write(nights, series, out).map_err(report::Error::Plot)?;
+    let dir = history.dir.create_at(out).map_err(|source| export::Error::Write { path: out.into(), source })?;
+    plot::nights::write(nights, series, &dir).map_err(report::Error::Plot)?;
     Ok(())
 }

@@ -7,13 +7,14 @@ mod programs;
 use super::Failure;
 use super::progress::Bar;
 use crate::cli::NightlyArgs;
+use crate::durable::Dir;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment};
 use crate::export;
 use crate::nightly::arms::Programs;
 use crate::nightly::row::{NightRow, SCHEMA_VERSION};
 use crate::nightly::segment::{Identity, Segments};
-use crate::nightly::store::History;
+use crate::nightly::store::{self, History};
 use crate::nightly::{self, Night, Settings, watch};
 use crate::run::environment::Environment;
 use crate::run::facts::Circumstances;
@@ -25,7 +26,7 @@ use jiff::Timestamp;
 use notes::Notes;
 use preflight::Means;
 use programs::Program;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// For both runs of a pull request.
@@ -69,7 +70,7 @@ impl Tonight<'_> {
         let slices = means.slices()?;
         let mut instrument = means.instrument(&programs, &slices)?;
         let (name, dir) = self.directory(history.as_ref())?;
-        self.announce(&dir);
+        self.announce(dir.path());
         let mut notes = Notes::create(&dir, Bar::new(self.quiet))?;
         let clock = Instant::now();
         let night = nightly::conduct(&name, instrument.as_mut(), &mut notes, &segments, self.settings())?;
@@ -129,19 +130,19 @@ impl Tonight<'_> {
     }
 
     /// Where the night's own files go, and its name.
-    fn directory(&self, history: Option<&History>) -> Result<(String, PathBuf), Failure> {
+    fn directory(&self, history: Option<&History>) -> Result<(String, Dir), Failure> {
         let host = &self.environment.host;
         match history {
             Some(history) => Ok(history.directory(&self.started, host)?),
             None => {
-                let name = format!("{}-{host}", self.started.strftime("%Y%m%dT%H%M%SZ"));
-                let dir = self.args.out.clone().unwrap_or_else(|| Path::new("results/pull-request").join(&name));
-                if dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-                    let message = format!("--out {} is not empty; choose another directory", dir.display());
+                let name = store::night_name(&self.started, host);
+                let path = self.args.out.clone().unwrap_or_else(|| Path::new("results/pull-request").join(&name));
+                let fail = |source| export::Error::Write { path: path.clone(), source };
+                let dir = Dir::create(&path).map_err(fail)?;
+                if !dir.names().map_err(fail)?.is_empty() {
+                    let message = format!("--out {} is not empty; choose another directory", path.display());
                     return Err(Failure { exit: Exit::Usage, message });
                 }
-                let made = std::fs::create_dir_all(&dir);
-                made.map_err(|source| export::Error::Write { path: dir.clone(), source })?;
                 Ok((name, dir))
             }
         }
@@ -200,7 +201,7 @@ impl Tonight<'_> {
     }
 
     /// Prints the night, and leaves it in every format and as a chart.
-    fn show(&self, dir: &Path, row: &NightRow, night: &Night, history: Option<&History>) -> Result<(), Failure> {
+    fn show(&self, dir: &Dir, row: &NightRow, night: &Night, history: Option<&History>) -> Result<(), Failure> {
         let remarks: Vec<String> = history.map_or(vec![], |history| watch::of(history, &row.experiment, &row.machine, row));
         if self.args.json {
             println!("{}", export::night::json(row, &night.series));
@@ -215,13 +216,13 @@ impl Tonight<'_> {
             if name.ends_with(".md") {
                 remarks.iter().for_each(|remark| text += &format!("\n{remark}.\n"));
             }
-            export::replace(&dir.join(name), text.as_bytes())?;
+            dir.replace(name, text.as_bytes()).map_err(|source| export::Error::Write { path: dir.join(name), source })?;
         }
         if let Some(history) = history {
             super::history::plot(history, &history.dir.join("plots"))?;
         }
         if !self.quiet {
-            eprintln!("written: {}", dir.display());
+            eprintln!("written: {}", dir.path().display());
         }
         Ok(())
     }

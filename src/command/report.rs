@@ -2,9 +2,10 @@
 
 use super::Failure;
 use crate::cli::ReportArgs;
+use crate::durable;
 use crate::exit::Exit;
 use crate::export;
-use crate::report;
+use crate::report::{self, Places};
 use std::path::Path;
 
 /// Reports on a run.
@@ -12,7 +13,13 @@ pub fn report(args: &ReportArgs, quiet: bool) -> Result<Exit, Failure> {
     match (&args.splice, &args.results) {
         (Some(document), _) => splice(document),
         (None, Some(results)) => {
-            show(results, &args.plots.clone().unwrap_or_else(|| results.join("plots")), args.history.as_deref(), quiet)
+            let out = args.out.as_deref().unwrap_or(results);
+            let plots = args.plots.clone().unwrap_or_else(|| out.join("plots"));
+            let exit = show(&Places { results, out, plots: &plots, history: args.history.as_deref() }, quiet)?;
+            if !quiet && args.out.is_none() {
+                println!("These files lie beside those of the run; --out DIR puts them elsewhere.");
+            }
+            Ok(exit)
         }
         (None, None) => unreachable!("clap asks for one of them"),
     }
@@ -21,7 +28,9 @@ pub fn report(args: &ReportArgs, quiet: bool) -> Result<Exit, Failure> {
 /// Makes the tables of a document anew from the runs that it names.
 fn splice(document: &Path) -> Result<Exit, Failure> {
     let fail = |error: &dyn std::fmt::Display| Failure { exit: Exit::Usage, message: format!("{}: {error}", document.display()) };
-    let text = std::fs::read_to_string(document).map_err(|e| fail(&e))?;
+    // A link that the user names stays, and what it leads to is made anew.
+    let document = &document.canonicalize().map_err(|e| fail(&e))?;
+    let text = durable::text(document).map_err(|e| fail(&e))?;
     let home = document.parent().unwrap_or(Path::new(""));
     let spliced = report::splice::spliced(&text, home).map_err(|e| fail(&e))?;
     if spliced != text {
@@ -30,9 +39,9 @@ fn splice(document: &Path) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// Writes the report, beside the runs in `history`, and prints the tables and where everything lies.
-pub fn show(results: &Path, plots: &Path, history: Option<&Path>, quiet: bool) -> Result<Exit, Failure> {
-    let summary = report::write_beside(results, plots, history)?;
+/// Writes the report and prints the tables and where everything lies.
+pub fn show(places: &Places<'_>, quiet: bool) -> Result<Exit, Failure> {
+    let summary = report::write_to(places)?;
     if !quiet {
         println!("{}", summary.text);
         println!("report: {}", summary.report.display());
@@ -42,6 +51,7 @@ pub fn show(results: &Path, plots: &Path, history: Option<&Path>, quiet: bool) -
     if summary.measured {
         return Ok(Exit::Ok);
     }
-    let message = format!("nothing could be compared; {} says what became of each arm", results.join("arms.csv").display());
+    let arms = places.results.join("arms.csv");
+    let message = format!("nothing could be compared; {} says what became of each arm", arms.display());
     Err(Failure { exit: Exit::Environment, message })
 }

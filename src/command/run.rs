@@ -4,10 +4,12 @@ use super::progress::Bar;
 use super::{Failure, earlier};
 use crate::analysis::{Model, stopping};
 use crate::cli::RunArgs;
+use crate::durable::Dir;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment};
 use crate::perf::{self, Limits};
 use crate::plan::{self, Plan, RoundKind};
+use crate::report::Places;
 use crate::run::manifest::{Circumstances, Manifest};
 use crate::run::pace::{Pace, Widths};
 use crate::run::{self, Job};
@@ -22,7 +24,8 @@ pub fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Failure> {
     let experiment = experiment::load(&args.experiment, &[smoke, args.changes()].concat())?;
     let place = Place::choose(args, &experiment)?;
     measure(experiment, &place.results, args.resume, &args.allow_destructive, quiet)?;
-    super::report::show(&place.results, &place.plots, place.history.as_deref(), quiet)
+    let Place { results, plots, history } = &place;
+    super::report::show(&Places { results, out: results, plots, history: history.as_deref() }, quiet)
 }
 
 /// What makes a smoke run of an experiment, under a name of its own: its figures are no history of the real one.
@@ -75,7 +78,7 @@ fn widths(model: &Model) -> Widths {
 
 /// The number of rounds that a run was planned with.
 fn begun_with(dir: &Path) -> Option<u32> {
-    Manifest::read(dir).ok()?.map(|manifest| manifest.repetitions).filter(|n| *n > 0)
+    Manifest::read(&Dir::open(dir).ok()?).ok()?.map(|manifest| manifest.repetitions).filter(|n| *n > 0)
 }
 
 /// The plan of an experiment on a target, without the toggles that it turns out to lack.

@@ -5,6 +5,7 @@ use super::{Failure, run};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
 use crate::cli::SelftestArgs;
+use crate::durable::Dir;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment, FioConfig};
 use crate::peer::duet::{self, Contest, Contestant};
@@ -31,7 +32,7 @@ const ENDLESS: Duration = Duration::from_secs(24 * 3600);
 /// Measures every scheme for `time`, prints the table, and writes it and its chart into `out`.
 pub fn schemes(args: &SelftestArgs, time: Duration, out: &Path, quiet: bool) -> Result<(), Failure> {
     let fail = |error: std::io::Error| Failure { exit: Exit::Usage, message: format!("cannot write {}: {error}", out.display()) };
-    std::fs::create_dir_all(out).map_err(fail)?;
+    let dir = Dir::create(out).map_err(fail)?;
     let mut found = Vec::new();
     for scheme in Scheme::ALL {
         if !quiet {
@@ -59,9 +60,9 @@ pub fn schemes(args: &SelftestArgs, time: Duration, out: &Path, quiet: bool) -> 
         return Err(Failure { exit: Exit::Environment, message });
     }
     show(&found);
-    std::fs::write(out.join("schemes.csv"), scheme::csv(&found)).map_err(fail)?;
+    dir.replace("schemes.csv", scheme::csv(&found).as_ref()).map_err(fail)?;
     let foot = format!("{}; {}", Environment::read(), environment::command());
-    for file in plot::schemes(&found, time, foot, &out.join("schemes")).map_err(report::Error::from)? {
+    for file in plot::schemes(&found, time, foot, &dir).map_err(report::Error::from)? {
         println!("chart: {}", file.display());
     }
     Ok(())

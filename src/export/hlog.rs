@@ -3,14 +3,14 @@
 
 use super::Error;
 use crate::analysis::{Model, latency, load};
+use crate::durable::Dir;
 use std::fmt::Write;
-use std::path::Path;
 
 /// The largest value of an interval stands in its line in this unit, by convention of the format.
 const MAX_UNIT_NS: f64 = 1e6;
 
 /// The log of every arm that completed.
-pub fn text(results: &Path, model: &Model) -> Result<String, Error> {
+pub fn text(results: &Dir, model: &Model) -> Result<String, Error> {
     let path = results.join("latency.hlog");
     let recorded = latency::load(results, &model.data)?;
     if recorded.is_empty() {

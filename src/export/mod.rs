@@ -9,8 +9,7 @@ pub mod night;
 use crate::analysis::contrast::Metric;
 use crate::analysis::level::{Series, series};
 use crate::analysis::{Model, load, tables};
-use crate::durable;
-use std::fs;
+use crate::durable::{self, Dir};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -62,9 +61,10 @@ pub enum Error {
 
 /// The text of a format that is one text. `metric` is what a format that has room for one figure tells.
 pub fn text(results: &Path, format: Format, metric: Metric) -> Result<String, Error> {
-    let model = Model::load(results)?;
+    let dir = opened(results)?;
+    let model = Model::read(&dir)?;
     if format == Format::Hlog {
-        return hlog::text(results, &model);
+        return hlog::text(&dir, &model);
     }
     let all = series(&model.data);
     let told: Vec<Series<'_>> = all.into_iter().filter(|s| ["slices", "isolated", "peers"].contains(&s.kind)).collect();
@@ -82,21 +82,25 @@ pub fn text(results: &Path, format: Format, metric: Metric) -> Result<String, Er
 
 /// Writes every table that the run has into `out`; returns the files with their numbers of rows.
 pub fn parquet(results: &Path, out: &Path) -> Result<Vec<(PathBuf, usize)>, Error> {
-    parquet_of(results, &tables::NAMES, out)
+    parquet_of(&opened(results)?, &tables::NAMES, out)
+}
+
+fn opened(results: &Path) -> Result<Dir, Error> {
+    Ok(Dir::open(results).map_err(|source| load::Error::Read { path: results.into(), source })?)
 }
 
 /// The same of tables by name.
-pub fn parquet_of(results: &Path, names: &[&str], out: &Path) -> Result<Vec<(PathBuf, usize)>, Error> {
+pub fn parquet_of(results: &Dir, names: &[&str], out: &Path) -> Result<Vec<(PathBuf, usize)>, Error> {
     let mut written = Vec::new();
     for name in names {
         let Some((bytes, rows)) = tables::parquet(results, name)? else { continue };
-        fs::create_dir_all(out).map_err(|source| Error::Write { path: out.into(), source })?;
-        let path = out.join(name).with_extension("parquet");
-        replace(&path, &bytes)?;
-        written.push((path, rows));
+        let dir = results.create_at(out).map_err(|source| Error::Write { path: out.into(), source })?;
+        let name = Path::new(name).with_extension("parquet");
+        dir.replace(&name, &bytes).map_err(|source| Error::Write { path: dir.join(&name), source })?;
+        written.push((dir.join(&name), rows));
     }
     if written.is_empty() {
-        return Err(Error::Nothing { path: results.into(), what: "table", remedy: "name the directory of a run" });
+        return Err(Error::Nothing { path: results.path().into(), what: "table", remedy: "name the directory of a run" });
     }
     Ok(written)
 }

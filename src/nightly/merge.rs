@@ -61,7 +61,7 @@ fn distinct(into: &History, sources: &[History]) -> Result<(), Error> {
             let here = merged.entry(machine.clone()).or_default();
             let same = !here.nights.is_disjoint(&there.nights) || !here.fingerprints.is_disjoint(&there.fingerprints);
             if !here.nights.is_empty() && !same {
-                return Err(Error::Namesakes { machine, dir: source.dir.clone() });
+                return Err(Error::Namesakes { machine, dir: source.dir.path().into() });
             }
             here.nights.append(&mut there.nights);
             here.fingerprints.append(&mut there.fingerprints);

@@ -22,8 +22,9 @@ mod timeline;
 
 use crate::analysis::Model;
 use crate::analysis::compare::Comparison;
+use crate::durable::Dir;
 use crate::selftest::scheme::Finding;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A chart that could not be drawn.
@@ -34,9 +35,10 @@ pub struct Error {
     pub reason: String,
 }
 
-/// Draws ways of comparing identical programs as `stem.svg` and `stem.png`; returns the files.
-pub fn schemes(found: &[Finding], time: Duration, foot: String, stem: &Path) -> Result<[PathBuf; 2], Error> {
-    style::render(stem, &schemes::Schemes::new(found, time, foot))
+/// Draws ways of comparing identical programs as `schemes.svg` and `schemes.png`; returns the files.
+pub fn schemes(found: &[Finding], time: Duration, foot: String, dir: &Dir) -> Result<[PathBuf; 2], Error> {
+    let drawn = style::render(dir, "schemes", &schemes::Schemes::new(found, time, foot))?;
+    Ok([drawn.svg, drawn.png])
 }
 
 /// A chart that was drawn.
@@ -48,6 +50,8 @@ pub struct Picture {
     pub kind: &'static str,
     pub svg: PathBuf,
     pub png: PathBuf,
+    /// What the SVG file holds.
+    pub markup: String,
 }
 
 /// The charts of a run.
@@ -61,7 +65,7 @@ pub struct Gallery {
 impl Gallery {
     fn add(
         &mut self,
-        dir: &Path,
+        dir: &Dir,
         cell: Option<&str>,
         kind: &'static str,
         chart: Result<impl style::Chart, String>,
@@ -70,8 +74,8 @@ impl Gallery {
         match chart {
             Ok(chart) => {
                 let name = cell.iter().map(String::as_str).chain([kind]).collect::<Vec<_>>().join("-");
-                let [svg, png] = style::render(&dir.join(name), &chart)?;
-                self.pictures.push(Picture { cell, kind, svg, png });
+                let style::Files { svg, png, markup } = style::render(dir, &name, &chart)?;
+                self.pictures.push(Picture { cell, kind, svg, png, markup });
             }
             Err(reason) => self.absent.push((cell, kind, reason)),
         }
@@ -93,7 +97,7 @@ impl Gallery {
 const MOST_IN_DETAIL: usize = 8;
 
 /// Draws every chart of a run that has something to show into `dir`.
-pub fn draw_all(model: &Model, dir: &Path) -> Result<Gallery, Error> {
+pub fn draw_all(model: &Model, dir: &Dir) -> Result<Gallery, Error> {
     let mut gallery = Gallery::default();
     let few = gallery.shows(model.cells.len());
     for cell in model.cells.iter().filter(|_| few) {
@@ -114,7 +118,7 @@ pub fn draw_all(model: &Model, dir: &Path) -> Result<Gallery, Error> {
 }
 
 /// Draws a chart of each workload of several runs into `dir`; `foot` says where they were made.
-pub fn draw_comparison(comparison: &Comparison<'_>, foot: &str, dir: &Path) -> Result<Gallery, Error> {
+pub fn draw_comparison(comparison: &Comparison<'_>, foot: &str, dir: &Dir) -> Result<Gallery, Error> {
     let mut gallery = Gallery::default();
     let few = gallery.shows(comparison.cells.len());
     for cell in comparison.cells.iter().filter(|_| few) {

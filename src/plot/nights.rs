@@ -8,14 +8,14 @@ use super::axis::Frame;
 use super::layout::{LINE_PITCH, flow, width_of};
 use super::legend::sized;
 use super::style::{Area, Chart, Drawn, GREEN, GREY, HATCH, INK, RED, frame, render, text};
+use crate::durable::Dir;
 use crate::exit::Exit;
 use crate::nightly::row::{NightRow, SeriesRow, by_night};
 use panel::{Mark, Panel, Point, Setting, broken, colour, dashed, mixed, ring, second};
 use plotters::prelude::*;
 use slots::Slots;
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const WIDTH: i32 = 1200;
 const LEFT: i32 = 84;
@@ -37,8 +37,7 @@ const PANELS: usize = 6;
 const LONGEST: usize = 32;
 
 /// Draws the charts of every experiment of a history into `dir`; returns the files.
-pub fn write(nights: &[NightRow], series: &[SeriesRow], dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    fs::create_dir_all(dir).map_err(|e| Error { path: dir.into(), reason: e.to_string() })?;
+pub fn write(nights: &[NightRow], series: &[SeriesRow], dir: &Dir) -> Result<Vec<PathBuf>, Error> {
     let mut experiments: BTreeMap<&str, Vec<Night<'_>>> = BTreeMap::new();
     for (night, own) in by_night(nights, series) {
         experiments.entry(&night.experiment).or_default().push((night, own));
@@ -48,7 +47,8 @@ pub fn write(nights: &[NightRow], series: &[SeriesRow], dir: &Path) -> Result<Ve
         let course = Course::new(nights);
         for sheet in course.sheets(name) {
             let name = if sheet.of > 1 { format!("{name}-{}", sheet.number) } else { name.into() };
-            files.extend(render(&dir.join(name), &sheet)?);
+            let drawn = render(dir, &name, &sheet)?;
+            files.extend([drawn.svg, drawn.png]);
         }
     }
     Ok(files)
@@ -294,17 +294,18 @@ mod tests {
 
     #[test]
     fn a_chart_has_six_panels_and_its_number_where_there_are_more() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(write(&[], &[], dir.path()).unwrap().is_empty());
+        let home = tempfile::tempdir().unwrap();
+        let dir = &Dir::open(home.path()).unwrap();
+        assert!(write(&[], &[], dir).unwrap().is_empty());
         let night = NightRow { series_rows: 7, ..NightRow::example() };
         let row = |i: usize| SeriesRow { cell: format!("cell-{i}"), ..SeriesRow::example() };
         let series: Vec<SeriesRow> = (0..7).map(row).collect();
-        let files = write(std::slice::from_ref(&night), &series, dir.path()).unwrap();
+        let files = write(std::slice::from_ref(&night), &series, dir).unwrap();
         let names: Vec<_> = files.iter().map(|f| f.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["nightly-1.svg", "nightly-1.png", "nightly-2.svg", "nightly-2.png"]);
-        let panels = |file: &Path| fs::read_to_string(file).unwrap().matches("higher is better").count();
+        let panels = |file: &PathBuf| std::fs::read_to_string(file).unwrap().matches("higher is better").count();
         assert_eq!([panels(&files[0]), panels(&files[2])], [6, 1]);
-        let alone = write(&[NightRow { series_rows: 1, ..night }], &series[..1], dir.path()).unwrap();
-        assert_eq!(alone, ["nightly.svg", "nightly.png"].map(|name| dir.path().join(name)));
+        let alone = write(&[NightRow { series_rows: 1, ..night }], &series[..1], dir).unwrap();
+        assert_eq!(alone, ["nightly.svg", "nightly.png"].map(|name| dir.join(name)));
     }
 }

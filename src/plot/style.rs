@@ -2,12 +2,12 @@
 
 use super::Error;
 use super::layout::wrap;
+use crate::durable::Dir;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::FontStyle;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Once;
 
 /// A drawing area that covers pixels.
@@ -103,38 +103,46 @@ pub fn evidence<DB: DrawingBackend>(
     }
 }
 
-/// Draws a chart as `stem.svg` and `stem.png`.
-pub fn render(stem: &Path, chart: &impl Chart) -> Result<[PathBuf; 2], Error> {
+/// The files of a chart that was drawn.
+pub struct Files {
+    pub svg: PathBuf,
+    pub png: PathBuf,
+    /// What the first of them holds.
+    pub markup: String,
+}
+
+/// Draws a chart in memory and puts it in place as `stem.svg` and `stem.png` of a directory.
+pub fn render(dir: &Dir, stem: &str, chart: &impl Chart) -> Result<Files, Error> {
     register_fonts();
-    let (svg, png) = (with_suffix(stem, "svg"), with_suffix(stem, "png"));
-    let fail = |path: &Path, reason: String| Error { path: path.into(), reason };
+    // `with_extension` would cut names at their last dot.
+    let [(svg, svg_name), (png, png_name)] = ["svg", "png"].map(|suffix| {
+        let name = format!("{stem}.{suffix}");
+        (dir.join(&name), name)
+    });
+    let fail = |path: &PathBuf, reason: String| Error { path: path.clone(), reason };
     let (width, height) = chart.size();
     let mut markup = String::new();
     {
         let area = SVGBackend::with_string(&mut markup, (width, height)).into_drawing_area();
         chart.draw(&area).and_then(|()| area.present()).map_err(|e| fail(&svg, e.to_string()))?;
     }
-    fs::write(&svg, markup).map_err(|e| fail(&svg, e.to_string()))?;
+    dir.replace(&svg_name, markup.as_bytes()).map_err(|e| fail(&svg, e.to_string()))?;
     let mut pixels = vec![255; (width * height * 3) as usize];
     {
         let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
         chart.draw(&area).and_then(|()| area.present()).map_err(|e| fail(&png, e.to_string()))?;
     }
-    write_png(&png, &pixels, width, height).map_err(|e| fail(&png, e.to_string()))?;
-    Ok([svg, png])
+    let bytes = encoded(&pixels, width, height).map_err(|e| fail(&png, e.to_string()))?;
+    dir.replace(&png_name, &bytes).map_err(|e| fail(&png, e.to_string()))?;
+    Ok(Files { svg, png, markup })
 }
 
-/// `with_extension` would cut names at their last dot.
-fn with_suffix(stem: &Path, suffix: &str) -> PathBuf {
-    let mut name = stem.as_os_str().to_os_string();
-    name.push(".");
-    name.push(suffix);
-    name.into()
-}
-
-fn write_png(path: &Path, pixels: &[u8], width: u32, height: u32) -> Result<(), png::EncodingError> {
-    let mut encoder = png::Encoder::new(std::io::BufWriter::new(File::create(path)?), width, height);
+/// Pixels as PNG.
+fn encoded(pixels: &[u8], width: u32, height: u32) -> Result<Vec<u8>, png::EncodingError> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
-    encoder.write_header()?.write_image_data(pixels)
+    encoder.write_header()?.write_image_data(pixels)?;
+    Ok(bytes)
 }

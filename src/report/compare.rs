@@ -9,8 +9,8 @@ mod terminal;
 use super::{Error, html};
 use crate::analysis::Model;
 use crate::analysis::compare::Comparison;
+use crate::durable::Dir;
 use crate::plot;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A run that is compared.
@@ -46,18 +46,18 @@ pub fn compare(dirs: &[PathBuf], out: Option<&Path>) -> Result<Compared, Error> 
 }
 
 fn write(runs: &[Run], comparison: &Comparison<'_>, out: &Path) -> Result<Vec<PathBuf>, Error> {
-    let plots = out.join("plots");
-    fs::create_dir_all(&plots).map_err(|source| Error::Write { path: plots.clone(), source })?;
+    let fail = |path: PathBuf| move |source| Error::Write { path, source };
+    let dir = Dir::create(out).map_err(fail(out.into()))?;
+    let plots = dir.make("plots").map_err(fail(out.join("plots")))?;
     let gallery = plot::draw_comparison(comparison, &provenance(runs), &plots)?;
     let text = markdown::report(runs, comparison, &gallery, out);
-    let page = html::page(&text, &gallery)?;
+    let page = html::page(&text, &gallery);
     let mut files = Vec::new();
     for (name, bytes) in
         [("compare.csv", csv::csv(comparison)), ("compare.md", text.into_bytes()), ("compare.html", page.into_bytes())]
     {
-        let path = out.join(name);
-        fs::write(&path, bytes).map_err(|source| Error::Write { path: path.clone(), source })?;
-        files.push(path);
+        dir.replace(name, &bytes).map_err(fail(dir.join(name)))?;
+        files.push(dir.join(name));
     }
     files.extend(gallery.pictures.into_iter().map(|p| p.png));
     Ok(files)
@@ -77,9 +77,9 @@ fn provenance(runs: &[Run]) -> String {
 /// Refuses a place inside of a run, whose files are nobody's to change.
 fn apart(out: &Path, dirs: &[PathBuf]) -> Result<(), Error> {
     // Of what is still to be made the first part that exists is where it will lie.
-    let exists = |path: &&Path| !path.as_os_str().is_empty() && path.exists();
-    let place = out.ancestors().find(exists).unwrap_or(Path::new(".")).canonicalize();
-    let inside = |run: &&PathBuf| place.as_ref().ok().zip(run.canonicalize().ok()).is_some_and(|(p, r)| p.starts_with(r));
+    let here = || Path::new(".").canonicalize().ok();
+    let place = out.ancestors().filter(|path| *path != Path::new("")).find_map(|path| path.canonicalize().ok()).or_else(here);
+    let inside = |run: &&PathBuf| place.as_ref().zip(run.canonicalize().ok()).is_some_and(|(p, r)| p.starts_with(r));
     match dirs.iter().find(inside) {
         Some(run) => Err(Error::InsideOfRun { out: out.into(), run: run.clone() }),
         None => Ok(()),

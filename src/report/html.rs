@@ -1,12 +1,10 @@
 //! `report.html`: the text of `report.md` as one self-contained page, with its charts in it. Needs no network, runs no code but the sorting of
 //! tables, and escapes whatever it prints.
 
-use super::Error;
 use crate::plot::{Gallery, Picture};
 use maud::{DOCTYPE, PreEscaped, html};
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html::push_html};
 use std::collections::HashSet;
-use std::fs;
 use std::path::Path;
 
 const STYLE: &str = include_str!("page.css");
@@ -31,7 +29,7 @@ const VERDICTS: [(&str, &str); 14] = [
 ];
 
 /// The page of a report's Markdown.
-pub fn page(markdown: &str, gallery: &Gallery) -> Result<String, Error> {
+pub fn page(markdown: &str, gallery: &Gallery) -> String {
     let events: Vec<Event<'_>> = Parser::new_ext(markdown, Options::ENABLE_TABLES).collect();
     let (mut body, mut contents, mut title) = (Vec::new(), Vec::new(), String::new());
     let mut used = HashSet::new();
@@ -54,7 +52,7 @@ pub fn page(markdown: &str, gallery: &Gallery) -> Result<String, Error> {
                 let drawn = picture
                     .take()
                     .and_then(|path| gallery.pictures.iter().find(|p| Path::new(&*path).file_name() == p.svg.file_name()));
-                body.extend(drawn.map(chart).transpose()?);
+                body.extend(drawn.map(chart));
             }
             _ if picture.is_some() => {}
             Event::Start(Tag::Table(_)) => {
@@ -96,7 +94,7 @@ pub fn page(markdown: &str, gallery: &Gallery) -> Result<String, Error> {
             }
         }
     };
-    Ok(page.into_string())
+    page.into_string()
 }
 
 /// The words of a heading.
@@ -120,13 +118,12 @@ fn anchor(text: &str, used: &mut HashSet<String>) -> String {
 }
 
 /// A chart as part of the page.
-fn chart(picture: &Picture) -> Result<Event<'static>, Error> {
-    let svg = fs::read_to_string(&picture.svg).map_err(|source| Error::Read { path: picture.svg.clone(), source })?;
+fn chart(picture: &Picture) -> Event<'static> {
     let of = picture.cell.as_ref().map_or_else(String::new, |cell| format!(" of {cell}"));
     let label = format!("chart: {}{of}", picture.kind);
-    let svg = svg.replacen("<svg ", "<svg aria-hidden=\"true\" ", 1);
+    let svg = picture.markup.replacen("<svg ", "<svg aria-hidden=\"true\" ", 1);
     let markup = html! { span class="chart" role="img" aria-label=(label) { (PreEscaped(svg)) } };
-    Ok(Event::InlineHtml(markup.into_string().into()))
+    Event::InlineHtml(markup.into_string().into())
 }
 
 fn verdict<'a>(text: &CowStr<'a>) -> Event<'a> {
@@ -143,7 +140,7 @@ mod tests {
     #[test]
     fn what_somebody_wrote_is_escaped() {
         let text = "# <script>alert(1)</script>\n\n<img src=x onerror=y>\n\n| a |\n|---|\n| <b onclick=z> & one<br>two |\n";
-        let page = page(text, &Gallery::default()).unwrap();
+        let page = page(text, &Gallery::default());
         assert!(page.contains("<title>uring-ablate: "), "{page}");
         for forbidden in ["<script>alert", "<img", "<b onclick"] {
             assert!(!page.contains(forbidden), "{forbidden} in {page}");
@@ -153,21 +150,19 @@ mod tests {
 
     #[test]
     fn a_workload_shows_its_own_charts_though_its_name_ends_with_that_of_another() {
-        let home = tempfile::tempdir().unwrap();
         let picture = |cell: &str| {
-            let svg = home.path().join(format!("{cell}-drift.svg"));
-            fs::write(&svg, "<svg ></svg>").unwrap();
-            Picture { cell: Some(cell.into()), kind: "drift", png: svg.clone(), svg }
+            let svg = Path::new("plots").join(format!("{cell}-drift.svg"));
+            Picture { cell: Some(cell.into()), kind: "drift", png: svg.clone(), svg, markup: "<svg ></svg>".into() }
         };
         let gallery = Gallery { pictures: ["read-4k", "randread-4k"].map(picture).into(), absent: vec![] };
-        let page = page("![drift](<plots/randread-4k-drift.svg>)\n\n[a](javascript:alert(1))\n", &gallery).unwrap();
+        let page = page("![drift](<plots/randread-4k-drift.svg>)\n\n[a](javascript:alert(1))\n", &gallery);
         assert!(page.contains("chart: drift of randread-4k") && !page.contains("chart: drift of read-4k"), "{page}");
         assert!(!page.contains("javascript:"), "{page}");
     }
 
     #[test]
     fn headings_have_anchors_that_differ_and_verdicts_a_colour() {
-        let page = page("# a\n\n## In short\n\n## In short\n\n| v |\n|---|\n| improved |\n", &Gallery::default()).unwrap();
+        let page = page("# a\n\n## In short\n\n## In short\n\n| v |\n|---|\n| improved |\n", &Gallery::default());
         assert!(page.contains("id=\"in-short\"") && page.contains("id=\"in-short-2\""), "{page}");
         assert!(page.contains("<a href=\"#in-short-2\">"), "{page}");
         assert!(page.contains("<span class=\"verdict good\">improved</span>"), "{page}");

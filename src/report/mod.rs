@@ -20,8 +20,8 @@ mod validity;
 
 use crate::analysis::claim::judge;
 use crate::analysis::{Model, history, load};
+use crate::durable::Dir;
 use crate::plot::{self, Gallery};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ pub enum Error {
     Load(#[from] load::Error),
     #[error("cannot read {path}: {source}", path = path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("cannot write {path}: {source}", path = path.display())]
+    #[error("cannot write {path}: {source}; make room, or name another place with --out", path = path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Plot(#[from] plot::Error),
@@ -58,29 +58,43 @@ pub struct Summary {
     pub measured: bool,
 }
 
-/// Writes `effects.csv`, `report.md` and `report.html` into `results` and the charts into `plots`.
-pub fn write(results: &Path, plots: &Path) -> Result<Summary, Error> {
-    write_beside(results, plots, None)
+/// Where a report reads and writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// The run's directory.
+    pub results: &'a Path,
+    /// Where `effects.csv`, `report.md` and `report.html` go.
+    pub out: &'a Path,
+    /// Where the charts go.
+    pub plots: &'a Path,
+    /// Whose directories are runs of the same experiment.
+    pub history: Option<&'a Path>,
 }
 
-/// As [`write()`], beside the runs of the same experiment in the directories of `home`.
-pub fn write_beside(results: &Path, plots: &Path, home: Option<&Path>) -> Result<Summary, Error> {
-    let mut model = Model::load(results)?;
-    model.history = home.map_or_else(Vec::new, |home| history::load(&model, home));
-    let fail = |path: &Path| {
-        let path = path.to_path_buf();
-        move |source| Error::Write { path, source }
-    };
-    fs::create_dir_all(plots).map_err(fail(plots))?;
-    let gallery = plot::draw_all(&model, plots)?;
-    let effects = results.join("effects.csv");
-    fs::write(&effects, effects::csv(&model.cells)).map_err(fail(&effects))?;
-    let report = results.join("report.md");
+/// Writes `effects.csv`, `report.md` and `report.html` into `results` and the charts into `plots`.
+pub fn write(results: &Path, plots: &Path) -> Result<Summary, Error> {
+    write_to(&Places { results, out: results, plots, history: None })
+}
+
+/// Reads a run and writes what is derived from it to where it is told.
+pub fn write_to(places: &Places<'_>) -> Result<Summary, Error> {
+    let Places { results: named, .. } = *places;
+    let results = Dir::open(named).map_err(|source| Error::Read { path: named.into(), source })?;
+    let mut model = Model::read(&results)?;
+    model.history = places.history.map_or_else(Vec::new, |home| history::load(&model, home));
+    let fail = |path: PathBuf| move |source| Error::Write { path, source };
+    let out = results.create_at(places.out).map_err(fail(places.out.into()))?;
+    let plots = out.create_at(places.plots).map_err(fail(places.plots.into()))?;
+    let gallery = plot::draw_all(&model, &plots)?;
     let judged = judge(&model);
-    let text = markdown::report(&model, &judged, &gallery, results);
-    fs::write(&report, &text).map_err(fail(&report))?;
-    let page = results.join("report.html");
-    fs::write(&page, html::page(&text, &gallery)?).map_err(fail(&page))?;
+    let text = markdown::report(&model, &judged, &gallery, out.path());
+    let page = html::page(&text, &gallery);
+    for (name, bytes) in
+        [("effects.csv", &effects::csv(&model.cells)[..]), ("report.md", text.as_bytes()), ("report.html", page.as_bytes())]
+    {
+        out.replace(name, bytes).map_err(fail(out.join(name)))?;
+    }
     let measured = model.cells.iter().any(|cell| !cell.effects.is_empty());
+    let [report, page] = ["report.md", "report.html"].map(|name| out.join(name));
     Ok(Summary { text: terminal::tables(&model, &judged), report, page, gallery, measured })
 }

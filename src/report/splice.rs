@@ -1,11 +1,12 @@
 //! Tables of committed runs in a document such as README, between markers: `<!-- begin SECTION of RUN -->` and `<!-- end -->`.
 //!
 //! SECTION is `answer`, `advice` or `claims`, or one of a workload's: `toggles CELL`, `causes CELL`, `peers CELL`. RUN is the run's directory
-//! as seen from the document.
+//! as seen from the document, below whose directory it lies.
 
 use super::{advice, answer, claims, markdown, overhead, toggles};
 use crate::analysis::claim::judge;
 use crate::analysis::{Model, load};
+use crate::durable::Dir;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -41,7 +42,7 @@ pub fn spliced(document: &str, home: &Path) -> Result<String, Error> {
         let fail = || Error::Marker { line, text: content.into() };
         let (section, run) = marker.strip_suffix(" -->").and_then(|m| m.split_once(" of ")).ok_or_else(fail)?;
         if !runs.contains_key(run) {
-            runs.insert(run.into(), Model::load(&home.join(run)).map_err(|source| Error::Load { line, source })?);
+            runs.insert(run.into(), model(home, run).map_err(|source| Error::Load { line, source })?);
         }
         let made = part(&runs[run], section, run, line)?.ok_or_else(fail)?;
         if made.trim().is_empty() {
@@ -54,6 +55,12 @@ pub fn spliced(document: &str, home: &Path) -> Result<String, Error> {
         }
     }
     Ok(text)
+}
+
+/// A run that a document names.
+fn model(home: &Path, run: &str) -> Result<Model, load::Error> {
+    let dir = Dir::open(home).and_then(|home| home.below(Path::new(run)));
+    Model::read(&dir.map_err(|source| load::Error::Read { path: home.join(run), source })?)
 }
 
 /// One section; `None` where its name is unknown.

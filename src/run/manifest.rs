@@ -2,13 +2,15 @@
 
 use super::environment::{self, Environment};
 pub use super::facts::Circumstances;
+use crate::durable::Dir;
 use crate::experiment::{Claim, Experiment};
+use crate::name;
 use crate::plan::Plan;
 use crate::target::Target;
 use crate::target::identity::Identity;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
-use std::{fs, io};
+use serde_json::Value;
+use std::io;
 
 /// The file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,13 +100,14 @@ pub fn plan_hash(text: &str) -> String {
 }
 
 impl Manifest {
-    /// The file as a run's directory has it; `None` where there is none.
-    pub fn read(dir: &Path) -> io::Result<Option<Manifest>> {
-        match fs::read_to_string(dir.join("manifest.json")) {
-            Ok(text) => Ok(Some(serde_json::from_str(&text)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// The file as a run's directory has it, to be shown; `None` where there is none.
+    pub fn read(dir: &Dir) -> io::Result<Option<Manifest>> {
+        let Some(text) = dir.maybe_text("manifest.json")? else { return Ok(None) };
+        let mut value: Value = serde_json::from_str(&text)?;
+        let damaged = |reason| io::Error::new(io::ErrorKind::InvalidData, format!("experiment.name: {reason}"));
+        value["experiment"]["name"].as_str().map_or(Ok(()), name::check).map_err(damaged)?;
+        one_line(&mut value);
+        Ok(Some(serde_json::from_value(value)?))
     }
 
     /// The manifest of a run that begins now.
@@ -149,6 +152,21 @@ impl Manifest {
             circumstances: Circumstances::read(&target.files()),
             stopped: None,
         }
+    }
+}
+
+/// Keys whose texts may be of many lines.
+const PROSE: [&str; 3] = ["text", "job", "question"];
+
+/// Makes every other text one that may stand in a line, whoever wrote it.
+fn one_line(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = name::visible(text).into_owned(),
+        Value::Array(items) => items.iter_mut().for_each(one_line),
+        Value::Object(fields) => {
+            fields.iter_mut().filter(|(key, _)| !PROSE.contains(&key.as_str())).for_each(|(_, value)| one_line(value));
+        }
+        _ => {}
     }
 }
 

@@ -98,9 +98,7 @@ pub fn run(job: &Job<'_>) -> Result<(), Error> {
     let fresh =
         Manifest { fio: peers.manifest(&job.plan.cells), ..Manifest::new(job.experiment, job.plan, job.target, &started) };
     let (store, mut journal) = if job.resume {
-        let (store, journal) = Store::resume(job.dir)?;
-        check_unchanged(job, &store.read_manifest()?, &fresh)?;
-        (store, journal)
+        Store::resume(job.dir, |then| check_unchanged(job, then, &fresh))?
     } else {
         (Store::create(job.dir, &fresh)?, Journal::new())
     };

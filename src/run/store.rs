@@ -4,11 +4,10 @@
 //! lengths of the other files. What lies beyond the last such line belongs to a round that was not finished and is cut off.
 
 use super::pace::Journal;
-use crate::durable::{self, line, lines};
+use crate::durable::{self, Dir, line, lines};
 use crate::plan::Round;
 use crate::row::{ArmRow, JournalRow, OverheadRow, TrialRow};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +35,8 @@ pub enum Error {
     Busy(PathBuf),
     #[error("{path} is damaged: {reason}", path = path.display())]
     Damaged { path: PathBuf, reason: String },
+    #[error("cannot lock {path}: {source}", path = path.display())]
+    Lock { path: PathBuf, source: io::Error },
 }
 
 /// A line of `plan.csv`: a round with what the pilot fixed for it.
@@ -78,32 +79,34 @@ pub struct RoundRows {
 }
 
 /// Takes the directory for this process.
-fn lock(dir: &Path) -> Result<File, Error> {
-    let taken = durable::lock(dir).map_err(|source| Error::Read { path: dir.into(), source })?;
-    taken.ok_or_else(|| Error::Busy(dir.into()))
+fn lock(dir: &Dir) -> Result<(), Error> {
+    let taken = dir.lock().map_err(|source| Error::Lock { path: dir.path().into(), source })?;
+    if taken { Ok(()) } else { Err(Error::Busy(dir.path().into())) }
 }
 
 /// An open run directory.
 #[derive(Debug)]
 pub struct Store {
-    dir: PathBuf,
+    /// Locked for as long as the run goes on; the kernel lets go of it with the process.
+    dir: Dir,
     lengths: [u64; 4],
-    /// Held for as long as the run goes on; the kernel lets go of it with the process.
-    _lock: File,
 }
 
 impl Store {
     /// Starts a new run in `dir`, which may exist but must hold none.
     pub fn create(dir: &Path, manifest: &impl Serialize) -> Result<Store, Error> {
-        fs::create_dir_all(dir).map_err(|source| Error::Write { path: dir.into(), source })?;
-        let lock = lock(dir)?;
+        let dir = Dir::create(dir).map_err(|source| Error::Write { path: dir.into(), source })?;
+        lock(&dir)?;
         // A start that was killed leaves empty files; anything more is somebody's.
         let empty = APPENDED.into_iter().zip(empty_files()).chain([(JOURNAL, line(JournalRow::HEADER))]);
-        let holds_more = |(name, text): (&str, String)| fs::read_to_string(dir.join(name)).is_ok_and(|found| found != text);
-        if dir.join(MANIFEST).exists() || dir.join(PLAN).exists() || empty.into_iter().any(holds_more) {
-            return Err(Error::Occupied(dir.into()));
+        let mut occupied = holds(&dir, MANIFEST)? || holds(&dir, PLAN)?;
+        for (name, text) in empty {
+            occupied |= holds(&dir, name)? && read(&dir, name)? != text;
         }
-        let store = Store { dir: dir.into(), lengths: empty_files().map(|text| text.len() as u64), _lock: lock };
+        if occupied {
+            return Err(Error::Occupied(dir.path().into()));
+        }
+        let store = Store { dir, lengths: empty_files().map(|text| text.len() as u64) };
         for (name, text) in APPENDED.into_iter().zip(empty_files()) {
             store.replace(name, text.as_bytes())?;
         }
@@ -112,23 +115,46 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the run in `dir`, cut back to whole rounds; returns it with the rounds it has.
-    pub fn resume(dir: &Path) -> Result<(Store, Journal), Error> {
-        if !dir.join(MANIFEST).exists() {
-            return Err(Error::Nothing(dir.into()));
+    /// Opens the run in `dir` to continue it and returns it with the rounds it has. Everything is read and checked, by `same` whether the run is
+    /// the same by its manifest, before the first change, which cuts it back to whole rounds.
+    pub fn resume<M: DeserializeOwned, E: From<Error>>(
+        dir: &Path,
+        same: impl FnOnce(&M) -> Result<(), E>,
+    ) -> Result<(Store, Journal), E> {
+        let dir = Dir::open(dir).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => Error::Nothing(dir.into()),
+            _ => Error::Read { path: dir.into(), source },
+        })?;
+        if !holds(&dir, MANIFEST)? {
+            return Err(Error::Nothing(dir.path().into()).into());
         }
-        let lock = lock(dir)?;
-        let path = dir.join(JOURNAL);
-        let text = fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        lock(&dir)?;
+        let text = read(&dir, JOURNAL)?;
         let whole = durable::whole_lines(&text);
-        let rows: Vec<JournalRow> = parse(&path, whole)?;
-        cut(&path, whole.len() as u64)?;
+        let rows: Vec<JournalRow> = parse(&dir.join(JOURNAL), whole)?;
         let empty = empty_files().map(|text| text.len() as u64);
         let lengths = rows.last().map_or(empty, |r| [r.trials_bytes, r.arms_bytes, r.latency_bytes, r.overhead_bytes]);
-        for (name, length) in APPENDED.into_iter().zip(lengths) {
-            cut(&dir.join(name), length)?;
+        let store = Store { dir, lengths };
+        same(&store.read_manifest()?)?;
+        store.read_plan()?;
+        // The journal first: it is what says how long the others are.
+        let all: Vec<(&str, u64)> =
+            [(JOURNAL, whole.len() as u64)].into_iter().chain(APPENDED.into_iter().zip(lengths)).collect();
+        for (name, header) in APPENDED.into_iter().zip(empty_files()) {
+            let path = store.dir.join(name);
+            match store.dir.begins(name, header.as_bytes()) {
+                Ok(true) => {}
+                Ok(false) => return Err(Error::Damaged { path, reason: "its first line is not that of a run".into() }.into()),
+                Err(source) => return Err(Error::Read { path, source }.into()),
+            }
         }
-        Ok((Store { dir: dir.into(), lengths, _lock: lock }, rows.iter().map(|r| (r.round, r.finished())).collect()))
+        for (name, length) in &all {
+            store.dir.can_cut(name, *length).map_err(|source| uncut(store.dir.join(name), source))?;
+        }
+        for (name, length) in &all {
+            store.dir.cut(name, *length).map_err(|source| uncut(store.dir.join(name), source))?;
+        }
+        Ok((store, rows.iter().map(|r| (r.round, r.finished())).collect()))
     }
 
     /// Makes a round durable. Until the last step has reached the disk the round does not count.
@@ -150,9 +176,8 @@ impl Store {
     /// The plan of a run that got as far as its pilot.
     pub fn read_plan(&self) -> Result<Option<Vec<PlannedRound>>, Error> {
         let path = self.dir.join(PLAN);
-        match fs::read_to_string(&path) {
-            Ok(text) => parse(&path, &text).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        match self.dir.maybe_text(PLAN) {
+            Ok(text) => text.map(|text| parse(&path, &text)).transpose(),
             Err(source) => Err(Error::Read { path, source }),
         }
     }
@@ -166,19 +191,16 @@ impl Store {
 
     /// Reads `manifest.json`.
     pub fn read_manifest<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let path = self.dir.join(MANIFEST);
-        let text = fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        serde_json::from_str(&text).map_err(|e| Error::Damaged { path, reason: e.to_string() })
+        let text = read(&self.dir, MANIFEST)?;
+        serde_json::from_str(&text).map_err(|e| Error::Damaged { path: self.dir.join(MANIFEST), reason: e.to_string() })
     }
 
     fn append(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        let path = self.dir.join(name);
-        durable::append(&path, bytes).map_err(|source| Error::Write { path, source })
+        self.dir.append(name, bytes).map_err(|source| Error::Write { path: self.dir.join(name), source })
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        let path = self.dir.join(name);
-        durable::replace(&path, bytes).map_err(|source| Error::Write { path, source })
+        self.dir.replace(name, bytes).map_err(|source| Error::Write { path: self.dir.join(name), source })
     }
 }
 
@@ -189,12 +211,21 @@ fn empty_files() -> [String; 4] {
     [line(TrialRow::HEADER), line(&ArmRow::header()), latency.into(), line(OverheadRow::HEADER)]
 }
 
-fn cut(path: &Path, length: u64) -> Result<(), Error> {
-    durable::cut(path, length).map_err(|source| match source.kind() {
-        io::ErrorKind::UnexpectedEof => Error::Damaged { path: path.into(), reason: source.to_string() },
-        io::ErrorKind::NotFound => Error::Read { path: path.into(), source },
-        _ => Error::Write { path: path.into(), source },
-    })
+fn holds(dir: &Dir, name: &str) -> Result<bool, Error> {
+    dir.holds(name).map_err(|source| Error::Read { path: dir.join(name), source })
+}
+
+fn read(dir: &Dir, name: &str) -> Result<String, Error> {
+    dir.text(name).map_err(|source| Error::Read { path: dir.join(name), source })
+}
+
+/// Why a file could not be cut.
+fn uncut(path: PathBuf, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::UnexpectedEof => Error::Damaged { path, reason: source.to_string() },
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidData => Error::Read { path, source },
+        _ => Error::Write { path, source },
+    }
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<Vec<T>, Error> {
@@ -204,6 +235,11 @@ fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<Vec<T>, Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    fn resume(dir: &Path) -> Result<(Store, Journal), Error> {
+        Store::resume(dir, |_: &String| Ok::<(), Error>(()))
+    }
 
     fn journal(round: u32) -> JournalRow {
         JournalRow { round, ..JournalRow::example() }
@@ -239,7 +275,7 @@ mod tests {
         let whole = contents(&dir);
         store.commit(&rows(2), journal(2)).unwrap();
         let after = contents(&dir);
-        assert!(matches!(Store::resume(&dir), Err(Error::Busy(_))), "one run at a time");
+        assert!(matches!(resume(&dir), Err(Error::Busy(_))), "one run at a time");
         drop(store);
         for (file, name) in [TRIALS, ARMS, LATENCY, OVERHEAD, JOURNAL].into_iter().enumerate() {
             for cut_at in whole[file].len()..after[file].len() {
@@ -251,7 +287,7 @@ mod tests {
                 if name != JOURNAL {
                     fs::write(dir.join(name), &after[file][..cut_at]).unwrap();
                 }
-                let (_, finished) = Store::resume(&dir).unwrap();
+                let (_, finished) = resume(&dir).unwrap();
                 assert_eq!(finished.into_keys().collect::<Vec<_>>(), [1], "{name} cut at {cut_at}");
                 assert_eq!(contents(&dir), whole, "{name} cut at {cut_at}");
             }
@@ -261,7 +297,7 @@ mod tests {
     #[test]
     fn a_run_is_never_overwritten_and_needs_a_manifest_to_resume() {
         let home = tempfile::tempdir().unwrap();
-        assert!(matches!(Store::resume(home.path()), Err(Error::Nothing(_))));
+        assert!(matches!(resume(home.path()), Err(Error::Nothing(_))));
         Store::create(home.path(), &"m").unwrap();
         assert!(matches!(Store::create(home.path(), &"m"), Err(Error::Occupied(_))));
     }

@@ -54,6 +54,7 @@ fn runs_of_the_same_experiment_stand_in_order_of_their_time() {
     assert!(
         alone.gallery.absent.iter().any(|(cell, kind, why)| cell.is_none() && *kind == "history" && why.contains("--history"))
     );
-    let beside = report::write_beside(&this, &this.join("plots"), Some(home.path())).unwrap();
+    let places = report::Places { results: &this, out: &this, plots: &this.join("plots"), history: Some(home.path()) };
+    let beside = report::write_to(&places).unwrap();
     assert!(beside.gallery.pictures.iter().any(|p| p.kind == "history" && p.png.exists()));
 }

@@ -17,6 +17,7 @@ mod guard_race;
 mod guide;
 mod history;
 mod host_tune;
+mod hostile_results;
 mod lab;
 mod lab_faults;
 mod labels;

@@ -8,6 +8,7 @@ use regex::Regex;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use uring_ablate::durable::Dir;
 use uring_ablate::export;
 use uring_ablate::export::night::files;
 use uring_ablate::nightly::row::{Alarm, Better, Finding, NightRow, SeriesRow};
@@ -50,7 +51,7 @@ fn parquet_of_a_history_loses_no_cell() {
     let home = tempfile::tempdir().unwrap();
     history(home.path());
     let out = home.path().join("parquet");
-    let written = export::parquet_of(home.path(), &[NIGHTS, SERIES], &out).unwrap();
+    let written = export::parquet_of(&Dir::open(home.path()).unwrap(), &[NIGHTS, SERIES], &out).unwrap();
     assert_eq!(written, [(out.join("nights.parquet"), 1), (out.join("series.parquet"), 2)]);
     for (name, whole) in [(NIGHTS, 5), (SERIES, 4)] {
         let file = fs::File::open(out.join(name).with_extension("parquet")).unwrap();

@@ -5,7 +5,7 @@ use crate::analysis::signed_rank::{hodges_lehmann, interval, p_value};
 use crate::bisect::{Effort, Error, Judge, Likeness, state};
 use crate::command::Failure;
 use crate::command::nightly::preflight::{Means, Slices};
-use crate::durable;
+use crate::durable::{self, Dir};
 use crate::exit::Exit;
 use crate::nightly::arms::Programs;
 use crate::nightly::course::FAILURES_IN_A_ROW;
@@ -37,7 +37,7 @@ pub struct Pairs<'a> {
     cells: Vec<usize>,
     measures: Vec<Measure>,
     effort: Effort,
-    dir: PathBuf,
+    dir: Dir,
     figures: String,
 }
 
@@ -47,7 +47,7 @@ impl<'a> Pairs<'a> {
         means: Means<'a>,
         (cell, metric): (Option<&str>, Option<&str>),
         effort: Effort,
-        dir: &Path,
+        dir: &Dir,
     ) -> Result<Pairs<'a>, Failure> {
         let slices = means.slices()?;
         let nothing = Programs { reference: PathBuf::new(), candidate: PathBuf::new() };
@@ -64,13 +64,14 @@ impl<'a> Pairs<'a> {
             return Err(unknown("--metric", metric, &names));
         }
         let measures = measures.into_iter().filter(|m| metric.is_none_or(|name| m.name == name)).collect();
-        Ok(Pairs { means, slices, cells, measures, effort, dir: dir.join("rounds"), figures: String::new() })
+        let dir = dir.make("rounds").map_err(|source| Error::Write { path: dir.join("rounds"), source })?;
+        Ok(Pairs { means, slices, cells, measures, effort, dir, figures: String::new() })
     }
 
     /// Where the rounds of a pair are kept: programs lie in files that are named after their commits.
-    fn path(&self, good: &Path, candidate: &Path) -> PathBuf {
+    fn file(good: &Path, candidate: &Path) -> String {
         let name = |program: &Path| program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        self.dir.join(format!("{}-{}.csv", name(good), name(candidate)))
+        format!("{}-{}.csv", name(good), name(candidate))
     }
 
     /// A round of every cell that decides.
@@ -151,9 +152,8 @@ fn unknown(flag: &str, given: Option<&str>, valid: &[&str]) -> Failure {
 
 impl Judge for Pairs<'_> {
     fn rounds(&mut self, good: &Path, candidate: &Path, rounds: u32) -> Result<Likeness, Error> {
-        let path = self.path(good, candidate);
-        std::fs::create_dir_all(&self.dir).map_err(|source| Error::Write { path: self.dir.clone(), source })?;
-        let mut lines: Vec<Line> = state::kept(&path, &["cell", "metric", "seed", "good", "candidate"])?;
+        let file = Pairs::file(good, candidate);
+        let mut lines: Vec<Line> = state::kept(&self.dir, &file, &["cell", "metric", "seed", "good", "candidate"])?;
         let programs = Programs { reference: good.into(), candidate: candidate.into() };
         {
             let mut instrument =
@@ -164,8 +164,8 @@ impl Judge for Pairs<'_> {
                 match self.round(instrument.as_mut(), &cells) {
                     Ok(more) => {
                         let text = durable::lines(&more);
-                        let write = |source| Error::Write { path: path.clone(), source };
-                        durable::append(&path, text.as_bytes()).map_err(write)?;
+                        let write = |source| Error::Write { path: self.dir.join(&file), source };
+                        self.dir.append(&file, text.as_bytes()).map_err(write)?;
                         lines.extend(more);
                         (done, failures) = (done + 1, 0);
                     }

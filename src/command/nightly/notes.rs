@@ -1,14 +1,13 @@
 //! What a night writes down as it goes: `rounds.csv`, a line for each round and metric, and the progress that is shown.
 
 use crate::command::progress::Bar;
-use crate::durable;
+use crate::durable::{self, Dir};
 use crate::nightly::Witness;
 use crate::nightly::course::Run;
 use crate::nightly::instrument::{Measure, Round};
-use crate::nightly::store::Error;
+use crate::nightly::store::{Error, ROUNDS};
 use crate::run::Progress;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
 
 /// A line of `rounds.csv`.
 #[derive(Serialize)]
@@ -25,26 +24,25 @@ struct RoundRow<'a> {
 }
 
 /// The notes of a night.
-pub struct Notes {
-    path: PathBuf,
+pub struct Notes<'a> {
+    dir: &'a Dir,
     bar: Bar,
     round: u32,
     /// Of all rounds so far.
     pub violations: u32,
 }
 
-impl Notes {
+impl Notes<'_> {
     /// Begins them in the night's directory.
-    pub fn create(dir: &Path, bar: Bar) -> Result<Notes, Error> {
-        let path = dir.join("rounds.csv");
+    pub fn create(dir: &Dir, bar: Bar) -> Result<Notes<'_>, Error> {
         let header =
             durable::line(&["run", "round", "cell", "metric", "seed", "reference", "candidate", "placebo", "violations"]);
-        durable::replace(&path, header.as_bytes()).map_err(|source| Error::Write { path: path.clone(), source })?;
-        Ok(Notes { path, bar, round: 0, violations: 0 })
+        dir.replace(ROUNDS, header.as_bytes()).map_err(|source| Error::Write { path: dir.join(ROUNDS), source })?;
+        Ok(Notes { dir, bar, round: 0, violations: 0 })
     }
 }
 
-impl Witness for Notes {
+impl Witness for Notes<'_> {
     fn begins(&mut self, run: Run, (done, total): (u32, u32), cell: &str) {
         let what = if run == Run::Second { format!("{cell}, again for the alarm") } else { cell.into() };
         self.bar.round(done as usize, total as usize, &what);
@@ -60,6 +58,6 @@ impl Witness for Notes {
             rows.push(RoundRow { run, round, cell, metric, seed, reference, candidate, placebo, violations });
         }
         let rows = durable::lines(&rows);
-        durable::append(&self.path, rows.as_bytes()).map_err(|source| Error::Write { path: self.path.clone(), source })
+        self.dir.append(ROUNDS, rows.as_bytes()).map_err(|source| Error::Write { path: self.dir.join(ROUNDS), source })
     }
 }

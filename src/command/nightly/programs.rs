@@ -2,12 +2,12 @@
 
 use crate::cli::NightlyArgs;
 use crate::command::Failure;
-use crate::durable;
+use crate::durable::{self, Dir, PROGRAM};
 use crate::exit::Exit;
 use crate::experiment::Experiment;
 use crate::nightly::store::{Error, History};
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs::File;
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -21,19 +21,23 @@ pub struct Program {
 }
 
 impl Program {
-    fn open(path: &Path, option: &str) -> Result<Program, Failure> {
+    /// A program that the user named.
+    fn named(path: &Path, option: &str) -> Result<Program, Failure> {
+        let file = durable::open_named(path).and_then(|file| Ok((path.canonicalize()?, file)));
+        Program::of(path, file, option)
+    }
+
+    fn of(named: &Path, opened: io::Result<(PathBuf, File)>, option: &str) -> Result<Program, Failure> {
         let fail = |reason: String| Failure {
             exit: Exit::Usage,
-            message: format!("{option} {}: {reason}; name a program", path.display()),
+            message: format!("{option} {}: {reason}; name a program", named.display()),
         };
-        let mut file = File::open(path).map_err(|e| fail(e.to_string()))?;
+        let (path, file) = opened.map_err(|e| fail(e.to_string()))?;
         let about = file.metadata().map_err(|e| fail(e.to_string()))?;
-        if !about.is_file() || about.permissions().mode() & 0o111 == 0 {
+        if about.permissions().mode() & 0o111 == 0 {
             return Err(fail("is no executable file".into()));
         }
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|e| fail(e.to_string()))?;
-        let path = fs::canonicalize(path).map_err(|e| fail(e.to_string()))?;
+        let bytes = durable::whole(&file).map_err(|e| fail(e.to_string()))?;
         Ok(Program { path, id: format!("{:08x}", crc32fast::hash(&bytes)), file })
     }
 
@@ -53,41 +57,42 @@ pub fn both(args: &NightlyArgs, experiment: &Experiment, history: Option<&Histor
         return Err(Failure { exit: Exit::Usage, message });
     }
     let named = args.candidate.as_deref().unwrap_or(Path::new("/proc/self/exe"));
-    let candidate = Program::open(named, "--candidate")?;
+    let candidate = Program::named(named, "--candidate")?;
     let reference = match (&args.reference, history) {
-        (Some(path), _) => Program::open(path, "--reference")?,
+        (Some(path), _) => Program::named(path, "--reference")?,
         (None, Some(history)) => pinned(&history.dir, named)?,
         (None, None) => unreachable!("a pull request names its reference"),
     };
     Ok([reference, candidate])
 }
 
+/// Where a history keeps its reference.
+const REFERENCE: (&str, &str) = ("reference", "uring-ablate");
+
 /// The reference of a history; in its first night that is the candidate.
-fn pinned(history: &Path, candidate: &Path) -> Result<Program, Failure> {
-    let path = place(history);
-    if path.exists() { Program::open(&path, "--reference") } else { Program::open(candidate, "--candidate") }
+fn pinned(history: &Dir, candidate: &Path) -> Result<Program, Failure> {
+    let path = history.join(REFERENCE.0).join(REFERENCE.1);
+    let fail = |source| Error::Read { path: path.clone(), source };
+    if !is_pinned(history).map_err(fail)? {
+        return Program::named(candidate, "--candidate");
+    }
+    let opened = history.dir(REFERENCE.0).and_then(|dir| dir.file(REFERENCE.1)).and_then(|file| Ok((path.canonicalize()?, file)));
+    Program::of(&path, opened, "--reference")
 }
 
-fn place(history: &Path) -> PathBuf {
-    history.join("reference").join("uring-ablate")
+fn is_pinned(history: &Dir) -> io::Result<bool> {
+    Ok(history.holds(REFERENCE.0)? && history.dir(REFERENCE.0)?.holds(REFERENCE.1)?)
 }
 
-/// Keeps the reference of a first night that has a result, for the nights to come, unless the user keeps one.
-pub fn pin(history: &Path, reference: &Program, named: bool) -> Result<(), Failure> {
-    let path = place(history);
-    if named || path.exists() {
+/// Keeps the reference of a first night that has a result, for the nights to come, unless the user keeps one: whole or not at all, and never a
+/// file that cannot be executed.
+pub fn pin(history: &Dir, reference: &Program, named: bool) -> Result<(), Failure> {
+    let fail = |source| Error::Write { path: history.join(REFERENCE.0).join(REFERENCE.1), source };
+    if named || is_pinned(history).map_err(fail)? {
         return Ok(());
     }
-    Ok(copy(&path, reference).map_err(|source| Error::Write { path, source })?)
-}
-
-/// Whole or not at all, and never a file that cannot be executed.
-fn copy(path: &Path, program: &Program) -> std::io::Result<()> {
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir)?;
-    }
-    let beside = path.with_extension("new");
-    durable::replace(&beside, &fs::read(program.held())?)?;
-    fs::set_permissions(&beside, fs::Permissions::from_mode(0o755))?;
-    fs::rename(beside, path)
+    let copy = || {
+        history.make(REFERENCE.0)?.replace_as(REFERENCE.1, &durable::whole(&durable::open_named(&reference.held())?)?, PROGRAM)
+    };
+    Ok(copy().map_err(fail)?)
 }

@@ -1,0 +1,50 @@
+//! Names and labels that come from files: what may become part of a path, and what may stand in a line.
+
+use std::borrow::Cow;
+
+/// With what stands before and behind it, a name stays below what file systems allow (255 bytes).
+const LONGEST: usize = 200;
+
+/// Checks a name that may become that of a file, by the rule for names in an experiment.
+pub fn check(name: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        return Err(format!("{name:?} is no name; names are of letters, digits, -, _ and ., and begin with no ."));
+    }
+    if name.len() > LONGEST {
+        let (begin, length) = (&name[..32], name.len());
+        return Err(format!("the name {begin}... has {length} characters; at most {LONGEST} are allowed"));
+    }
+    Ok(())
+}
+
+/// A text as it may stand in a line: control characters by their escapes.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leads_nowhere_else() {
+        for name in ["read-4k-qd128-j1", "randread-4k-qd1-j1-zipf1.2", "20260101T030000Z-host.example_2", "a..b"] {
+            assert_eq!(check(name), Ok(()));
+        }
+        let long = "x".repeat(LONGEST + 1);
+        for name in ["", ".", "..", ".hidden", "/tmp/x", "../x", "a/b", "a\nb", "a\0b", "a b", "\u{202e}a", &long] {
+            assert!(check(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_stays_in_its_line() {
+        assert_eq!(visible("4 µs"), "4 µs");
+        assert_eq!(visible("a\nb\u{1b}[2J"), "a\\nb\\u{1b}[2J");
+    }
+}
