@@ -90,6 +90,13 @@ impl Drop for Group {
     }
 }
 
+/// Removes what runs that are gone left; where groups cannot be looked for there are none.
+pub fn clear() {
+    if let Ok(home) = home() {
+        sweep(&home);
+    }
+}
+
 /// Groups of runners that are gone: a kill -9 leaves them with whatever was frozen in them.
 fn sweep(home: &Path) {
     for entry in fs::read_dir(home).into_iter().flatten().flatten() {

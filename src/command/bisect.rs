@@ -10,6 +10,7 @@ use crate::bisect::state::{State, StepRow, Task};
 use crate::bisect::workshop::{self, Workshop};
 use crate::bisect::{self, Answer, Commit, Effort, Error, Job, Told};
 use crate::cli::BisectArgs;
+use crate::control_group;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment};
 use crate::spawn::{Interrupts, Tether};
@@ -27,6 +28,7 @@ const ABBREVIATION: usize = 12;
 pub fn bisect(args: &BisectArgs, quiet: bool) -> Result<Exit, Failure> {
     let experiment = experiment::load(&args.experiment, &args.overrides)?;
     workshop::inside(&args.program)?;
+    control_group::clear();
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(Error::Start)?);
     let repository = Repository::open(&args.repository, &tether, &interrupts)?;
     let commits = repository.line(&args.good, &args.bad)?;

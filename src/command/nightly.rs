@@ -7,6 +7,7 @@ mod programs;
 use super::Failure;
 use super::progress::Bar;
 use crate::cli::NightlyArgs;
+use crate::control_group;
 use crate::durable::Dir;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment};
@@ -15,6 +16,7 @@ use crate::nightly::arms::Programs;
 use crate::nightly::row::{NightRow, SCHEMA_VERSION};
 use crate::nightly::segment::{Identity, Segments};
 use crate::nightly::store::{self, History};
+use crate::nightly::unfinished::{self, Leftover};
 use crate::nightly::{self, Night, Settings, watch};
 use crate::run::environment::Environment;
 use crate::run::facts::Circumstances;
@@ -38,9 +40,29 @@ const USUAL_ROUNDS: u32 = 24;
 pub fn nightly(args: &NightlyArgs, quiet: bool) -> Result<Exit, Failure> {
     let experiment = experiment::load(&args.experiment, &args.overrides)?;
     let history = args.history.as_ref().map(|dir| History::open(dir)).transpose()?;
+    if let Some(history) = &history {
+        clear(history, quiet);
+    }
     let programs = programs::both(args, &experiment, history.as_ref())?;
     let tonight = Tonight { args, experiment, programs, started: Timestamp::now(), environment: Environment::read(), quiet };
     tonight.run(history)
+}
+
+/// Clears away what unfinished nights left, and says so.
+fn clear(history: &History, quiet: bool) {
+    for leftover in unfinished::clear(history) {
+        let said = match leftover {
+            Leftover::Removed(night) => {
+                format!("removed {}: a night that was not finished, which did not count", history.dir.join(night).display())
+            }
+            Leftover::Kept { night, holds } => {
+                format!("{}: a night that was not finished stays, as it holds {holds}", history.dir.join(night).display())
+            }
+        };
+        if !quiet {
+            eprintln!("{said}");
+        }
+    }
 }
 
 /// What is known before anything is measured.
@@ -56,6 +78,7 @@ struct Tonight<'a> {
 
 impl Tonight<'_> {
     fn run(&self, mut history: Option<History>) -> Result<Exit, Failure> {
+        control_group::clear();
         let process = |e: std::io::Error| crate::run::Error::Process(e);
         let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
         let target = preflight::target(&self.experiment, &self.args.allow_destructive)?;

@@ -15,7 +15,7 @@ use crate::run::pace::{Pace, Widths};
 use crate::run::{self, Job};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::{Access, Target};
-use crate::{engine, workload::Workload};
+use crate::{control_group, engine, workload::Workload};
 use std::path::{Path, PathBuf};
 
 /// Runs an experiment.
@@ -41,6 +41,7 @@ fn smoke(file: &Path) -> Result<Vec<String>, Failure> {
 /// Preflight and run, into `dir`.
 pub fn measure(mut experiment: Experiment, dir: &Path, resume: bool, allowed: &[PathBuf], quiet: bool) -> Result<(), Failure> {
     engine::probe()?;
+    control_group::clear();
     let process = |e: std::io::Error| run::Error::Process(e);
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
     let target = prepare(&experiment, allowed)?;

@@ -13,6 +13,7 @@ pub mod segment;
 pub mod series;
 pub mod store;
 pub mod synthetic;
+pub mod unfinished;
 pub mod verdict;
 pub mod watch;
 

@@ -21,6 +21,7 @@ mod hostile_results;
 mod lab;
 mod lab_faults;
 mod labels;
+mod left_behind;
 mod loop_cost;
 mod night_outputs;
 mod nightly;
