@@ -130,11 +130,22 @@ fn remove(dir: &Path) {
 /// The directory of this process's group.
 fn home() -> Result<PathBuf, Error> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let mount = mounts.lines().map(|l| l.split(' ').collect::<Vec<_>>()).find(|f| f.get(2) == Some(&"cgroup2"));
-    let mount = PathBuf::from(mount.and_then(|f| f.get(1).map(|p| p.to_string())).ok_or(Error::NotMounted)?);
+    let mount = mounted_at(&mounts).ok_or(Error::NotMounted)?;
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own = groups.lines().find_map(|l| l.strip_prefix("0::/")).unwrap_or_default();
     // In a namespace of its own the path may lie outside of what is mounted.
-    let inside = mount.join(own);
+    let inside = mount.join(own(&groups));
     Ok(if inside.is_dir() { inside } else { mount })
+}
+
+/// Where a text of `/proc/self/mounts` has cgroup v2.
+pub fn mounted_at(mounts: &str) -> Option<PathBuf> {
+    let mount = mounts.lines().map(|l| l.split(' ').collect::<Vec<_>>()).find(|f| f.get(2) == Some(&"cgroup2"));
+    mount.and_then(|f| f.get(1).map(PathBuf::from))
+}
+
+/// The process's group in a text of `/proc/self/cgroup`, below where cgroup v2 is mounted.
+pub fn own(groups: &str) -> &str {
+    let own = groups.lines().find_map(|l| l.strip_prefix("0::/")).unwrap_or_default();
+    // Joined to another path, an absolute one would take its place.
+    own.trim_start_matches('/')
 }

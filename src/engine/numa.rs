@@ -50,13 +50,13 @@ pub fn allow(cpus: &[u32]) -> io::Result<()> {
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// `0-3,8` as numbers.
-fn cpu_list(text: &str) -> Vec<u32> {
+/// `0-3,8` as numbers, of as many CPUs as an affinity can name.
+pub fn cpu_list(text: &str) -> Vec<u32> {
     let range = |part: &str| {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
         Some(from.parse().ok()?..=to.parse::<u32>().ok()?)
     };
-    text.split(',').filter_map(range).flatten().collect()
+    text.split(',').filter_map(range).flatten().take(CpuSet::MAX_CPU).collect()
 }
 
 #[cfg(test)]

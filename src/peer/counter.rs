@@ -148,22 +148,24 @@ fn known_read(target: &Target, path: &Path) -> Result<usize, Error> {
     Ok(length)
 }
 
-/// Sectors read and written are the third and the seventh field.
-fn device_bytes(text: &str) -> Option<u64> {
+/// Bytes that `/sys/block/X/stat` tells of: sectors read and written are the third and the seventh field.
+pub fn device_bytes(text: &str) -> Option<u64> {
     let mut fields = text.split_ascii_whitespace();
     let read: u64 = fields.nth(2)?.parse().ok()?;
     let written: u64 = fields.nth(3)?.parse().ok()?;
-    Some((read + written) * SECTOR_BYTES)
+    read.checked_add(written)?.checked_mul(SECTOR_BYTES)
 }
 
-fn process_bytes(text: &str) -> Option<u64> {
+/// Bytes that `/proc/PID/io` tells of.
+pub fn process_bytes(text: &str) -> Option<u64> {
     let field = |name: &str| text.lines().find_map(|l| l.strip_prefix(name))?.trim().parse::<u64>().ok();
-    Some(field("read_bytes:")? + field("write_bytes:")?)
+    field("read_bytes:")?.checked_add(field("write_bytes:")?)
 }
 
-fn inflight(text: &str) -> Option<u64> {
+/// Requests that `/sys/block/X/inflight` tells of, reads and writes.
+pub fn inflight(text: &str) -> Option<u64> {
     let mut fields = text.split_ascii_whitespace().map(|f| f.parse::<u64>().ok());
-    Some(fields.next()?? + fields.next()??)
+    fields.next()??.checked_add(fields.next()??)
 }
 
 /// The CPU clock of a process: all its threads, io-wq workers and SQPOLL thread included, exact also for those that run.

@@ -86,9 +86,9 @@ pub fn arguments(work: &Work<'_>) -> Result<Vec<String>, Error> {
 }
 
 /// Mean of the per-second rates after the first.
-fn mean_rate(text: &str) -> Option<f64> {
+pub fn mean_rate(text: &str) -> Option<f64> {
     let rates: Vec<f64> = text.lines().filter(|l| !l.starts_with("Maximum")).filter_map(rate).skip(1).collect();
-    (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64)
+    (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64).filter(|mean| mean.is_finite())
 }
 
 /// `IOPS=10.05M, ...` as a number.

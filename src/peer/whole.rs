@@ -75,7 +75,7 @@ pub fn run(fio: &Fio, job: &str, time: Duration, interrupts: &Interrupts) -> Res
 }
 
 /// Reads the report, past any warnings before it.
-fn parse(text: &str) -> Result<Whole, String> {
+pub fn parse(text: &str) -> Result<Whole, String> {
     let start = text.match_indices('{').map(|(at, _)| at).find(|at| *at == 0 || text[..*at].ends_with('\n'));
     let start = start.ok_or("no line begins with {")?;
     let report = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Report>().next();

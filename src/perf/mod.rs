@@ -74,9 +74,13 @@ pub fn limits(profile: Option<u32>, counted: Option<&[(u32, u32)]>) -> Limits {
 
 /// True where `/proc/kallsyms` shows this user no addresses.
 fn hidden_symbols() -> bool {
-    use std::io::BufRead;
     let file = std::fs::File::open("/proc/kallsyms").map(io::BufReader::new);
-    let mut lines = file.into_iter().flat_map(|f| f.lines().map_while(Result::ok).take(100));
+    file.map_or(true, no_addresses)
+}
+
+/// True where the first hundred lines of a table in the form of `/proc/kallsyms` have no address but 0.
+pub fn no_addresses(table: impl io::BufRead) -> bool {
+    let mut lines = table.lines().map_while(Result::ok).take(100);
     lines.all(|line| line.split(' ').next().is_none_or(|address| address.trim_start_matches('0').is_empty()))
 }
 

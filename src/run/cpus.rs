@@ -22,7 +22,16 @@ pub struct Shares {
 impl Cpus {
     /// Reads the clock of the machine.
     pub fn read() -> Option<Cpus> {
-        parse(&fs::read_to_string("/proc/stat").ok()?)
+        Cpus::parse(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// The first line: user, nice, system, idle, iowait, irq, softirq, steal (proc_stat(5)); time of guests is in user time already.
+    pub fn parse(stat: &str) -> Option<Cpus> {
+        let fields: Vec<u64> =
+            stat.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace().map_while(|f| f.parse().ok()).collect();
+        let [user, nice, system, idle, iowait, irq, softirq, steal, ..] = fields[..] else { return None };
+        let sum = |parts: &[u64]| parts.iter().try_fold(0, |sum: u64, part| sum.checked_add(*part));
+        Some(Cpus { busy: sum(&[user, nice, system, irq, softirq])?, idle: sum(&[idle, iowait])?, steal })
     }
 
     /// What happened since.
@@ -30,7 +39,8 @@ impl Cpus {
         Cpus::read().map_or_else(Shares::default, |now| self.until(now))
     }
 
-    fn until(self, now: Cpus) -> Shares {
+    /// What happened between two readings.
+    pub fn until(self, now: Cpus) -> Shares {
         // The kernel may set idle and stolen time back a little.
         let (idle, steal) = (now.idle.saturating_sub(self.idle), now.steal.saturating_sub(self.steal));
         let busy = now.busy.saturating_sub(self.busy) + steal;
@@ -39,25 +49,17 @@ impl Cpus {
     }
 }
 
-/// The first line: user, nice, system, idle, iowait, irq, softirq, steal (proc_stat(5)); time of guests is in user time already.
-fn parse(stat: &str) -> Option<Cpus> {
-    let fields: Vec<u64> =
-        stat.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace().map_while(|f| f.parse().ok()).collect();
-    let [user, nice, system, idle, iowait, irq, softirq, steal, ..] = fields[..] else { return None };
-    Some(Cpus { busy: user + nice + system + irq + softirq, idle: idle + iowait, steal })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn shares_are_of_what_passed_between_two_readings() {
-        let at = |text| parse(text).unwrap();
+        let at = |text| Cpus::parse(text).unwrap();
         let before = at("cpu  100 0 50 800 10 5 5 30 0 0\ncpu0 ...\n");
         let after = at("cpu  130 0 60 830 20 5 15 40 0 0\n");
         assert_eq!(before.until(after), Shares { busy: Some(0.6), steal: Some(0.1) });
         assert_eq!(before.until(before), Shares::default(), "no time passed");
-        assert_eq!(parse("cpu  1 2 3\n"), None);
+        assert_eq!(Cpus::parse("cpu  1 2 3\n"), None);
     }
 }

@@ -77,7 +77,11 @@ pub fn command() -> String {
 
 /// The value of the first `key : value` line of a file under /proc.
 fn value(path: &str, key: &str) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
+    named(&fs::read_to_string(path).ok()?, key)
+}
+
+/// The value of the first `key : value` line of a text.
+pub fn named(text: &str, key: &str) -> Option<String> {
     text.lines().find_map(|l| Some(l.strip_prefix(key)?.trim_start().strip_prefix(':')?.trim().to_string()))
 }
 

@@ -191,7 +191,11 @@ fn group() -> Option<PathBuf> {
 }
 
 fn line(path: &Path, key: &str) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
+    words_behind(&fs::read_to_string(path).ok()?, key)
+}
+
+/// The words of the first line that begins with `key`, behind it.
+pub fn words_behind(text: &str, key: &str) -> Option<String> {
     let rest = text.lines().find_map(|l| l.strip_prefix(key))?;
     let words = rest.trim_start().trim_start_matches(':').split_whitespace();
     Some(words.collect::<Vec<_>>().join(" "))

@@ -182,7 +182,11 @@ fn btrfs_members(sysfs: &Path, mount: &Mount) -> Vec<Number> {
 
 /// The files and devices that are swapped to; the kernel marks those whose name is gone.
 pub fn swaps() -> Vec<PathBuf> {
-    let table = fs::read_to_string("/proc/swaps").unwrap_or_default();
+    parse_swaps(&fs::read_to_string("/proc/swaps").unwrap_or_default())
+}
+
+/// What a text of `/proc/swaps` lists.
+pub fn parse_swaps(table: &str) -> Vec<PathBuf> {
     table.lines().skip(1).filter_map(|line| line.split_ascii_whitespace().next()).map(mounts::unescape).collect()
 }
 

@@ -33,7 +33,7 @@ pub fn of(file: impl AsFd) -> Option<Mount> {
 }
 
 /// The lines of a table that read as they should; the kernel writes no others.
-fn parse(table: &str) -> Vec<Mount> {
+pub fn parse(table: &str) -> Vec<Mount> {
     table.lines().filter_map(mount).collect()
 }
 

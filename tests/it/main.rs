@@ -14,6 +14,7 @@ mod experiments;
 mod exports;
 mod guard;
 mod guard_race;
+mod fuzz;
 mod guide;
 mod history;
 mod host_tune;

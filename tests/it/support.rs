@@ -70,15 +70,39 @@ impl Bench {
 pub fn skip(test: &str, reason: &str) {
     let line = format!("{test}: {reason}");
     println!("SKIPPED {line}");
-    if let Some(log) = std::env::var_os("URING_ABLATE_SKIPS") {
+    log("URING_ABLATE_SKIPS", &line);
+}
+
+/// Says what a long test did, in a file that the test script prints.
+pub fn ran(text: &str) {
+    println!("{text}");
+    log("URING_ABLATE_RAN", text);
+}
+
+fn log(variable: &str, text: &str) {
+    if let Some(log) = std::env::var_os(variable) {
         let mut file = fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
-        writeln!(file, "{line}").unwrap();
+        // One call, for tests write at once.
+        file.write_all(format!("{text}\n").as_bytes()).unwrap();
     }
 }
 
 /// True for root, without which some tests cannot run.
 pub fn root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// True where the long versions of tests are asked for (`./scripts/test.sh --full`).
+pub fn full() -> bool {
+    std::env::var_os("URING_ABLATE_FULL").is_some_and(|value| value == "1")
+}
+
+/// Says that the programs named in an experiment of the test's own may run, where this has to be said.
+pub fn trusting(command: &mut Command, verb: &str, experiment: &Path) {
+    let help = ablate().args([verb, "--help"]).output().unwrap();
+    if String::from_utf8_lossy(&help.stdout).contains("--trust") {
+        command.arg("--trust").arg(experiment);
+    }
 }
 
 /// Rows of a CSV file as maps from column to cell.
