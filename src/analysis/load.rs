@@ -20,6 +20,10 @@ pub enum Error {
     Table { path: PathBuf, reason: String },
     #[error("{path} has no column {column}", path = path.display())]
     Column { path: PathBuf, column: &'static str },
+    #[error(
+        "cannot start threads to read tables with: {0}; raise the limit on processes (ulimit -u, pids.max of the control group)"
+    )]
+    Threads(String),
 }
 
 /// One slice.
@@ -140,6 +144,7 @@ const FIGURES: [&str; 9] = [
 
 /// Reads a run's directory.
 pub fn load(dir: &Dir) -> Result<Data, Error> {
+    super::threads::start().map_err(Error::Threads)?;
     let mut data = Data::default();
     let rounds = optional(dir, "rounds.csv", &mut data.warnings)?;
     data.rounds = rounds.map(|table| table.rounds()).transpose()?;
@@ -166,6 +171,7 @@ pub fn load(dir: &Dir) -> Result<Data, Error> {
 
 /// The arms of a run alone, also of rounds that were measured again.
 pub fn arms(dir: &Dir) -> Result<Vec<Arm>, Error> {
+    super::threads::start().map_err(Error::Threads)?;
     Table::read(dir, "arms.csv", &mut Vec::new())?.arms()
 }
 

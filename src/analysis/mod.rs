@@ -23,6 +23,7 @@ pub mod share;
 pub mod signed_rank;
 pub mod stopping;
 pub mod tables;
+mod threads;
 pub mod verdict;
 
 pub use model::Model;

@@ -43,10 +43,14 @@ impl Model {
             stall: m.experiment.stall,
             spin: m.experiment.spin,
         });
-        let latency = latency::load(results, &data).unwrap_or_else(|error| {
-            data.warnings.push(format!("latency is left out: {error}"));
-            Vec::new()
-        });
+        let latency = match latency::load(results, &data) {
+            // What is damaged stays so and is left out; what cannot be read now may be readable later.
+            Err(error @ Error::Table { .. }) => {
+                data.warnings.push(format!("latency is left out: {error}"));
+                Vec::new()
+            }
+            read => read?,
+        };
         let (cells, carry) = (analyse(&data, &settings), carry(&data));
         Ok(Model { cells, carry, data, settings, latency, history: Vec::new(), manifest })
     }

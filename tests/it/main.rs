@@ -14,6 +14,7 @@ mod experiments;
 mod exports;
 mod guard;
 mod guard_race;
+mod faults;
 mod fuzz;
 mod guide;
 mod history;

@@ -59,12 +59,13 @@ fn fio_job(config: FioConfig, target: &Target, time: Duration) -> String {
     job(config, &Work { workload: &WORKLOAD, paths, span_bytes, full: &full(), time }).unwrap()
 }
 
-fn ours(target: &Target) -> Contestant {
+/// One arm on these files, for as long as it is left running.
+pub fn spec(paths: Vec<PathBuf>, span_bytes: u64) -> Spec {
     let arm = Arm { treatment: "full".into(), levels: full(), control: Control::None, copies: 3 };
-    let spec = Spec {
-        paths: target.handles(),
-        identities: target.identities(),
-        span_bytes: target.span_bytes,
+    Spec {
+        paths,
+        identities: vec![],
+        span_bytes,
         workload: WORKLOAD,
         options: Options::default(),
         setting: Setting::default(),
@@ -76,7 +77,11 @@ fn ours(target: &Target) -> Contestant {
         hang_guard: Duration::from_secs(20),
         profile: None,
         counted: None,
-    };
+    }
+}
+
+fn ours(target: &Target) -> Contestant {
+    let spec = spec(target.paths().map(Path::to_path_buf).collect(), target.span_bytes);
     Contestant { name: "full".into(), start: Start::Ours(Box::new(duet::worker(spec))) }
 }
 
