@@ -20,6 +20,7 @@ mod guide;
 mod history;
 mod host_tune;
 mod hostile_results;
+mod kills;
 mod lab;
 mod lab_faults;
 mod labels;

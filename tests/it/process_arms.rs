@@ -81,7 +81,7 @@ pub fn spec(paths: Vec<PathBuf>, span_bytes: u64) -> Spec {
 }
 
 fn ours(target: &Target) -> Contestant {
-    let spec = spec(target.paths().map(Path::to_path_buf).collect(), target.span_bytes);
+    let spec = Spec { identities: target.identities(), ..spec(target.handles(), target.span_bytes) };
     Contestant { name: "full".into(), start: Start::Ours(Box::new(duet::worker(spec))) }
 }
 
