@@ -1,8 +1,15 @@
 #!/usr/bin/env bash
 # Runs every check and every test: formatting, clippy, documentation, shell scripts, unit and integration tests on real io_uring and fio.
 # Installs what the tests need (by apt-get, and cargo-nextest by cargo) and says so. As root more tests can run; those that could not are
-# listed at the end.
+# listed at the end. `--full` goes on with the long versions: every system call failing, 200 kills, a minute of fuzzing for each parser
+# (FUZZ_SECONDS=3600 for an hour); about an hour and a half, and it lists what ran.
 set -euo pipefail
+full=false
+case ${1:-} in
+  --full) full=true ;;
+  "") ;;
+  *) echo "usage: $0 [--full]" >&2; exit 2 ;;
+esac
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
 need_rust
@@ -44,3 +51,22 @@ if [ -s "$URING_ABLATE_SKIPS" ]; then
 else
   echo "every test ran"
 fi
+$full || exit 0
+
+echo "== long versions: fault injection, kills, fuzzing"
+: >"$URING_ABLATE_SKIPS"
+URING_ABLATE_RAN=$(mktemp)
+export URING_ABLATE_RAN
+trap 'rm -f "$URING_ABLATE_SKIPS" "$URING_ABLATE_RAN"' EXIT
+# Another seed every day; a failure names it.
+export URING_ABLATE_FULL=1 URING_ABLATE_FUZZ_SECONDS=${FUZZ_SECONDS:-60} URING_ABLATE_FUZZ_SEED=${FUZZ_SEED:-$(date +%Y%m%d)}
+echo "$URING_ABLATE_FUZZ_SECONDS s of fuzzing a parser, seed $URING_ABLATE_FUZZ_SEED"
+status=0
+cargo nextest run --release --locked --no-fail-fast --profile full -E 'test(/^(faults|kills|fuzz)::/)' || status=$?
+echo "== what ran"
+cat "$URING_ABLATE_RAN"
+if [ -s "$URING_ABLATE_SKIPS" ]; then
+  echo "could not run here:"
+  sed 's/^/  /' "$URING_ABLATE_SKIPS"
+fi
+exit "$status"
