@@ -2,6 +2,7 @@
 
 mod ablation;
 mod axis;
+mod bitmap;
 mod compare;
 mod depth;
 mod drift;

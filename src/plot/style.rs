@@ -1,6 +1,7 @@
 //! What charts share: font, colours that colour-blind readers can tell apart, and the way to SVG and PNG.
 
 use super::Error;
+use super::bitmap::Bitmap;
 use super::layout::wrap;
 use crate::durable::Dir;
 use plotters::coord::Shift;
@@ -8,7 +9,6 @@ use plotters::prelude::*;
 use plotters::style::FontStyle;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::PathBuf;
-use std::sync::Once;
 
 /// A drawing area that covers pixels.
 pub type Area<DB> = DrawingArea<DB, Shift>;
@@ -39,20 +39,6 @@ pub const LIGHT: RGBColor = RGBColor(225, 225, 225);
 pub const HATCH: RGBColor = RGBColor(243, 243, 243);
 pub const BAND: RGBColor = RGBColor(240, 236, 214);
 pub const INK: RGBColor = RGBColor(30, 30, 30);
-
-/// The bundled DejaVu Sans subset, registered once.
-fn register_fonts() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let fonts: [(FontStyle, &[u8]); 2] = [
-            (FontStyle::Normal, include_bytes!("font/DejaVuSans.ttf")),
-            (FontStyle::Bold, include_bytes!("font/DejaVuSans-Bold.ttf")),
-        ];
-        for (style, bytes) in fonts {
-            assert!(plotters::style::register_font("sans-serif", style, bytes).is_ok(), "the bundled font is a font");
-        }
-    });
-}
 
 /// Text of a size and colour, anchored left and in the middle of the line.
 pub fn text(size: i32, colour: &'static RGBColor) -> TextStyle<'static> {
@@ -113,7 +99,6 @@ pub struct Files {
 
 /// Draws a chart in memory and puts it in place as `stem.svg` and `stem.png` of a directory.
 pub fn render(dir: &Dir, stem: &str, chart: &impl Chart) -> Result<Files, Error> {
-    register_fonts();
     // `with_extension` would cut names at their last dot.
     let [(svg, svg_name), (png, png_name)] = ["svg", "png"].map(|suffix| {
         let name = format!("{stem}.{suffix}");
@@ -129,7 +114,7 @@ pub fn render(dir: &Dir, stem: &str, chart: &impl Chart) -> Result<Files, Error>
     dir.replace(&svg_name, markup.as_bytes()).map_err(|e| fail(&svg, e.to_string()))?;
     let mut pixels = vec![255; (width * height * 3) as usize];
     {
-        let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
+        let area = Bitmap::new(&mut pixels, (width, height)).into_drawing_area();
         chart.draw(&area).and_then(|()| area.present()).map_err(|e| fail(&png, e.to_string()))?;
     }
     let bytes = encoded(&pixels, width, height).map_err(|e| fail(&png, e.to_string()))?;

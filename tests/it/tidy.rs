@@ -70,6 +70,8 @@ fn each_crate_has_one_door() {
         ("io_uring::", "src/engine/"),
         ("polars::", "src/analysis/"),
         ("plotters::", "src/plot/"),
+        ("plotters_backend::", "src/plot/"),
+        ("skrifa::", "src/plot/"),
         ("clap::", "src/cli"),
         ("toml::", "src/experiment"),
         ("indicatif::", "src/command/"),
