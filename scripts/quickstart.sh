@@ -6,5 +6,5 @@ cd "$(dirname "$0")/.."
 . scripts/packages.sh
 need_rust
 need cc build-essential fio fio
-cargo build --release
+cargo build --release --locked
 ./target/release/uring-ablate run experiments/quick.toml "$@"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs every check and every test: formatting, clippy, documentation, shell scripts, unit and integration tests on real io_uring and fio.
-# Installs what the tests need (by apt-get, and cargo-nextest by cargo) and says so. As root more tests can run; those that could not are
-# listed at the end. `--full` goes on with the long versions: every system call failing, 200 kills, a minute of fuzzing for each parser
-# (FUZZ_SECONDS=3600 for an hour); about an hour and a half, and it lists what ran.
+# Runs every check and every test: formatting, clippy, documentation, shell scripts, dependencies, unit and integration tests on real io_uring
+# and fio. Installs what the tests need (by apt-get, pip and cargo, the latter two by version) and says so. As root more tests can run; those
+# that could not are listed at the end. `--full` goes on with the long versions: every system call failing, 200 kills, a minute of fuzzing for
+# each parser (FUZZ_SECONDS=3600 for an hour); about an hour and a half, and it lists what ran.
 set -euo pipefail
 full=false
 case ${1:-} in
@@ -19,11 +19,14 @@ need_statistics
 need_python
 need_actionlint
 need_nextest
+need_deny
 
 echo "== formatting"
 cargo fmt --all --check
 echo "== shell scripts"
 shellcheck -x scripts/*.sh scripts/lab/* scripts/schedule/*.sh .ci/run
+echo "== dependencies"
+cargo deny --locked check licenses bans sources
 echo "== clippy"
 cargo clippy --release --all-targets --locked -- -D warnings
 echo "== documentation"

@@ -16,6 +16,7 @@ pub mod store;
 pub mod tracks;
 mod walk;
 
+use crate::durable::Dir;
 use crate::experiment::{Experiment, Mode};
 use crate::plan::{self, Arm, Cell, Part, Plan, RoundKind};
 use crate::spawn::{Interrupts, Tether};
@@ -150,7 +151,9 @@ fn last(next: &Next, rounds: &[PlannedRound]) -> bool {
 
 /// Checks, before anything is done to a target, that it is the one that the run in `dir` began with.
 pub fn check_target(dir: &Path, target: &Target) -> Result<(), Error> {
-    let then = Manifest::read(dir).ok().flatten().map_or_else(Vec::new, |manifest| manifest.identities);
+    let read = Dir::open(dir).and_then(|opened| Manifest::read(&opened));
+    let manifest = read.map_err(|source| store::Error::Read { path: dir.join("manifest.json"), source })?;
+    let then = manifest.ok_or_else(|| store::Error::Nothing(dir.into()))?.identities;
     let now = target.lasting_identities();
     let other = then.iter().zip(&now).find_map(|(then, now)| then.other_than(now));
     let unknown = || (then.len() != now.len()).then(|| format!("its manifest names {} targets, not {}", then.len(), now.len()));

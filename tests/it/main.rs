@@ -40,6 +40,7 @@ mod rounds;
 mod schedules;
 mod splice;
 mod statistics;
+mod supply;
 mod support;
 mod tidy;
 mod verify;

@@ -126,14 +126,15 @@ fn runner(dir: &Path, origin: &Path) -> PathBuf {
     clone
 }
 
-/// `history-branch.sh VERB night` in a clone.
+/// `history-branch.sh VERB night` in a clone; what was measured lies in `measured`.
 fn branch(clone: &Path, verb: &str) -> Output {
     let names = ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"];
-    let script = home().join("scripts/schedule/history-branch.sh");
-    Command::new(script).current_dir(clone).args([verb, "night"]).envs(names.map(|n| (n, "t@example.org"))).output().unwrap()
+    let mut command = Command::new(home().join("scripts/schedule/history-branch.sh"));
+    command.current_dir(clone).args([verb, "night"]).envs(names.map(|n| (n, "t@example.org")));
+    command.args((verb == "save").then_some("measured")).output().unwrap()
 }
 
-/// What a night leaves in its history; `rows` are those of all nights so far.
+/// What a night leaves in the history that it measured; `rows` are those of all nights so far.
 fn measure(history: &Path, night: &str, rows: &str) {
     fs::create_dir_all(history.join(night)).unwrap();
     fs::create_dir_all(history.join("plots")).unwrap();
@@ -145,19 +146,25 @@ fn measure(history: &Path, night: &str, rows: &str) {
     }
 }
 
-#[test]
-fn hosted_nights_follow_each_other_on_their_branch() {
-    let dir = tempfile::tempdir().unwrap();
-    let (origin, code) = (dir.path().join("origin"), dir.path().join("code"));
-    git(dir.path(), &["init", "--quiet", "--bare", origin.to_str().unwrap()]);
-    git(dir.path(), &["clone", "--quiet", origin.to_str().unwrap(), code.to_str().unwrap()]);
-    let commit = |text: &str| {
+/// A repository whose default branch is pushed to an origin, and a way to commit to it.
+fn repository(dir: &Path) -> (PathBuf, impl Fn(&str) -> String) {
+    let (origin, code) = (dir.join("origin"), dir.join("code"));
+    git(dir, &["init", "--quiet", "--bare", origin.to_str().unwrap()]);
+    git(dir, &["clone", "--quiet", origin.to_str().unwrap(), code.to_str().unwrap()]);
+    let commit = move |text: &str| {
         fs::write(code.join("source"), text).unwrap();
         git(&code, &["add", "source"]);
         git(&code, &["commit", "--quiet", "-m", text]);
         git(&code, &["push", "--quiet", "origin", "HEAD"]);
         git(&code, &["rev-parse", "HEAD"])
     };
+    (origin, commit)
+}
+
+#[test]
+fn hosted_nights_follow_each_other_on_their_branch() {
+    let dir = tempfile::tempdir().unwrap();
+    let (origin, commit) = repository(dir.path());
     let first = commit("first");
     let mut rows = "night\n".to_string();
     for night in ["20260101T032300Z-a", "20260102T032300Z-b"] {
@@ -165,7 +172,7 @@ fn hosted_nights_follow_each_other_on_their_branch() {
         let opened = branch(&clone, "open");
         assert_eq!((said(&opened).trim(), opened.status.code()), (first.as_str(), Some(0)), "the first night pins its commit");
         rows += &format!("{night}\n");
-        measure(&clone.join("night/history"), night, &rows);
+        measure(&clone.join("measured"), night, &rows);
         let saved = branch(&clone, "save");
         assert!(saved.status.success(), "{}", said(&saved));
         let again = branch(&clone, "save");
@@ -187,6 +194,54 @@ fn hosted_nights_follow_each_other_on_their_branch() {
         lost.status.code() == Some(1) && said(&lost).contains("cannot ask origin"),
         "no answer is no new history: {}",
         said(&lost)
+    );
+}
+
+/// The job that measures runs programs under test; the one that pushes believes it nothing.
+#[test]
+fn a_night_only_adds_to_the_branch() {
+    let dir = tempfile::tempdir().unwrap();
+    let (origin, commit) = repository(dir.path());
+    commit("first");
+    let clone = runner(dir.path(), &origin);
+    branch(&clone, "open");
+    measure(&clone.join("measured"), "20260101T032300Z-a", "night\na\n");
+    assert!(branch(&clone, "save").status.success());
+    type Spoil = fn(&Path);
+    let spoilt: [(&str, Spoil); 6] = [
+        ("does not continue", |m| fs::write(m.join("nights.csv"), "night\nb\nc\n").unwrap()),
+        ("does not continue", |m| fs::write(m.join("series.csv"), "night\n").unwrap()),
+        ("missing or empty", |m| fs::write(m.join("series.csv"), "").unwrap()),
+        ("neither a file nor a directory", |m| std::os::unix::fs::symlink("/etc/passwd", m.join("plots/b.svg")).unwrap()),
+        ("has 2 nights", |m| fs::create_dir(m.join("20260103T032300Z-c")).unwrap()),
+        ("larger than 16 MiB", |m| fs::write(m.join("plots/b.svg"), vec![b' '; (16 << 20) + 1]).unwrap()),
+    ];
+    for (told, spoil) in spoilt {
+        let clone = runner(dir.path(), &origin);
+        branch(&clone, "open");
+        let measured = clone.join("measured");
+        measure(&measured, "20260102T032300Z-b", "night\na\nb\n");
+        spoil(&measured);
+        let saved = branch(&clone, "save");
+        assert!(saved.status.code() == Some(1) && said(&saved).contains(told), "{told}: {}", said(&saved));
+    }
+    // Other files are left where they are, wherever they lie.
+    let clone = runner(dir.path(), &origin);
+    branch(&clone, "open");
+    let measured = clone.join("measured");
+    measure(&measured, "20260102T032300Z-b", "night\na\nb\n");
+    for odd in ["reference-commit", "20260101T032300Z-a/summary.md", "20260102T032300Z-b/night.json/x", ".github/workflows/x.yml"]
+    {
+        let path = measured.join(odd);
+        let _ = fs::remove_file(path.parent().unwrap());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "mine").unwrap();
+    }
+    assert!(branch(&clone, "save").status.success());
+    let changed = git(&origin, &["diff", "--name-status", "nightly-history^", "nightly-history"]);
+    assert_eq!(
+        changed,
+        "A\thistory/20260102T032300Z-b/summary.md\nM\thistory/nights.csv\nM\thistory/plots/a.svg\nM\thistory/series.csv"
     );
 }
 
