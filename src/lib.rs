@@ -17,6 +17,7 @@ pub mod peer;
 pub mod perf;
 pub mod plan;
 pub mod plot;
+pub mod privileges;
 pub mod process;
 pub mod random;
 pub mod report;

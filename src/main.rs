@@ -4,13 +4,16 @@ use clap::Parser;
 use std::io::{Read, Write};
 use std::process::ExitCode;
 use uring_ablate::cli::{Cli, Verb};
-use uring_ablate::command;
+use uring_ablate::command::{self, Failure};
 use uring_ablate::exit::Exit;
 use uring_ablate::run::round::{self, Spec};
 use uring_ablate::spawn;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(failure) = command::privilege(&cli.verb) {
+        return failed(&failure);
+    }
     let outcome = match &cli.verb {
         Verb::Run(args) => command::run(args, cli.quiet),
         Verb::Plan(args) => command::plan(args),
@@ -32,11 +35,13 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(exit) => ExitCode::from(exit as u8),
-        Err(failure) => {
-            eprintln!("uring-ablate: {}", failure.message);
-            ExitCode::from(failure.exit as u8)
-        }
+        Err(failure) => failed(&failure),
     }
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    eprintln!("uring-ablate: {}", failure.message);
+    ExitCode::from(failure.exit as u8)
 }
 
 /// The hidden subcommands: what the runner starts speaks JSON, and its errors go to the runner.

@@ -31,6 +31,7 @@ mod nightly;
 mod nightly_history;
 mod page;
 mod peers;
+mod privileges;
 mod process_arms;
 mod profile;
 mod refusals;
