@@ -26,6 +26,7 @@ pub mod run;
 pub mod selftest;
 pub mod spawn;
 pub mod target;
+pub mod text;
 pub mod toggle;
 pub mod units;
 pub mod workload;

@@ -4,6 +4,7 @@ use super::Error;
 use super::bitmap::Bitmap;
 use super::layout::wrap;
 use crate::durable::Dir;
+use crate::text;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::FontStyle;
@@ -111,6 +112,7 @@ pub fn render(dir: &Dir, stem: &str, chart: &impl Chart) -> Result<Files, Error>
         let area = SVGBackend::with_string(&mut markup, (width, height)).into_drawing_area();
         chart.draw(&area).and_then(|()| area.present()).map_err(|e| fail(&svg, e.to_string()))?;
     }
+    let markup = text::plain(&markup).into_owned();
     dir.replace(&svg_name, markup.as_bytes()).map_err(|e| fail(&svg, e.to_string()))?;
     let mut pixels = vec![255; (width * height * 3) as usize];
     {

@@ -1,5 +1,6 @@
 //! The section of `report.md` that says what to do: the settings that the verdicts recommend, and how to get them in a program of one's own.
 
+use super::escape;
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::Effect;
@@ -39,13 +40,14 @@ pub fn table(model: &Model) -> String {
         let (calls, level) = (toggle.spec().calls, level(model, *toggle, effects[0]));
         let code = |name: &str| {
             let name = name.replace("{level}", &level).replace("{LEVEL}", &level.to_uppercase());
-            if name.is_empty() { String::new() } else { format!("`{name}`") }
+            escape::code(&name)
         };
         let own = if calls.rust.is_empty() && calls.liburing.is_empty() { "own loop or thread".into() } else { code(calls.rust) };
         let _ = writeln!(
             text,
-            "| {} = {level} | {}{} | {} | {own} | {} | {} |",
+            "| {} = {} | {}{} | {} | {own} | {} | {} |",
             toggle.key(),
+            escape::text(&level),
             advice.name(),
             of_how_many(*advice, effects),
             range(effects),

@@ -1,6 +1,6 @@
 //! What a reader came for, in a few sentences: what pays, how sure that is, and where fio stands.
 
-use super::validity;
+use super::{escape, validity};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
@@ -23,13 +23,13 @@ pub fn section(model: &Model) -> String {
 pub fn body(model: &Model) -> String {
     let answer: String = if model.cells.len() <= MOST_IN_WORDS { model.cells.iter().map(lines).collect() } else { table(model) };
     let emulated = model.manifest.as_ref().and_then(|m| m.environment.emulated.as_ref());
-    let caution = emulated.map_or_else(String::new, |what| format!("\n**Emulated.** {what}.\n"));
+    let caution = emulated.map_or_else(String::new, |what| format!("\n**Emulated.** {}.\n", escape::text(what)));
     format!("{answer}{caution}\n**Can this run be trusted?** {}\n", validity::summary(model))
 }
 
 /// A workload with a line for each question.
 fn lines(cell: &CellEffects) -> String {
-    let mut text = format!("- **{}**{}\n", cell.cell, saturated(cell));
+    let mut text = format!("- **{}**{}\n", escape::text(&cell.cell), saturated(cell));
     let mut line = |title: &str, words: String| {
         if !words.is_empty() {
             let _ = writeln!(text, "  - **{title}:** {words}.");
@@ -47,7 +47,7 @@ fn listed(cell: &CellEffects, verdict: Verdict) -> String {
     let single = cell.effects.iter().filter(|e| e.contrast.kind == "leave-one-out" && e.metric == cell.primary);
     let mut found: Vec<&Effect> = single.filter(|e| e.verdict == verdict).collect();
     found.sort_by(|a, b| b.ratio.ln().abs().total_cmp(&a.ratio.ln().abs()));
-    let each: Vec<String> = found.iter().map(|e| format!("`{}` ({})", e.contrast.toggle, short(e))).collect();
+    let each: Vec<String> = found.iter().map(|e| format!("{} ({})", escape::code(&e.contrast.toggle), short(e))).collect();
     if each.is_empty() {
         String::new()
     } else {
@@ -78,7 +78,7 @@ fn together(cell: &CellEffects, shares: &[Share]) -> String {
         more
     };
     let few: Vec<String> =
-        shares.iter().take_while(needed).map(|s| format!("`{}` ({:.0} %)", s.toggle, s.share * 100.0)).collect();
+        shares.iter().take_while(needed).map(|s| format!("{} ({:.0} %)", escape::code(&s.toggle), s.share * 100.0)).collect();
     if few.is_empty() || few.len() == shares.len() {
         return text;
     }
@@ -102,7 +102,7 @@ fn saturated(cell: &CellEffects) -> String {
 /// Whether we are ahead of each peer.
 fn standing(cell: &CellEffects) -> String {
     let peers = cell.peers().map(|(iops, cpu)| {
-        let name = iops.contrast.reference.replace("fio:", "fio ");
+        let name = escape::text(&iops.contrast.reference.replace("fio:", "fio "));
         format!("{} {name} ({} x its IOPS, {} x its CPU time per operation)", place(iops, cpu), short(iops), short(cpu))
     });
     peers.collect::<Vec<_>>().join("; ")
@@ -132,9 +132,9 @@ fn table(model: &Model) -> String {
         let (peer, iops, cpu) = cell
             .peers()
             .next()
-            .map_or_else(Default::default, |(iops, cpu)| (iops.contrast.reference.clone(), short(iops), short(cpu)));
+            .map_or_else(Default::default, |(iops, cpu)| (escape::text(&iops.contrast.reference), short(iops), short(cpu)));
         let (all, all_cpu) = (total(Metric::Iops), total(Metric::CpuPerOp));
-        let _ = writeln!(text, "| {} | {side} | {all} | {all_cpu} | {peer} | {iops} | {cpu} |", cell.cell);
+        let _ = writeln!(text, "| {} | {side} | {all} | {all_cpu} | {peer} | {iops} | {cpu} |", escape::text(&cell.cell));
     }
     text
 }

@@ -1,6 +1,6 @@
 //! The section of `report.md` on claims: what is said, what was measured, the verdict.
 
-use super::markdown::escaped;
+use super::escape;
 use crate::analysis::claim::{Estimate, InCell, Judged, Ruling};
 use crate::analysis::contrast::Metric;
 use crate::experiment::{Range, Says};
@@ -31,10 +31,18 @@ pub fn table(judged: &[Judged]) -> String {
     }
     let mut text = String::from("| claim | verdict | claimed | measured |\n|---|---|---|---|\n");
     for j in judged {
-        let measured: Vec<String> =
-            by_figures(&j.cells).into_iter().map(|(cells, what)| format!("{}: {what}", cells.join(", "))).collect();
+        let measured: Vec<String> = by_figures(&j.cells)
+            .into_iter()
+            .map(|(cells, what)| format!("{}: {what}", escape::text(&cells.join(", "))))
+            .collect();
         let measured = if measured.is_empty() { "no workload of this run is spoken of".into() } else { measured.join("<br>") };
-        let _ = writeln!(text, "| {} | {} | {} | {measured} |", escaped(&j.claim.text), j.ruling.name(), claimed(&j.claim.says));
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {measured} |",
+            escape::text(&j.claim.text),
+            j.ruling.name(),
+            escape::text(&claimed(&j.claim.says))
+        );
     }
     text
 }
@@ -79,12 +87,12 @@ fn measured(cell: &InCell) -> String {
         parts.push(format!("{unit} {:.3} [{:.3}, {:.3}]", e.point, e.lo, e.hi));
     }
     if !cell.remark.is_empty() {
-        parts.push(escaped(&cell.remark));
+        parts.push(escape::text(&cell.remark));
     }
     let moved = |c: &crate::analysis::overhead::Change| {
         format!(
-            "`{}` {:.0} -> {:.0} ns ({:.1} % -> {:.1} %)",
-            c.category,
+            "{} {:.0} -> {:.0} ns ({:.1} % -> {:.1} %)",
+            escape::code(&c.category),
             c.before.0,
             c.after.0,
             c.before.1 * 100.0,

@@ -1,5 +1,6 @@
 //! The table of counts in `report.md`: what a request makes the kernel do, arm by arm.
 
+use super::escape;
 use crate::analysis::Model;
 use crate::analysis::effect::CellEffects;
 use crate::analysis::load::Arm;
@@ -38,7 +39,7 @@ pub fn section(model: &Model, cell: &CellEffects) -> String {
     );
     for treatment in &treatments {
         let cells = seen.iter().map(|column| of(column, treatment).map_or_else(String::new, figure));
-        let _ = writeln!(text, "| {treatment} | {} |", cells.collect::<Vec<_>>().join(" | "));
+        let _ = writeln!(text, "| {} | {} |", escape::text(treatment), cells.collect::<Vec<_>>().join(" | "));
     }
     if !never.is_empty() {
         let titles: Vec<String> = never.iter().map(|column| title(column)).collect();

@@ -1,6 +1,7 @@
 //! `effects.csv`.
 
 use crate::analysis::effect::{CellEffects, Effect};
+use crate::text::line;
 
 const HEADER: [&str; 22] = [
     "workload",
@@ -33,7 +34,7 @@ pub fn csv(cells: &[CellEffects]) -> Vec<u8> {
     writer.write_record(HEADER).expect("memory takes every record");
     for cell in cells {
         for effect in &cell.effects {
-            writer.write_record(record(&cell.cell, effect)).expect("memory takes every record");
+            writer.write_record(record(&cell.cell, effect).map(|cell| line(&cell))).expect("memory takes every record");
         }
     }
     writer.into_inner().expect("memory flushes")

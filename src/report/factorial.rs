@@ -1,5 +1,6 @@
 //! The section of `report.md` on a full factorial: what each toggle is worth on its own, on average and fairly shared, and which interact.
 
+use super::escape;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
 use crate::analysis::verdict::Verdict;
@@ -22,7 +23,7 @@ pub fn section(cell: &CellEffects) -> String {
         let find = |kind| cell.find(kind, toggle, cell.primary).map_or_else(String::new, Effect::to_string);
         let share = cell.variation.as_ref().and_then(|v| v.toggles.get(toggle)).map_or_else(String::new, |s| percent(*s));
         let ways = ["leave-one-out", "add-one-in", "main"].map(find).join(" | ");
-        let _ = writeln!(text, "| {toggle} | {ways} | {} | {share} |", shapley);
+        let _ = writeln!(text, "| {} | {ways} | {shapley} | {share} |", escape::text(toggle));
     }
     if let Some(v) = &cell.variation {
         let _ = writeln!(
@@ -42,14 +43,14 @@ fn fraction(cell: &CellEffects, metric: &str) -> String {
         "A fraction of the combinations was measured: what a toggle is worth in {metric}, averaged over them.\n\n| toggle | main |\n|---|---|\n"
     );
     for main in cell.effects.iter().filter(|e| e.contrast.kind == "main" && e.metric == cell.primary) {
-        let _ = writeln!(text, "| {} | {main} |", main.contrast.toggle);
+        let _ = writeln!(text, "| {} | {main} |", escape::text(&main.contrast.toggle));
     }
     if cell.aliases.is_empty() {
         return text + &interactions(cell);
     }
     text += "\nThis design cannot tell these apart, so none of them is reported; a factorial or a fraction of those toggles could:\n\n";
     for (name, with) in &cell.aliases {
-        let _ = writeln!(text, "- {name}: shares its estimate with {}.", with.join(", "));
+        let _ = writeln!(text, "- {}: shares its estimate with {}.", escape::text(name), escape::text(&with.join(", ")));
     }
     text + "\n"
 }
@@ -69,7 +70,7 @@ fn interactions(cell: &CellEffects) -> String {
         "\nThese change each other's worth (the root of the ratio of ratios; 1 is independence):\n\n| pair | interaction |\n|---|---|\n",
     );
     for pair in pairs {
-        let _ = writeln!(text, "| {} | {pair} |", pair.contrast.toggle);
+        let _ = writeln!(text, "| {} | {pair} |", escape::text(&pair.contrast.toggle));
     }
     text + "\n"
 }

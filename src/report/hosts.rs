@@ -1,6 +1,7 @@
 //! A history for people: every series as of its newest night, machines side by side.
 
-use super::night::{cell, interval, nights};
+use super::escape;
+use super::night::{interval, nights};
 use crate::exit::Exit;
 use crate::nightly::row::{Finding, Key, NightRow, SeriesRow, by_night};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +32,9 @@ pub fn markdown(nights: &[NightRow], series: &[SeriesRow]) -> String {
             machine.series.insert(row.key(), Newest { night, row, count });
         }
     }
-    let part = |(name, machines): (&&str, &BTreeMap<&str, Machine<'_>>)| format!("## {}\n\n{}", cell(name), experiment(machines));
+    let part = |(name, machines): (&&str, &BTreeMap<&str, Machine<'_>>)| {
+        format!("## {}\n\n{}", escape::text(name), experiment(machines))
+    };
     experiments.iter().map(part).collect::<Vec<_>>().join("\n")
 }
 
@@ -42,17 +45,26 @@ fn experiment(machines: &BTreeMap<&str, Machine<'_>>) -> String {
     for (name, machine) in machines {
         let (Some(first), Some(last)) = (machine.nights.first(), machine.nights.last()) else { continue };
         let NightRow { platform, cpu, kernel, fingerprint, summary, .. } = last;
-        let told = [platform, cpu, kernel, fingerprint, summary].map(|text| cell(text)).join(" | ");
-        let (name, nights) = (cell(name), machine.nights.len());
-        let _ = writeln!(text, "| {name} | {nights} | {} | {} | {told} |", first.started_utc, last.started_utc);
+        let told = [platform, cpu, kernel, fingerprint, summary].map(|text| escape::text(text)).join(" | ");
+        let (name, nights) = (escape::text(name), machine.nights.len());
+        let _ = writeln!(
+            text,
+            "| {name} | {nights} | {} | {} | {told} |",
+            escape::text(&first.started_utc),
+            escape::text(&last.started_utc)
+        );
     }
-    let _ = writeln!(text, "\n| cell | metric | {} |", machines.keys().map(|name| cell(name)).collect::<Vec<_>>().join(" | "));
+    let _ = writeln!(
+        text,
+        "\n| cell | metric | {} |",
+        machines.keys().map(|name| escape::text(name)).collect::<Vec<_>>().join(" | ")
+    );
     let _ = writeln!(text, "|---|---|{}", "---|".repeat(machines.len()));
     let keys: BTreeSet<&Key> = machines.values().flat_map(|m| m.series.keys()).collect();
     for key in keys {
         let figures = machines.values().map(|machine| figure(machine, key).unwrap_or_default());
         let figures = figures.collect::<Vec<_>>().join(" | ");
-        let _ = writeln!(text, "| {} | {} | {figures} |", cell(&key.cell), cell(&key.metric));
+        let _ = writeln!(text, "| {} | {} | {figures} |", escape::text(&key.cell), escape::text(&key.metric));
     }
     text + "\nCandidate over reference in the newest night, with its interval; ratios may be compared between machines, absolute figures not.\n"
 }
@@ -64,10 +76,10 @@ fn figure(machine: &Machine<'_>, key: &Key) -> Option<String> {
     if night.exit == Exit::SelfCheck as u8 {
         text += ", control failed: not believed";
     } else if row.finding == Finding::Regressed {
-        let _ = write!(text, " **regressed since {}**", cell(&row.since));
+        let _ = write!(text, " **regressed since {}**", escape::text(&row.since));
     }
     if machine.nights.last().is_some_and(|last| last.night != night.night) {
-        let _ = write!(text, " (not measured since {})", night.started_utc);
+        let _ = write!(text, " (not measured since {})", escape::text(&night.started_utc));
     }
     Some(text)
 }

@@ -1,6 +1,6 @@
 //! `report.md`: the answer first, then the tables it rests on, then what speaks against it.
 
-use super::{advice, answer, claims, counts, factorial, overhead, reproduce, toggles, validity};
+use super::{advice, answer, claims, counts, escape, factorial, overhead, reproduce, toggles, validity};
 use crate::analysis::Model;
 use crate::analysis::claim::Judged;
 use crate::analysis::effect::CellEffects;
@@ -15,10 +15,10 @@ use std::path::Path;
 pub fn report(model: &Model, judged: &[Judged], gallery: &Gallery, dir: &Path) -> String {
     let mut text = String::new();
     let name = model.manifest.as_ref().map_or("Results", |m| m.experiment.name.as_str());
-    let _ = writeln!(text, "# {name}\n");
+    let _ = writeln!(text, "# {}\n", escape::text(name));
     if let Some(manifest) = &model.manifest {
-        let _ = writeln!(text, "{}\n", escaped(&manifest.experiment.question));
-        let _ = writeln!(text, "Target: {}.\n", manifest.target.description);
+        let _ = writeln!(text, "{}\n", escape::text(&manifest.experiment.question));
+        let _ = writeln!(text, "Target: {}.\n", escape::text(&manifest.target.description));
     }
     text += &answer::section(model);
     text += &advice::section(model);
@@ -33,25 +33,12 @@ pub fn report(model: &Model, judged: &[Judged], gallery: &Gallery, dir: &Path) -
     text + &reproduce::section(model)
 }
 
-/// Text of somebody else's as it stands: nothing in it is markup, nor ends a cell of a table.
-pub fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in text.chars() {
-        match c {
-            '\n' | '\r' => escaped.push(' '),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '&' => escaped.extend(['\\', c]),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 /// Kinds of charts that show the whole run.
 const WHOLE_RUN: [&str; 3] = ["matrix", "depth", "history"];
 
 /// Everything on one workload.
 fn in_detail(model: &Model, cell: &CellEffects, charts: &Charts<'_>) -> String {
-    let mut text = format!("\n## {}\n\n", cell.cell);
+    let mut text = format!("\n## {}\n\n", escape::text(&cell.cell));
     let mut part = |title: &str, kinds: &[&str], words: String| {
         let pictures = charts.of(Some(&cell.cell), kinds);
         if !words.is_empty() || !pictures.is_empty() {
@@ -85,7 +72,7 @@ impl Charts<'_> {
     fn link(&self, picture: &Picture) -> String {
         let path = pathdiff::diff_paths(&picture.svg, self.dir).unwrap_or_else(|| picture.svg.clone());
         let of = picture.cell.as_ref().map_or_else(String::new, |cell| format!(" of {cell}"));
-        format!("![{}{of}](<{}>)\n\n", picture.kind, path.display())
+        format!("{}\n\n", escape::picture(&format!("{}{of}", picture.kind), &path.to_string_lossy()))
     }
 
     /// Charts that would be empty, and why.
@@ -96,8 +83,12 @@ impl Charts<'_> {
         }
         let mut text = String::from(if reasons.is_empty() { "" } else { "\n## Charts that would be empty\n\n" });
         for ((kind, reason), cells) in reasons {
-            let of = if cells.is_empty() || cells.len() > 3 { String::new() } else { format!(" of {}", cells.join(", ")) };
-            let _ = writeln!(text, "- No {kind} chart{of}: {reason}.");
+            let of = if cells.is_empty() || cells.len() > 3 {
+                String::new()
+            } else {
+                format!(" of {}", escape::text(&cells.join(", ")))
+            };
+            let _ = writeln!(text, "- No {kind} chart{of}: {}.", escape::text(reason));
         }
         text
     }
@@ -113,7 +104,7 @@ pub fn peers(cell: &CellEffects) -> String {
          | fio | IOPS | CPU per op |\n|---|---|---|\n",
     );
     for (iops, cpu) in cell.peers() {
-        let _ = writeln!(text, "| {} | {} | {} |", iops.contrast.reference, iops, cpu);
+        let _ = writeln!(text, "| {} | {} | {} |", escape::text(&iops.contrast.reference), iops, cpu);
     }
     text + "\n"
 }
@@ -153,6 +144,7 @@ fn medians(model: &Model, cell: &CellEffects) -> String {
             let values: Vec<f64> = arms.iter().filter_map(|a| a.figures.get(name).copied()).collect();
             median(&values).map_or_else(String::new, |v| format!("{:.*}", *decimals, v / unit))
         };
+        let (treatment, kind) = (escape::text(treatment), escape::text(kind));
         let _ = writeln!(text, "| {treatment} | {kind} | {} |", MEDIANS.iter().map(figure).collect::<Vec<_>>().join(" | "));
     }
     text + "\n"

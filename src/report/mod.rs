@@ -6,6 +6,7 @@ mod claims;
 pub mod compare;
 mod counts;
 mod effects;
+mod escape;
 mod factorial;
 pub mod hosts;
 mod html;

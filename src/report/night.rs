@@ -1,12 +1,13 @@
 //! A night for people: a pull request, a mail, a terminal.
 
+use super::escape;
 use crate::nightly::row::{Alarm, Finding, NightRow, SeriesRow};
 use crate::nightly::verdict::sentence;
 use std::fmt::Write;
 
 /// The night as Markdown: what was found, each series, what a night like this can find.
 pub fn markdown(night: &NightRow, series: &[SeriesRow]) -> String {
-    let mut text = format!("**{}: {}**\n\n", headline(night, series), night.summary);
+    let mut text = format!("**{}: {}**\n\n", headline(night, series), escape::text(&night.summary));
     let mut rows: Vec<&SeriesRow> = series.iter().collect();
     rows.sort_by(|a, b| rank(a.finding).cmp(&rank(b.finding)).then(size(b).total_cmp(&size(a))));
     text += "| cell | metric | against the reference | before | change | rounds | spread | found with .8 | placebo | found |\n";
@@ -16,20 +17,28 @@ pub fn markdown(night: &NightRow, series: &[SeriesRow]) -> String {
              finds: a smaller change than under *found with .8* is missed more often than in one night of five. The placebo is a second copy of \
              the reference.\n\n";
     rows.iter().filter(|row| row.alarm.is_some()).for_each(|row| {
-        let _ = writeln!(text, "- {}\n  - {}", sentence(row), found(row));
+        let _ = writeln!(text, "- {}\n  - {}", escape::text(&sentence(row)), escape::text(&found(row)));
     });
     text += &figures(&rows);
-    let NightRow { machine, kernel, cpu, platform, reference, candidate, version, wall_s, fingerprint, violations, .. } = night;
+    let NightRow { wall_s, violations, .. } = night;
     if *violations > 0 {
         let _ = writeln!(text, "\n{violations} slices ended with something still in flight: it is counted to whom came next.");
     }
+    let NightRow { night, machine, kernel, cpu, platform, reference, candidate, version, fingerprint, .. } = night;
+    let facts = [night, machine, cpu, kernel, platform, fingerprint, candidate, reference, version];
+    let [night, machine, cpu, kernel, platform, fingerprint, candidate, reference, version] =
+        facts.map(|fact| escape::text(fact));
     let _ = writeln!(
         text,
         "\n{night} on {machine} ({cpu}, {kernel}; {platform}; fingerprint {fingerprint}): candidate {candidate}, reference {reference}, \
-         uring-ablate {version}, {wall_s:.0} s.",
-        night = night.night
+         uring-ablate {version}, {wall_s:.0} s."
     );
     text
+}
+
+/// The same with what a history has to say of it, a paragraph each.
+pub fn with_remarks(text: String, remarks: &[String]) -> String {
+    remarks.iter().fold(text, |text, remark| format!("{text}\n{}.\n", escape::text(remark)))
 }
 
 fn headline(night: &NightRow, series: &[SeriesRow]) -> &'static str {
@@ -57,11 +66,6 @@ fn rank(finding: Finding) -> u8 {
 /// How far a series lies from its level, as the second run has it where there was one.
 fn size(row: &SeriesRow) -> f64 {
     row.confirmed_change().map_or(row.change(), |c| c.0).abs()
-}
-
-/// A text that keeps to its cell of a table.
-pub(super) fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 
 /// A fraction that is always a size; of a night that told nothing there is none.
@@ -114,7 +118,7 @@ fn verdict(row: &SeriesRow) -> String {
         .confirm_rounds
         .zip(row.confirmed_change())
         .map(|(rounds, (change, lo, hi))| format!("; {rounds} rounds again: {}", interval(1.0 + change, 1.0 + lo, 1.0 + hi)));
-    format!("{name} ({alarm} since {}{})", cell(&row.since), again.unwrap_or_default())
+    format!("{name} ({alarm} since {}{})", escape::text(&row.since), again.unwrap_or_default())
 }
 
 fn line(row: &SeriesRow) -> String {
@@ -125,8 +129,8 @@ fn line(row: &SeriesRow) -> String {
     };
     format!(
         "| {} | {} | {} | {before} | {} | {} | {} | {} | {} | {} |\n",
-        cell(&row.cell),
-        cell(&row.metric),
+        escape::text(&row.cell),
+        escape::text(&row.metric),
         interval(row.ratio, row.lo, row.hi),
         judged(row),
         row.rounds,
@@ -157,9 +161,9 @@ pub fn found(row: &SeriesRow) -> String {
 fn figures(rows: &[&SeriesRow]) -> String {
     let mut text = String::from("\n| cell | metric | reference | candidate |\n|---|---|--:|--:|\n");
     for row in rows {
-        let figure = |value: f64| format!("{value:.*} {}", if value < 1000.0 { 1 } else { 0 }, cell(&row.unit));
+        let figure = |value: f64| format!("{value:.*} {}", if value < 1000.0 { 1 } else { 0 }, escape::text(&row.unit));
         let (reference, candidate) = (figure(row.reference_value), figure(row.candidate_value));
-        let _ = writeln!(text, "| {} | {} | {reference} | {candidate} |", cell(&row.cell), cell(&row.metric));
+        let _ = writeln!(text, "| {} | {} | {reference} | {candidate} |", escape::text(&row.cell), escape::text(&row.metric));
     }
     text + "\nMedians over the rounds; those of other nights may be compared where the fingerprint agrees.\n"
 }

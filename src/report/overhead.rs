@@ -1,5 +1,6 @@
 //! The overhead table of `report.md`: what a request costs by cause, and what each toggle takes away.
 
+use super::escape;
 use crate::analysis::Model;
 use crate::analysis::effect::CellEffects;
 use crate::analysis::overhead::{Change, changes, for_target, unknown};
@@ -33,9 +34,10 @@ pub fn section(model: &Model, cell: &CellEffects) -> String {
     for (treatment, share, names) in unknown(&model.data, &cell.cell, UNKNOWN_LIMIT) {
         let _ = writeln!(
             text,
-            "- **{:.1} % of `{treatment}` ran in functions that no rule knows**: `{}`.",
+            "- **{:.1} % of {} ran in functions that no rule knows**: {}.",
             share * 100.0,
-            names.join("`, `")
+            escape::code(&treatment),
+            names.iter().map(|name| escape::code(name)).collect::<Vec<_>>().join(", ")
         );
     }
     text + &perturbation(model, cell) + "\n"
@@ -50,7 +52,7 @@ fn table(title: &str, changes: &[&Change]) -> String {
     let mut rows: Vec<&&Change> = changes.iter().filter(|c| !c.category.is_empty()).collect();
     rows.sort_by(|a, b| b.before.0.max(b.after.0).total_cmp(&a.before.0.max(a.after.0)));
     for change in rows.into_iter().chain(changes.iter().filter(|c| c.category.is_empty())) {
-        let name = if change.category.is_empty() { "**sum**" } else { change.category.as_str() };
+        let name = if change.category.is_empty() { "**sum**".into() } else { escape::text(&change.category) };
         let _ = writeln!(text, "| {name} | {} |", figures(change));
     }
     text + "\n"
@@ -73,8 +75,8 @@ fn toggles(changes: &[Change]) -> String {
         }
         let _ = writeln!(text, "| toggle, {title} | cause | ns a request | share | difference, ns |\n|---|---|---|---|---|");
         for change in kept {
-            let cause = if change.category.is_empty() { "**sum**" } else { change.category.as_str() };
-            let _ = writeln!(text, "| {} | {cause} | {} |", change.toggle, figures(change));
+            let cause = if change.category.is_empty() { "**sum**".into() } else { escape::text(&change.category) };
+            let _ = writeln!(text, "| {} | {cause} | {} |", escape::text(&change.toggle), figures(change));
         }
         text += "\nCauses whose interval covers 0 are left out here (`overhead.csv` has them); the intervals are not widened for their \
                  number.\n\n";

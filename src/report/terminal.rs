@@ -5,12 +5,13 @@ use crate::analysis::Model;
 use crate::analysis::claim::Judged;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
+use crate::text::line;
 use comfy_table::{ContentArrangement, Table, presets};
 
 /// One table per cell: toggles, then fio; after them the claims and whether to trust all that.
 pub fn tables(model: &Model, judged: &[Judged]) -> String {
     let cells = model.cells.iter().map(|cell| format!("{}\n{}\n", heading(cell), table(cell))).collect::<Vec<_>>().join("\n");
-    let trust = validity::summary(model).replace("**", "");
+    let trust = validity::summary(model).replace("**", "").replace("&#8203;", "").replace('\\', "");
     format!("{cells}{}\nCan this run be trusted? {trust}\n", claims(judged))
 }
 
@@ -19,7 +20,7 @@ fn claims(judged: &[Judged]) -> String {
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["claim", "verdict"]);
     for j in judged {
-        table.add_row([j.claim.text.as_str(), j.ruling.name()]);
+        table.add_row([line(&j.claim.text).as_str(), j.ruling.name()]);
     }
     if judged.is_empty() { String::new() } else { format!("\n{table}\n") }
 }
@@ -28,7 +29,7 @@ fn heading(cell: &CellEffects) -> String {
     let share = cell.thread_cpu_share.map_or_else(String::new, |s| format!(", loop on the CPU {:.0} % of the time", s * 100.0));
     let side = cell.saturated().map_or_else(String::new, |s| format!("; bound by {}", s.name()));
     let verdicts = if cell.bound_by_target() { ": verdicts come from CPU per operation" } else { "" };
-    format!("{}{share}{side}{verdicts}\nratios are with the toggle / without it, or ours / fio", cell.cell)
+    format!("{}{share}{side}{verdicts}\nratios are with the toggle / without it, or ours / fio", line(&cell.cell))
 }
 
 fn table(cell: &CellEffects) -> Table {
@@ -45,7 +46,7 @@ fn table(cell: &CellEffects) -> Table {
             verdict.map_or("", |e| e.verdict.name())
         };
         table.add_row([
-            effect.contrast.name(),
+            line(&effect.contrast.name()),
             effect.to_string(),
             cpu.map_or_else(String::new, Effect::to_string),
             verdict.to_string(),

@@ -1,5 +1,6 @@
 //! The section of `report.md` on toggles: what each is worth, in which company, and where the company matters.
 
+use super::escape;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
 use crate::analysis::verdict::Verdict;
@@ -45,7 +46,7 @@ pub fn single(cell: &CellEffects) -> String {
     let all = [("all together", columns.iter().map(|_| ("total", "")).collect::<Vec<_>>())];
     let rows = toggles.iter().map(|t| (*t, columns.iter().map(|(kind, _)| (*kind, *t)).collect()));
     for (name, cells) in rows.chain(all) {
-        let _ = write!(text, "| {name} |");
+        let _ = write!(text, "| {} |", escape::text(name));
         for (i, (kind, toggle)) in cells.iter().enumerate() {
             // All together is one comparison.
             let find = |metric| if *kind == "total" && i > 0 { None } else { cell.find(kind, toggle, metric) };
@@ -85,7 +86,7 @@ fn other(cell: &CellEffects) -> String {
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} | {} |",
-            effect.contrast.toggle,
+            escape::text(&effect.contrast.toggle),
             effect.contrast.kind,
             effect,
             cpu.map_or_else(String::new, Effect::to_string),
@@ -125,7 +126,7 @@ fn both_ladders(cell: &CellEffects) -> String {
         } else {
             cell.find("ladder-reverse", &toggle, cell.primary).map(Effect::to_string)
         };
-        let _ = writeln!(text, "| {toggle} | {up} | {} |", down.unwrap_or_default());
+        let _ = writeln!(text, "| {} | {up} | {} |", escape::text(&toggle), down.unwrap_or_default());
     }
     text + "\n"
 }
@@ -143,7 +144,8 @@ fn company(cell: &CellEffects) -> String {
         let found = matches!(e.verdict, Verdict::Improved | Verdict::Regressed);
         e.contrast.kind == "context" && e.metric == cell.primary && found
     };
-    let names: Vec<String> = cell.effects.iter().filter(shown).map(|e| format!("`{}` ({e})", e.contrast.toggle)).collect();
+    let names: Vec<String> =
+        cell.effects.iter().filter(shown).map(|e| format!("{} ({e})", escape::code(&e.contrast.toggle))).collect();
     if names.is_empty() {
         return String::new();
     }

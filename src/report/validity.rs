@@ -1,5 +1,6 @@
 //! The section of `report.md` that says what speaks against the run: controls, time lost, what disturbed it, what was left out.
 
+use super::escape;
 use crate::analysis::Model;
 use crate::analysis::components::Components;
 use crate::analysis::contrast::{FAMILY, Metric};
@@ -23,8 +24,10 @@ pub fn section(model: &Model) -> String {
         let percent = carry.residual.exp_m1() * 100.0;
         let _ = writeln!(
             text,
-            "- {}: largest residual by previous arm: {percent:+.2} % after `{}` ({} slices){flag}.",
-            carry.cell, carry.after, carry.slices
+            "- {}: largest residual by previous arm: {percent:+.2} % after {} ({} slices){flag}.",
+            escape::text(&carry.cell),
+            escape::code(&carry.after),
+            carry.slices
         );
     }
     text += &redone(model);
@@ -35,20 +38,32 @@ pub fn section(model: &Model) -> String {
         *reasons.entry((&arm.treatment, &arm.outcome, &arm.reason)).or_default() += 1;
     }
     for ((treatment, outcome, reason), count) in reasons {
-        let _ = writeln!(text, "- `{treatment}` was {outcome} in {count} rounds: {reason}.");
+        let _ = writeln!(
+            text,
+            "- {} was {} in {count} rounds: {}.",
+            escape::code(treatment),
+            escape::text(outcome),
+            escape::text(reason)
+        );
     }
     if let Some(manifest) = &model.manifest {
         for d in &manifest.dropped {
-            let _ = writeln!(text, "- {}: `{}` was left out of the plan: {}.", d.cell, d.toggle, d.reason);
+            let _ = writeln!(
+                text,
+                "- {}: {} was left out of the plan: {}.",
+                escape::text(&d.cell),
+                escape::code(&d.toggle),
+                escape::text(&d.reason)
+            );
         }
         let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         manifest.unavailable.iter().for_each(|u| reasons.entry(&u.reason).or_default().push(&u.what));
         for (reason, what) in reasons {
-            let _ = writeln!(text, "- Not measured: {}: {reason}.", what.join(", "));
+            let _ = writeln!(text, "- Not measured: {}: {}.", escape::text(&what.join(", ")), escape::text(reason));
         }
     }
     for warning in &model.data.warnings {
-        let _ = writeln!(text, "- {warning}.");
+        let _ = writeln!(text, "- {}.", escape::text(warning));
     }
     model.cells.iter().fold(text, |text, cell| text + &components(model, cell))
 }
@@ -89,7 +104,7 @@ fn placebos_say(model: &Model) -> Option<String> {
     let decides = |cell: &CellEffects| Some((cell.cell.clone(), cell.find("placebo", "", cell.primary)?.clone()));
     let failed: Vec<(String, Effect)> =
         model.cells.iter().filter_map(decides).filter(|(_, e)| placebo_failure(e, &model.settings).is_some()).collect();
-    let names = |failed: &[&(String, Effect)]| failed.iter().map(|(cell, _)| cell.as_str()).collect::<Vec<_>>().join(", ");
+    let names = |failed: &[&(String, Effect)]| failed.iter().map(|(cell, _)| escape::text(cell)).collect::<Vec<_>>().join(", ");
     let (apart, noisy): (Vec<_>, Vec<_>) = failed.iter().partition(|(_, e)| e.p < TOLD_APART);
     match (apart.as_slice(), noisy.as_slice()) {
         ([], []) => None,
@@ -132,7 +147,13 @@ fn controls(model: &Model, cell: &CellEffects) -> String {
     for metric in Metric::ALL {
         if let Some(effect) = cell.find("placebo", "", metric) {
             let verdict = placebo_failure(effect, &model.settings).map_or("passes".into(), |why| format!("**fails**: {why}"));
-            let _ = writeln!(text, "- {}: placebo (identical code), {}: {} {verdict}.", cell.cell, metric.name(), effect);
+            let _ = writeln!(
+                text,
+                "- {}: placebo (identical code), {}: {} {verdict}.",
+                escape::text(&cell.cell),
+                metric.name(),
+                effect
+            );
         }
     }
     for known in model.settings.known() {
@@ -142,8 +163,8 @@ fn controls(model: &Model, cell: &CellEffects) -> String {
                 Some(false) => "**misses it**",
                 None => "does not tell",
             };
-            let (control, metric) = (known.control, known.metric.name());
-            let _ = writeln!(text, "- {}: {control} of true size {:.4} in {metric}: {effect} {found}.", cell.cell, known.truth);
+            let (name, control, metric) = (escape::text(&cell.cell), known.control, known.metric.name());
+            let _ = writeln!(text, "- {name}: {control} of true size {:.4} in {metric}: {effect} {found}.", known.truth);
         }
     }
     text
@@ -154,8 +175,13 @@ fn redone(model: &Model) -> String {
     let mut text = String::new();
     for (round, again) in &model.data.redone {
         let broke = |a: &&Arm| a.round == *round && !["completed", "unsupported"].contains(&a.outcome.as_str());
-        let reasons: Vec<String> =
-            model.data.arms.iter().filter(broke).map(|a| format!("`{}` was {} ({})", a.treatment, a.outcome, a.reason)).collect();
+        let reasons: Vec<String> = model
+            .data
+            .arms
+            .iter()
+            .filter(broke)
+            .map(|a| format!("{} was {} ({})", escape::code(&a.treatment), escape::text(&a.outcome), escape::text(&a.reason)))
+            .collect();
         let _ = writeln!(text, "- Round {round} was measured again as round {again}: {}.", reasons.join(", "));
     }
     let planned = model.data.planned_rounds.unwrap_or(0).saturating_sub(model.data.redone.len());
@@ -178,12 +204,12 @@ fn components(model: &Model, cell: &CellEffects) -> String {
         "\nHow far the ratios of {} in {} lie apart (standard deviations): of a block, of a round as its blocks alone would make it, of a round \
          as seen, and the share of the last variance that lies between rounds.\n\n\
          | contrast | block | round, expected | round, seen | between rounds |\n|---|---|---|---|---|\n",
-        cell.cell,
+        escape::text(&cell.cell),
         cell.primary.name()
     );
     let percent = |share: f64| format!("{:.2} %", share * 100.0);
     for (effect, c) in &found {
-        let (name, between) = (effect.contrast.name(), c.between() * 100.0);
+        let (name, between) = (escape::text(&effect.contrast.name()), c.between() * 100.0);
         let _ =
             writeln!(text, "| {name} | {} | {} | {} | {between:.0} % |", percent(c.block), percent(c.expected), percent(c.seen));
     }
@@ -227,7 +253,7 @@ fn time_lost(model: &Model) -> String {
     }
     let _ = writeln!(text, "- Rules of the process arms were broken {violations} times.");
     if let Some(why) = model.manifest.as_ref().and_then(|m| m.stopped.as_ref()) {
-        let _ = writeln!(text, "- Ended early, as [design] target_half_width or budget asks: {why}.");
+        let _ = writeln!(text, "- Ended early, as [design] target_half_width or budget asks: {}.", escape::text(why));
     } else if let Some(planned) = model.data.planned_rounds.filter(|p| *p > rounds.len()) {
         let _ = writeln!(text, "- **Unfinished**: {} of {planned} rounds; continue with --resume.", rounds.len());
     }

@@ -258,7 +258,7 @@ fn kernels_name_their_runs_and_what_one_lacks_is_empty_with_its_reason() {
         "{markdown}"
     );
     assert!(markdown.contains("have a note** below their table"), "{markdown}");
-    assert!(markdown.contains("**Other, Linux 7.3.0:** kernel Linux 7.3.0 x86\\_64, was Linux 6.12.0 x86\\_64."), "{markdown}");
+    assert!(markdown.contains("**Other, Linux 7.3.0:** kernel Linux 7.3.0 x86_64, was Linux 6.12.0 x86_64."), "{markdown}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `compare.csv`: a line per cell, contrast, metric and run.
 
 use crate::analysis::compare::{Comparison, Row};
+use crate::text::line;
 
 const HEADER: [&str; 18] = [
     "cell",
@@ -30,7 +31,9 @@ pub fn csv(comparison: &Comparison<'_>) -> Vec<u8> {
     for cell in &comparison.cells {
         for row in &cell.rows {
             for run in 0..comparison.labels.len() {
-                writer.write_record(record(cell.cell, row, run, &comparison.labels)).expect("memory takes every record");
+                writer
+                    .write_record(record(cell.cell, row, run, &comparison.labels).map(|cell| line(&cell)))
+                    .expect("memory takes every record");
             }
         }
     }

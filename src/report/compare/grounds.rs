@@ -1,6 +1,6 @@
 //! What of several runs may be compared and what not, as far as their files tell; said before any figure.
 
-use super::super::{markdown::escaped, validity};
+use super::super::{escape, validity};
 use super::Run;
 use crate::analysis::Model;
 use crate::analysis::compare::{Comparison, level_obstacle};
@@ -18,10 +18,10 @@ pub fn table(runs: &[Run]) -> String {
             let e = &m.environment;
             let cpu = format!("{}, {} CPUs", e.cpu, e.cpus);
             let who = [&m.experiment.name, &m.plan_hash, &m.started_utc, &e.host, &e.kernel, &cpu, &e.version, &e.compiler];
-            who.into_iter().chain([&m.target.description]).map(|t| escaped(t)).collect()
+            who.into_iter().chain([&m.target.description]).map(|t| escape::text(t)).collect()
         });
         let reference = if i == 0 { " (reference)" } else { "" };
-        let (label, dir) = (escaped(&run.label), escaped(&run.dir.display().to_string()));
+        let (label, dir) = (escape::text(&run.label), escape::text(&run.dir.display().to_string()));
         let _ = writeln!(text, "| **{label}**{reference} | {dir} | {} |", told.join(" | "));
     }
     text + "\n"
@@ -35,15 +35,15 @@ pub fn sentences(runs: &[Run], comparison: &Comparison<'_>) -> Vec<String> {
             .to_string(),
     ];
     for (i, run) in runs.iter().enumerate().skip(1) {
-        all.push(format!("**Ratios, {}:** {}", escaped(&run.label), ratios(&runs[0].model, &run.model, comparison, i)));
-        all.push(format!("**Absolute levels, {}:** {}", escaped(&run.label), levels(&runs[0].model, &run.model)));
-        all.extend(others(&runs[0].model, &run.model).map(|what| format!("**Other, {}:** {what}", escaped(&run.label))));
-        all.extend(controls(comparison, i).map(|what| format!("**Check, {}:** {what}", escaped(&run.label))));
+        all.push(format!("**Ratios, {}:** {}", escape::text(&run.label), ratios(&runs[0].model, &run.model, comparison, i)));
+        all.push(format!("**Absolute levels, {}:** {}", escape::text(&run.label), levels(&runs[0].model, &run.model)));
+        all.extend(others(&runs[0].model, &run.model).map(|what| format!("**Other, {}:** {what}", escape::text(&run.label))));
+        all.extend(controls(comparison, i).map(|what| format!("**Check, {}:** {what}", escape::text(&run.label))));
     }
     for run in runs {
         let trust = validity::summary(&run.model).replace("Details are below.", "Its own report has the details.");
         let more = run.model.manifest.as_ref().map_or_else(String::new, reservations);
-        all.push(format!("**Can {} be trusted?** {trust}{more}", escaped(&run.label)));
+        all.push(format!("**Can {} be trusted?** {trust}{more}", escape::text(&run.label)));
     }
     all
 }
@@ -53,13 +53,16 @@ fn ratios(reference: &Model, run: &Model, comparison: &Comparison<'_>, i: usize)
     let count = format!("{contrasts} of them in {cells} {}", if cells == 1 { "workload" } else { "workloads" });
     let mut text = match (&reference.manifest, &run.manifest) {
         (Some(there), Some(here)) if there.plan_hash == here.plan_hash => {
-            format!("may be compared, {count}: the same experiment (plan {}), each ratio taken inside of rounds.", here.plan_hash)
+            format!(
+                "may be compared, {count}: the same experiment (plan {}), each ratio taken inside of rounds.",
+                escape::text(&here.plan_hash)
+            )
         }
         (Some(there), Some(here)) => format!(
             "only where contrasts of the same name stand in workloads of the same name, {count}: not the same experiment (plan {}, of the \
              reference run {}). {}",
-            here.plan_hash,
-            there.plan_hash,
+            escape::text(&here.plan_hash),
+            escape::text(&there.plan_hash),
             keys(&there.experiment.text, &here.experiment.text)
         ),
         _ => format!("by their names alone, {count}: a run without manifest.json does not tell its experiment."),
@@ -86,8 +89,8 @@ fn keys(before: &str, after: &str) -> String {
     let shown = |c: &Changed| {
         let (before, after) = (value(&c.before), value(&c.after));
         let short = before.len() + after.len() <= SHORT;
-        let values = if short { format!(" ({}, was {})", escaped(&after), escaped(&before)) } else { String::new() };
-        format!("`{}`{values}", c.key)
+        let values = if short { format!(" ({}, was {})", escape::text(&after), escape::text(&before)) } else { String::new() };
+        format!("{}{values}", escape::code(&c.key))
     };
     let (matter, words): (Vec<_>, Vec<_>) = all.iter().partition(|c| c.matters());
     let list = |keys: &[&Changed]| keys.iter().map(|c| shown(c)).collect::<Vec<_>>().join(", ");
@@ -100,7 +103,7 @@ fn keys(before: &str, after: &str) -> String {
 
 fn levels(reference: &Model, run: &Model) -> String {
     match level_obstacle(reference, run) {
-        Some(why) => format!("may not be compared: {}.", escaped(&why)),
+        Some(why) => format!("may not be compared: {}.", escape::text(&why)),
         None => "may be looked at side by side, the same machine and target, but they are **not paired in time: drift of the machine is in it**.".into(),
     }
 }
@@ -121,7 +124,7 @@ fn others(reference: &Model, run: &Model) -> Option<String> {
     ];
     let differs = facts.into_iter().filter(|(_, of)| of(there) != of(here));
     let said: Vec<String> =
-        differs.map(|(what, of)| format!("{what} {}, was {}", escaped(&of(here)), escaped(&of(there)))).collect();
+        differs.map(|(what, of)| format!("{what} {}, was {}", escape::text(&of(here)), escape::text(&of(there)))).collect();
     (!said.is_empty()).then(|| format!("{}.", said.join("; ")))
 }
 
@@ -143,7 +146,7 @@ fn reservations(manifest: &Manifest) -> String {
         text += " **It was made by a debug build.**";
     }
     if let Some(what) = &manifest.environment.emulated {
-        let _ = write!(text, " **Emulated.** {what}.");
+        let _ = write!(text, " **Emulated.** {}.", escape::text(what));
     }
     text
 }

@@ -1,6 +1,7 @@
 //! `compare.md`: what may be compared, the answer, then a table for each workload and metric.
 
-use super::super::markdown::{Charts, escaped};
+use super::super::escape;
+use super::super::markdown::Charts;
 use super::{Run, grounds};
 use crate::analysis::compare::{CellComparison, Comparison, Difference, LevelRow, Likeness, Row};
 use crate::analysis::contrast::{FAMILY, Metric};
@@ -19,11 +20,11 @@ pub fn report(runs: &[Run], comparison: &Comparison<'_>, gallery: &Gallery, dir:
             names.push(name.into());
         }
     }
-    let mut text = format!("# {}: {} runs side by side\n\n", names.join(", "), runs.len());
+    let mut text = format!("# {}: {} runs side by side\n\n", escape::text(&names.join(", ")), runs.len());
     let _ = writeln!(
         text,
         "Beside **{}**, the reference run. A difference is how many times as large a ratio is as in the reference run.\n",
-        escaped(comparison.labels[0])
+        escape::text(comparison.labels[0])
     );
     text += "## What may and what may not be compared\n\n";
     text += &grounds::table(runs);
@@ -31,7 +32,7 @@ pub fn report(runs: &[Run], comparison: &Comparison<'_>, gallery: &Gallery, dir:
     text += &answer(comparison);
     let charts = Charts { gallery, dir };
     for cell in &comparison.cells {
-        let _ = write!(text, "\n## {}\n\n{}", cell.cell, charts.of(Some(cell.cell), &["compare"]));
+        let _ = write!(text, "\n## {}\n\n{}", escape::text(cell.cell), charts.of(Some(cell.cell), &["compare"]));
         for metric in Metric::ALL {
             text += &table(cell, metric, comparison);
         }
@@ -51,7 +52,13 @@ fn answer(comparison: &Comparison<'_>) -> String {
     );
     for cell in &comparison.cells {
         for (run, label) in comparison.labels.iter().enumerate().skip(1) {
-            let _ = writeln!(text, "- **{}**, {} / {}", cell.cell, escaped(label), escaped(comparison.labels[0]));
+            let _ = writeln!(
+                text,
+                "- **{}**, {} / {}",
+                escape::text(cell.cell),
+                escape::text(label),
+                escape::text(comparison.labels[0])
+            );
             for metric in Metric::ALL {
                 let _ = writeln!(text, "  - **{}:** {}", metric.title(), sum(cell, metric, run));
             }
@@ -69,7 +76,8 @@ fn sum(cell: &CellComparison<'_>, metric: Metric, run: usize) -> String {
     let said = likenesses.into_iter().filter_map(|likeness| {
         let of: Vec<_> = found.iter().filter(|(_, d)| d.likeness == likeness).collect();
         let named = [Likeness::Beyond, Likeness::Different].contains(&likeness);
-        let each: Vec<String> = of.iter().map(|(row, d)| format!("`{}` ({})", row.contrast.name(), d.shift)).collect();
+        let each: Vec<String> =
+            of.iter().map(|(row, d)| format!("{} ({})", escape::code(&row.contrast.name()), d.shift)).collect();
         let what = if named { each.join(", ") } else { of.len().to_string() };
         (!of.is_empty()).then(|| format!("{}: {what}", likeness.name()))
     });
@@ -105,14 +113,14 @@ fn table(cell: &CellComparison<'_>, metric: Metric, comparison: &Comparison<'_>)
     }
     let mut text = format!("### {}\n\n| contrast |", metric.title());
     for (run, label) in comparison.labels.iter().enumerate() {
-        let _ = write!(text, " {} |", escaped(label));
+        let _ = write!(text, " {} |", escape::text(label));
         if run > 0 {
-            let _ = write!(text, " {} / {} |", escaped(label), escaped(comparison.labels[0]));
+            let _ = write!(text, " {} / {} |", escape::text(label), escape::text(comparison.labels[0]));
         }
     }
     let _ = writeln!(text, "\n|---|{}", "---|".repeat(2 * comparison.labels.len() - 1));
     for row in rows {
-        let _ = write!(text, "| {} |", row.contrast.name());
+        let _ = write!(text, "| {} |", escape::text(&row.contrast.name()));
         for (run, side) in row.sides.iter().enumerate() {
             let effect = side.effect.map_or_else(String::new, |e| format!("{e}<br>{}", e.verdict.name()));
             let _ = write!(text, " {effect} |");
@@ -138,7 +146,7 @@ pub fn notes(cell: &CellComparison<'_>, comparison: &Comparison<'_>) -> String {
         for (run, side) in row.sides.iter().enumerate() {
             for reason in side.missing.iter().chain(&side.notes) {
                 let of = reasons.entry((run, reason.clone())).or_default();
-                let name = format!("`{}`", row.contrast.name());
+                let name = escape::code(&row.contrast.name());
                 if !of.contains(&name) {
                     of.push(name);
                 }
@@ -147,7 +155,13 @@ pub fn notes(cell: &CellComparison<'_>, comparison: &Comparison<'_>) -> String {
     }
     let mut text = String::new();
     for ((run, reason), contrasts) in reasons {
-        let _ = writeln!(text, "- **{}:** {}: {}.", escaped(comparison.labels[run]), contrasts.join(", "), escaped(&reason));
+        let _ = writeln!(
+            text,
+            "- **{}:** {}: {}.",
+            escape::text(comparison.labels[run]),
+            contrasts.join(", "),
+            escape::text(&reason)
+        );
     }
     if text.is_empty() { text } else { format!("Empty cells and notes:\n\n{text}\n") }
 }
@@ -162,15 +176,20 @@ fn levels(cell: &CellComparison<'_>, comparison: &Comparison<'_>) -> String {
     let shown: Vec<usize> =
         (0..comparison.labels.len()).filter(|run| cell.levels.iter().any(|row| row.runs[*run].is_some())).collect();
     for run in &shown {
-        let _ = write!(text, " {} |", escaped(comparison.labels[*run]));
+        let _ = write!(text, " {} |", escape::text(comparison.labels[*run]));
         if *run > 0 {
-            let _ = write!(text, " {} / {} |", escaped(comparison.labels[*run]), escaped(comparison.labels[0]));
+            let _ = write!(text, " {} / {} |", escape::text(comparison.labels[*run]), escape::text(comparison.labels[0]));
         }
     }
     let _ = writeln!(text, "\n|---|---|{}", "---|".repeat(2 * shown.len() - 1));
     for row in &cell.levels {
         let unit = if row.metric == Metric::Iops { "IOPS" } else { "CPU ns/op" };
-        let _ = writeln!(text, "| {} | {unit} |{}", row.treatment, shown.iter().map(|run| level(row, *run)).collect::<String>());
+        let _ = writeln!(
+            text,
+            "| {} | {unit} |{}",
+            escape::text(row.treatment),
+            shown.iter().map(|run| level(row, *run)).collect::<String>()
+        );
     }
     text + "\n"
 }

@@ -12,7 +12,7 @@ use uring_ablate::perf::Limits;
 use uring_ablate::plan::{self, Place};
 use uring_ablate::row::{JournalRow, TrialRow};
 use uring_ablate::run::manifest::Manifest;
-use uring_ablate::run::store::{PlannedRound, Store};
+use uring_ablate::run::store::{self, PlannedRound, Store};
 use uring_ablate::toggle::Setting;
 use uring_ablate::{durable, experiment, report};
 
