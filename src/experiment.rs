@@ -20,6 +20,7 @@ use crate::engine::Options;
 use crate::engine::ring::Sqpoll;
 use crate::engine::stamp::SEED;
 use crate::target::{Kind, Wanted};
+use crate::text;
 use crate::toggle::{Levels, Toggle};
 use crate::units;
 use crate::workload::{Rw, Workload};
@@ -218,7 +219,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
     let sweep = design::sweep(&source, &wire.design, &toggles)?;
     Ok(Experiment {
         name,
-        question: wire.question.clone(),
+        question: source.read("question", &wire.question, |q| text::words(q, MOST_WORDS))?,
         smoke: wire.smoke.clone(),
         allow_iowq: wire.target.0.iter().any(|target| target.allow_iowq),
         target: targets(&source, &wire)?,
@@ -282,6 +283,9 @@ fn apply(path: &Path, text: &str, overrides: &[String]) -> Result<String, Error>
     }
     toml::to_string(&root).map_err(|e| Error::Set(e.to_string()))
 }
+
+/// Characters of a question or a claim.
+const MOST_WORDS: usize = 1000;
 
 fn check_name(name: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';

@@ -3,6 +3,7 @@
 //! Its standard streams are files, in memory unless said, so nobody has to read along and no full pipe ever stops it. Knows nothing of what it runs.
 
 use crate::spawn::Interrupts;
+use crate::text;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open, waitid};
@@ -143,16 +144,20 @@ impl Process {
 
     /// All it wrote to its standard output.
     pub fn output(&mut self) -> io::Result<String> {
-        text(&mut self.output)
+        read(&mut self.output)
     }
 
-    /// The last lines it wrote to its standard error, or to its standard output where there are none.
+    /// The last lines it wrote to its standard error, or to its standard output where there are none, as one line.
     pub fn last_words(&mut self) -> String {
         let said =
-            [&mut self.errors, &mut self.output].into_iter().filter_map(|file| text(file).ok()).find(|t| !t.trim().is_empty());
+            [&mut self.errors, &mut self.output].into_iter().filter_map(|file| read(file).ok()).find(|t| !t.trim().is_empty());
         let said = said.unwrap_or_default();
         let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        if lines.is_empty() { "it said nothing".into() } else { lines[lines.len().saturating_sub(LAST_LINES)..].join("; ") }
+        if lines.is_empty() {
+            "it said nothing".into()
+        } else {
+            text::line(&lines[lines.len().saturating_sub(LAST_LINES)..].join("; "))
+        }
     }
 }
 
@@ -175,7 +180,7 @@ fn memory() -> io::Result<File> {
     Ok(File::from(memfd_create("uring-ablate", MemfdFlags::CLOEXEC)?))
 }
 
-fn text(file: &mut File) -> io::Result<String> {
+fn read(file: &mut File) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
@@ -206,7 +211,7 @@ mod tests {
         assert_eq!(process.wait(Duration::from_millis(200), None), Wait::TimedOut);
         assert!(started.elapsed() < Duration::from_secs(5));
         let mut output = process.output.try_clone().unwrap();
-        let grandchild = text(&mut output).unwrap();
+        let grandchild = read(&mut output).unwrap();
         drop(process);
         let state = || std::fs::read_to_string(format!("/proc/{}/stat", grandchild.trim())).unwrap_or_default();
         let gone = |text: &str| text.is_empty() || text.contains(" Z ");

@@ -3,6 +3,7 @@
 use crate::perf::counters::{self, Counts};
 use crate::plan::RoundKind;
 use crate::run::pace::Finished;
+use crate::text;
 use crate::toggle::{Levels, Toggle};
 use crate::workload::Workload;
 use serde::{Deserialize, Serialize};
@@ -303,7 +304,7 @@ const KEYS: &[Column] = &[
     ("treatment", |r| r.treatment.clone()),
     ("engine", |r| r.engine.into()),
     ("outcome", |r| r.outcome.name().into()),
-    ("reason", |r| r.reason.clone()),
+    ("reason", |r| text::line(&r.reason)),
     ("rw", |r| r.workload.rw.name().into()),
     ("block_size_bytes", |r| r.workload.block_size_bytes.to_string()),
     ("queue_depth", |r| r.workload.queue_depth.to_string()),

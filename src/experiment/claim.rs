@@ -1,8 +1,9 @@
 //! `[[claim]]`: what somebody says of a toggle or of a peer, in figures that a run can judge.
 
 use super::wire::{Wire, WireClaim};
-use super::{Error, FioConfig, Source};
+use super::{Error, FioConfig, MOST_WORDS, Source};
 use crate::perf::category;
+use crate::text;
 use crate::toggle::Toggle;
 use crate::workload;
 use serde::{Deserialize, Serialize};
@@ -67,7 +68,8 @@ pub fn read(source: &Source<'_>, claim: &WireClaim, wire: &Wire) -> Result<Claim
     let toggle = claim.toggle.as_ref().map(|t| source.read("[[claim]] toggle", t, |key| listed(key, wire))).transpose()?;
     let block_size_bytes =
         claim.bs.as_ref().map(|bs| source.read("[[claim]] bs", bs, |t| workload::block_size(&t.0))).transpose()?;
-    Ok(Claim { text: claim.text.get_ref().clone(), toggle, block_size_bytes, says })
+    let text = source.read("[[claim]] text", &claim.text, |t| text::words(t, MOST_WORDS))?;
+    Ok(Claim { text, toggle, block_size_bytes, says })
 }
 
 fn cause(name: &str) -> Result<String, String> {

@@ -4,6 +4,7 @@ use super::wire::Scalar;
 use super::{Error, Source};
 use crate::nightly::gate::LEAST_ROUNDS;
 use crate::nightly::row::Better;
+use crate::text;
 use crate::units;
 use regex::Regex;
 use serde::Deserialize;
@@ -98,6 +99,9 @@ impl Find {
     }
 }
 
+/// Characters of a metric's name, and of its unit: both stand in every table.
+const MOST_NAME: usize = 80;
+const MOST_UNIT: usize = 24;
 /// Longest time of a run unless said.
 const USUAL_LIMIT: Duration = Duration::from_secs(60);
 /// More rounds of a second run are not taken unasked.
@@ -144,7 +148,9 @@ fn metric(wire: &toml::Value) -> Result<SubjectMetric, String> {
         (None, Some(pattern)) => (Find::Text(expression(&pattern)?), pattern),
         _ => return Err("name one of json and text".into()),
     };
-    Ok(SubjectMetric::Printed { find, name: printed.name.unwrap_or(found_by), unit: printed.unit, better: printed.better })
+    let name = text::words(&printed.name.unwrap_or(found_by), MOST_NAME).map_err(|e| format!("name: {e}"))?;
+    let unit = text::words(&printed.unit, MOST_UNIT).map_err(|e| format!("unit: {e}"))?;
+    Ok(SubjectMetric::Printed { find, name, unit, better: printed.better })
 }
 
 fn expression(pattern: &str) -> Result<Regex, String> {

@@ -15,7 +15,7 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 pub struct Wire {
     pub name: Spanned<String>,
-    pub question: String,
+    pub question: Spanned<String>,
     /// What `run --smoke` sets: KEY=VALUE of a run that only shows that everything works.
     #[serde(default)]
     pub smoke: Vec<String>,

@@ -4,6 +4,7 @@
 use super::Error;
 use crate::analysis::{Model, latency, load};
 use crate::durable::Dir;
+use crate::text::line;
 use std::fmt::Write;
 
 /// The largest value of an interval stands in its line in this unit, by convention of the format.
@@ -27,7 +28,7 @@ pub fn text(results: &Dir, model: &Model) -> Result<String, Error> {
     }
     text += "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n";
     for r in &recorded {
-        let tag = format!("{}/{}/{}", r.cell, r.kind, r.treatment).replace([',', ' '], "_");
+        let tag = line(&format!("{}/{}/{}", r.cell, r.kind, r.treatment)).replace([',', ' '], "_");
         let (start, length) = (r.start.as_secs_f64(), r.length.as_secs_f64());
         let histogram = r.histogram().map_err(|reason| load::Error::Table { path: path.clone(), reason })?;
         let max = histogram.max() as f64 / MAX_UNIT_NS;

@@ -10,6 +10,7 @@ use crate::analysis::contrast::Metric;
 use crate::analysis::level::{Series, series};
 use crate::analysis::{Model, load, tables};
 use crate::durable::{self, Dir};
+use crate::text;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -112,5 +113,5 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 /// The name of a series for tools that know one name: the same treatment runs in slices and as a process, which is not the same.
 fn name(series: &Series<'_>) -> String {
-    format!("{}/{}/{}", series.cell, series.kind, series.treatment)
+    text::line(&format!("{}/{}/{}", series.cell, series.kind, series.treatment))
 }

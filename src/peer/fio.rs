@@ -7,6 +7,7 @@ use super::duet::Start;
 use crate::experiment::FioConfig;
 use crate::process::{Process, Wait};
 use crate::spawn::{Interrupts, Tether};
+use crate::text;
 use crate::toggle::{Levels, Toggle};
 use crate::workload::{Distribution, Rw, Workload};
 use std::fmt::Write;
@@ -181,7 +182,7 @@ impl Fio {
     pub fn version(&self) -> Result<String, Error> {
         let output = self.finish(&["--version"], "", ANSWER, None)?.output();
         let text = output.map_err(|source| Error::Start { program: self.program.clone(), source })?;
-        Ok(text.trim().to_string())
+        Ok(text::line(text.trim()))
     }
 
     /// Has fio read the job without running it, so that an option it does not know is found out before anything is measured.

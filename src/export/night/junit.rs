@@ -4,21 +4,22 @@ use crate::exit::Exit;
 use crate::nightly::row::{Finding, NightRow, SeriesRow};
 use crate::nightly::verdict::sentence;
 use crate::report::night::found;
+use crate::text::line;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use std::time::Duration;
 
 /// The whole report.
 pub fn text(night: &NightRow, series: &[SeriesRow]) -> String {
-    let mut report = Report::new(night.experiment.clone());
+    let mut report = Report::new(line(&night.experiment));
     if let Ok(wall) = Duration::try_from_secs_f64(night.wall_s) {
         report.set_time(wall);
     }
     // A report adds up what a suite has when it is added, and nothing later.
     let mut suites: Vec<TestSuite> = Vec::new();
     for row in series {
-        let place = suites.iter().position(|suite| suite.name.as_str() == row.cell);
+        let place = suites.iter().position(|suite| suite.name.as_str() == line(&row.cell));
         let place = place.unwrap_or_else(|| {
-            suites.push(TestSuite::new(row.cell.clone()));
+            suites.push(TestSuite::new(line(&row.cell)));
             suites.len() - 1
         });
         suites[place].add_test_case(case(night, row));
@@ -36,13 +37,13 @@ fn case(night: &NightRow, row: &SeriesRow) -> TestCase {
         Finding::Steady | Finding::Unconfirmed | Finding::Improved => TestCaseStatus::success(),
     };
     if !believed {
-        status.set_message(night.summary.clone());
+        status.set_message(line(&night.summary));
     } else if row.finding != Finding::Steady {
-        status.set_message(sentence(row));
+        status.set_message(line(&sentence(row)));
     }
-    let mut case = TestCase::new(row.metric.clone(), status);
-    case.set_classname(row.cell.clone());
-    case.set_system_out(format!("{}\n{}", sentence(row), found(row)));
+    let mut case = TestCase::new(line(&row.metric), status);
+    case.set_classname(line(&row.cell));
+    case.set_system_out(format!("{}\n{}", line(&sentence(row)), line(&found(row))));
     case
 }
 

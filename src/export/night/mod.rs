@@ -6,19 +6,20 @@ mod openmetrics;
 
 use super::bencher::{figures, known};
 use crate::nightly::row::{NightRow, SeriesRow};
-use crate::report;
+use crate::{report, text};
 use serde_json::{Map, Value, json};
 
-/// Every file of a night with its text.
+/// Every file of a night with its text, in which nothing drives the terminal of whoever looks at it.
 pub fn files(night: &NightRow, series: &[SeriesRow]) -> Vec<(&'static str, String)> {
-    vec![
+    let files = [
         ("summary.md", report::night::markdown(night, series)),
         ("night.json", json(night, series)),
         ("junit.xml", junit::text(night, series)),
         ("bencher.json", bencher(series)),
         ("github-action-benchmark.json", github::text(series)),
         ("metrics.prom", openmetrics::text(night, series)),
-    ]
+    ];
+    files.map(|(name, text)| (name, text::plain(&text).into_owned())).into()
 }
 
 /// The night's line and those of its series, by column; what does not apply is null.
@@ -33,18 +34,19 @@ pub fn history(nights: &[NightRow], series: &[SeriesRow]) -> String {
 
 /// How a series is called by tools that know one name.
 fn name(row: &SeriesRow) -> String {
-    format!("{}/{}", row.cell, row.metric)
+    text::line(&format!("{}/{}", row.cell, row.metric))
 }
 
 /// Bencher Metric Format: the ratio with its interval, and the candidate's own figure.
 fn bencher(series: &[SeriesRow]) -> String {
     let mut cells: Map<String, Value> = Map::new();
     for row in series {
-        let measures = cells.entry(row.cell.clone()).or_insert_with(|| json!({}));
+        let measures = cells.entry(text::line(&row.cell)).or_insert_with(|| json!({}));
         // Few rounds have no interval of a high confidence; null is no figure there.
         let bounds = (row.lo.is_finite() && row.hi.is_finite()).then_some((row.lo, row.hi));
-        measures[format!("{}_ratio", row.metric)] = figures(row.ratio, bounds);
-        measures[known(&row.metric)] = figures(row.candidate_value, None);
+        let metric = text::line(&row.metric);
+        measures[format!("{metric}_ratio")] = figures(row.ratio, bounds);
+        measures[known(&metric)] = figures(row.candidate_value, None);
     }
     format!("{:#}\n", Value::Object(cells))
 }

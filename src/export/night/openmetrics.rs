@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::nightly::row::{Finding, NightRow, SeriesRow};
+use crate::text;
 use std::fmt::Write;
 
 /// A gauge of series: name, help, and its value for one.
@@ -52,7 +53,7 @@ fn number(value: f64) -> String {
 }
 
 fn escaped(label: &str) -> String {
-    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    text::line(label).replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 #[cfg(test)]
