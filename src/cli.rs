@@ -19,7 +19,8 @@ use std::time::Duration;
 
 /// Which io_uring optimisation pays on this machine, by how much, and how far the result is from fio.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+// Not as the caller spells it, which nobody vouches for.
+#[command(version, about, bin_name = "uring-ablate")]
 pub struct Cli {
     /// Say nothing but errors.
     #[arg(long, short, global = true)]

@@ -1,10 +1,12 @@
 //! uring-ablate: which io_uring optimisation pays on this machine, by how much, and how far the result is from fio.
 #![deny(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 pub mod analysis;
 pub mod bisect;
 pub mod cli;
 pub mod clock;
 pub mod command;
+pub mod console;
 pub mod control_group;
 pub mod durable;
 pub mod engine;

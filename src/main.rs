@@ -1,16 +1,19 @@
 //! Parses the command line, dispatches, and maps the outcome to an exit code.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use clap::Parser;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::process::ExitCode;
 use uring_ablate::cli::{Cli, Verb};
-use uring_ablate::command::{self, Failure};
 use uring_ablate::exit::Exit;
 use uring_ablate::run::round::{self, Spec};
-use uring_ablate::spawn;
+use uring_ablate::{command, console, spawn, text};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return usage(&told),
+    };
     if let Err(failure) = command::privilege(&cli.verb) {
         return failed(&failure);
     }
@@ -39,9 +42,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn failed(failure: &Failure) -> ExitCode {
-    eprintln!("uring-ablate: {}", failure.message);
+fn failed(failure: &command::Failure) -> ExitCode {
+    console::note(format!("uring-ablate: {}", failure.message));
     ExitCode::from(failure.exit as u8)
+}
+
+/// Help, the version, or what is wrong with the command line.
+fn usage(told: &clap::Error) -> ExitCode {
+    // In colours only of arguments without escape sequences of their own.
+    let harmless = std::env::args_os().map(|argument| text::line(&argument.to_string_lossy()));
+    let coloured = Cli::try_parse_from(harmless).err().map(|told| told.render().ansi().to_string());
+    match console::usage(told.use_stderr(), &told.render().to_string(), coloured.as_deref()) {
+        Ok(()) => ExitCode::from(told.exit_code() as u8),
+        Err(lost) => {
+            console::note(format!("uring-ablate: {lost}"));
+            ExitCode::from(Exit::Environment as u8)
+        }
+    }
 }
 
 /// The hidden subcommands: what the runner starts speaks JSON, and its errors go to the runner.
@@ -49,7 +66,7 @@ fn as_child(verb: &Verb) -> ExitCode {
     match serve(verb) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("uring-ablate: {error}");
+            console::note(format!("uring-ablate: {error}"));
             ExitCode::from(Exit::Environment as u8)
         }
     }
@@ -59,7 +76,8 @@ fn serve(verb: &Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Round => {
             let report = round::run(&spec_from_stdin()?)?;
-            std::io::stdout().write_all(&serde_json::to_vec(&report)?)?;
+            let handed = console::hand_over(&serde_json::to_vec(&report)?);
+            handed.map_err(|error| anyhow::anyhow!("cannot hand over the report of the round: {error}"))?;
         }
         Verb::Worker => round::run_forever(&spec_from_stdin()?)?,
         Verb::Tether { group, parent, program, args } => {

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::cli::BenchArgs;
+use crate::console;
 use crate::engine::{self, Options};
 use crate::exit::Exit;
 use crate::perf::{self, counters};
@@ -66,13 +67,10 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let rows = rows::from_report(&facts, &round, &spec, &report);
     let Some(row) = rows.arms.first() else { return Ok(Exit::Environment) };
     if let Some(devices) = &spec.counted {
-        eprint!("{}", perf::limits(None, Some(devices)));
+        console::note(perf::limits(None, Some(devices)));
     }
-    if args.json {
-        println!("{}", json(row))
-    } else {
-        println!("{}", text(row, &target))
-    }
+    let told = if args.json { json(row).to_string() } else { text(row, &target) };
+    console::product(told + "\n")?;
     Ok(if row.outcome == Outcome::Completed { Exit::Ok } else { Exit::Environment })
 }
 

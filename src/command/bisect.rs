@@ -10,6 +10,7 @@ use crate::bisect::state::{State, StepRow, Task};
 use crate::bisect::workshop::{self, Workshop};
 use crate::bisect::{self, Answer, Commit, Effort, Error, Job, Told};
 use crate::cli::BisectArgs;
+use crate::console;
 use crate::control_group;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment};
@@ -42,25 +43,20 @@ pub fn bisect(args: &BisectArgs, quiet: bool) -> Result<Exit, Failure> {
     let mut judge = Pairs::new(means, (args.cell.as_deref(), args.metric.as_deref()), effort, state.dir())?;
     let progress = |told: &Told<'_>| {
         if !quiet {
-            eprintln!("{}", step(told));
+            console::note(step(told));
         }
     };
     if !quiet {
-        eprintln!(
-            "{} commits from {} to {}; state: {}",
-            commits.len() - 1,
-            commits[0],
-            commits[commits.len() - 1],
-            dir.display()
-        );
+        let (good, bad) = (&commits[0], &commits[commits.len() - 1]);
+        console::note(format!("{} commits from {good} to {bad}; state: {}", commits.len() - 1, dir.display()));
     }
     let (state, builder) = (&mut state, &mut workshop);
     let answer = bisect::run(&mut Job { commits: &commits, effort, state, builder, judge: &mut judge, progress: &progress })?;
     if let Err(error) = workshop.clear() {
-        eprintln!("uring-ablate: the work tree below {} stays: {error}", dir.display());
+        console::note(format!("uring-ablate: the work tree below {} stays: {error}", dir.display()));
     }
     if !quiet {
-        print!("{}", text(&answer, &commits, state));
+        console::print(text(&answer, &commits, state));
     }
     let found = matches!(&answer, Answer::First(range) if range.start() == range.end());
     Ok(if found { Exit::Ok } else { Exit::Inconclusive })

@@ -3,6 +3,7 @@
 use super::Failure;
 use super::bench::target_of;
 use crate::cli::DoctorArgs;
+use crate::console;
 use crate::engine;
 use crate::exit::Exit;
 use crate::experiment;
@@ -61,11 +62,8 @@ pub fn doctor(args: &DoctorArgs) -> Result<Exit, Failure> {
         findings.extend(on_target(&target)?);
     }
     findings.sort_by_key(|f| f.weight);
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&findings).expect("findings are text"));
-    } else {
-        print!("{}", text(&findings));
-    }
+    let json = || serde_json::to_string_pretty(&findings).expect("findings are text") + "\n";
+    console::product(if args.json { json() } else { text(&findings) })?;
     let works = findings.iter().all(|f| f.weight != Weight::Prevents);
     Ok(if works { Exit::Ok } else { Exit::Environment })
 }

@@ -3,9 +3,9 @@
 use super::Failure;
 use crate::analysis::contrast::Metric;
 use crate::cli::ExportArgs;
+use crate::console;
 use crate::exit::Exit;
 use crate::export::{self, Format};
-use std::io::Write;
 use std::path::PathBuf;
 
 /// Exports a run.
@@ -26,25 +26,20 @@ pub fn export(args: &ExportArgs, quiet: bool) -> Result<Exit, Failure> {
         (format, out) => {
             // Whole before a byte of it is seen.
             let text = export::text(&args.results, format, args.metric.unwrap_or(Metric::CpuPerOp))?;
-            let Some(out) = out else { return print(&text) };
+            let Some(out) = out else {
+                console::product(text)?;
+                return Ok(Exit::Ok);
+            };
             export::replace(out, text.as_bytes())?;
             vec![told(out.clone(), format.name())]
         }
     };
     if !quiet {
-        written.iter().for_each(|line: &String| println!("{line}"));
+        written.iter().for_each(|line: &String| console::print(format!("{line}\n")));
     }
     Ok(Exit::Ok)
 }
 
 fn told(path: PathBuf, what: &str) -> String {
     format!("{}: {what}", path.display())
-}
-
-fn print(text: &str) -> Result<Exit, Failure> {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written
-        .map(|()| Exit::Ok)
-        .map_err(|e| Failure { exit: Exit::Environment, message: format!("cannot write to standard output: {e}") })
 }

@@ -2,14 +2,14 @@
 
 use super::{Failure, failure};
 use crate::cli::{self, Shell};
+use crate::console;
 use crate::exit::Exit;
-use std::io::Write;
 use std::path::Path;
 
 /// Prints what a shell needs to complete our command line.
 pub fn completions(shell: Shell) -> Result<Exit, Failure> {
-    let written = std::io::stdout().write_all(&cli::completions(shell));
-    written.map(|()| Exit::Ok).map_err(|error| failure(Exit::Usage)(&format!("cannot write to standard output: {error}")))
+    console::product(String::from_utf8_lossy(&cli::completions(shell)))?;
+    Ok(Exit::Ok)
 }
 
 /// Writes the manual.

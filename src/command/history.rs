@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::cli::HistoryVerb;
+use crate::console;
 use crate::exit::Exit;
 use crate::name::visible;
 use crate::nightly::store::{History, NIGHTS, SERIES};
@@ -15,12 +16,12 @@ pub fn history(verb: &HistoryVerb, quiet: bool) -> Result<Exit, Failure> {
         HistoryVerb::Show { history, json } => {
             let history = History::read(history)?;
             let (nights, series) = history.tables();
-            if *json {
-                print!("{}", export::night::history(nights, series));
+            let told = if *json {
+                export::night::history(nights, series)
             } else {
-                print!("{}", report::hosts::markdown(nights, series));
-                watch::remarks(&history).iter().for_each(|remark| println!("\n{remark}."));
-            }
+                report::night::with_remarks(report::hosts::markdown(nights, series), &watch::remarks(&history))
+            };
+            console::product(told)?;
         }
         HistoryVerb::Plot { history, out } => {
             let history = History::read(history)?;
@@ -47,7 +48,7 @@ pub fn history(verb: &HistoryVerb, quiet: bool) -> Result<Exit, Failure> {
 
 fn say(quiet: bool, what: &str) {
     if !quiet {
-        println!("{what}");
+        console::print(format!("{what}\n"));
     }
 }
 

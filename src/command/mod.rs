@@ -1,4 +1,4 @@
-//! What each verb does: wires the parts together, prints, and decides the exit code.
+//! What each verb does: wires the parts together, leaves its files, then prints, and decides the exit code.
 
 mod bench;
 mod bisect;
@@ -37,6 +37,7 @@ pub use simulate::simulate;
 pub use simulate_nights::simulate_nights;
 pub use toggles::toggles;
 
+use crate::console;
 use crate::exit::Exit;
 use crate::{engine, experiment, target};
 
@@ -49,6 +50,12 @@ pub struct Failure {
 
 fn failure(exit: Exit) -> impl Fn(&dyn std::fmt::Display) -> Failure {
     move |error| Failure { exit, message: error.to_string() }
+}
+
+impl From<console::Lost> for Failure {
+    fn from(lost: console::Lost) -> Failure {
+        failure(Exit::Environment)(&lost)
+    }
 }
 
 impl From<experiment::Error> for Failure {

@@ -7,6 +7,7 @@ mod programs;
 use super::Failure;
 use super::progress::Bar;
 use crate::cli::NightlyArgs;
+use crate::console;
 use crate::control_group;
 use crate::durable::Dir;
 use crate::exit::Exit;
@@ -18,10 +19,12 @@ use crate::nightly::segment::{Identity, Segments};
 use crate::nightly::store::{self, History};
 use crate::nightly::unfinished::{self, Leftover};
 use crate::nightly::{self, Night, Settings, watch};
+use crate::report::night::{markdown, with_remarks};
 use crate::run::environment::Environment;
 use crate::run::facts::Circumstances;
 use crate::spawn::{Interrupts, Tether};
 use crate::target::Target;
+use crate::text;
 use crate::toggle::Toggle;
 use crate::workload::Workload;
 use jiff::Timestamp;
@@ -36,8 +39,13 @@ const PULL_REQUEST: Duration = Duration::from_secs(285);
 /// Rounds of a night unless the experiment says otherwise: identical processes differ by more than identical arms do.
 const USUAL_ROUNDS: u32 = 24;
 
+/// Characters of a machine's name.
+const MOST_NAME: usize = 80;
+
 /// Runs a night.
 pub fn nightly(args: &NightlyArgs, quiet: bool) -> Result<Exit, Failure> {
+    let named = args.machine.as_deref().map_or(Ok(String::new()), |name| text::words(name, MOST_NAME));
+    named.map_err(|reason| Failure { exit: Exit::Usage, message: format!("--machine: {reason}") })?;
     let experiment = experiment::load(&args.experiment, &args.overrides)?;
     let history = args.history.as_ref().map(|dir| History::open(dir)).transpose()?;
     if let Some(history) = &history {
@@ -103,9 +111,14 @@ impl Tonight<'_> {
         if let Some(history) = &mut history {
             history.commit(row.clone(), &night.series)?;
         }
-        // The night counts now; what is made of it must not take its verdict away.
-        if let Err(failure) = self.show(&dir, &row, &night, history.as_ref()) {
-            eprintln!("uring-ablate: the night counts, but {}", failure.message);
+        // The night counts now; what is made of it must not take its verdict away, and files come before words, which may reach nobody.
+        let remarks = history.as_ref().map_or(vec![], |history| watch::of(history, &row.experiment, &row.machine, &row));
+        let kept = self.keep(&dir, &row, &night, &remarks, history.as_ref());
+        self.show(&row, &night, &remarks);
+        match kept {
+            Ok(()) if !self.quiet => console::note(format!("written: {}", dir.path().display())),
+            Ok(()) => {}
+            Err(failure) => console::note(format!("uring-ablate: the night counts, but {}", failure.message)),
         }
         Ok(night.exit)
     }
@@ -176,15 +189,15 @@ impl Tonight<'_> {
             return;
         }
         let [reference, candidate] = &self.programs;
-        eprintln!(
-            "{}: {} ({}) beside {} ({})",
+        console::note(format!(
+            "{}: {} ({}) beside {} ({})\nnight: {}",
             self.experiment.name,
             candidate.path.display(),
             candidate.id,
             reference.path.display(),
-            reference.id
-        );
-        eprintln!("night: {}", dir.display());
+            reference.id,
+            dir.display()
+        ));
     }
 
     fn row(
@@ -214,7 +227,7 @@ impl Tonight<'_> {
             kernel,
             cpu,
             exit: night.exit as u8,
-            summary: night.summary.clone(),
+            summary: text::line(&night.summary),
             violations: 0,
             series_rows: 0,
             series_bytes: 0,
@@ -223,29 +236,33 @@ impl Tonight<'_> {
         }
     }
 
-    /// Prints the night, and leaves it in every format and as a chart.
-    fn show(&self, dir: &Dir, row: &NightRow, night: &Night, history: Option<&History>) -> Result<(), Failure> {
-        let remarks: Vec<String> = history.map_or(vec![], |history| watch::of(history, &row.experiment, &row.machine, row));
+    /// Prints the night.
+    fn show(&self, row: &NightRow, night: &Night, remarks: &[String]) {
         if self.args.json {
-            println!("{}", export::night::json(row, &night.series));
+            console::print(export::night::json(row, &night.series));
         } else if !self.quiet {
-            print!("{}", crate::report::night::markdown(row, &night.series));
-            remarks.iter().for_each(|remark| println!("\n{remark}."));
+            console::print(with_remarks(markdown(row, &night.series), remarks));
         }
+    }
+
+    /// Leaves the night in every format and as a chart.
+    fn keep(
+        &self,
+        dir: &Dir,
+        row: &NightRow,
+        night: &Night,
+        remarks: &[String],
+        history: Option<&History>,
+    ) -> Result<(), Failure> {
         if let (Some(history), [reference, _]) = (history, &self.programs) {
             programs::pin(&history.dir, reference, self.args.reference.is_some())?;
         }
-        for (name, mut text) in export::night::files(row, &night.series) {
-            if name.ends_with(".md") {
-                remarks.iter().for_each(|remark| text += &format!("\n{remark}.\n"));
-            }
+        for (name, text) in export::night::files(row, &night.series) {
+            let text = if name.ends_with(".md") { with_remarks(text, remarks) } else { text };
             dir.replace(name, text.as_bytes()).map_err(|source| export::Error::Write { path: dir.join(name), source })?;
         }
         if let Some(history) = history {
             super::history::plot(history, &history.dir.join("plots"))?;
-        }
-        if !self.quiet {
-            eprintln!("written: {}", dir.path().display());
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use super::run::{limits, plan_on, prepare};
 use crate::analysis::fraction::Fraction;
 use crate::analysis::stopping::FIRST;
 use crate::cli::PlanArgs;
+use crate::console;
 use crate::engine::lane;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment, FioConfig};
@@ -35,29 +36,34 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     if let Some(name) = &args.fio_job {
         return fio_jobs(&experiment, &plan, name);
     }
-    println!("{}: {}", experiment.name, experiment.question);
+    console::product(text(&experiment, &plan, learnt, &spread))?;
+    if args.pilot { pilot(&experiment, &args.allow_destructive) } else { Ok(Exit::Ok) }
+}
+
+/// The plan in words.
+fn text(experiment: &Experiment, plan: &Plan, learnt: Option<u32>, spread: &[earlier::Spread]) -> String {
+    let mut lines = vec![format!("{}: {}", experiment.name, experiment.question)];
     for cell in &plan.cells {
-        println!("\ncell {}", cell.name);
-        for arm in &cell.arms {
-            println!("  {} x {}", arm.copies, arm.treatment);
-        }
-        plan.fio.iter().for_each(|c| println!("  1 x {}", c.treatment()));
-        cell.dropped.iter().for_each(|d| println!("  dropped {}: {}", d.toggle, d.reason));
+        lines.push(format!("\ncell {}", cell.name));
+        lines.extend(cell.arms.iter().map(|arm| format!("  {} x {}", arm.copies, arm.treatment)));
+        lines.extend(plan.fio.iter().map(|c| format!("  1 x {}", c.treatment())));
+        lines.extend(cell.dropped.iter().map(|d| format!("  dropped {}: {}", d.toggle, d.reason)));
         let fraction = Fraction::of(cell.arms.iter().map(|arm| arm.treatment.as_str()));
-        for (name, with) in fraction.map_or(vec![], |fraction| fraction.aliases()) {
-            println!("  alias: {name} = {}", with.join(" = "));
-        }
+        let aliases = fraction.map_or(vec![], |fraction| fraction.aliases());
+        lines.extend(aliases.into_iter().map(|(name, with)| format!("  alias: {name} = {}", with.join(" = "))));
     }
-    println!("\n{}{}", if experiment.looks() { "at most " } else { "" }, rounds(&plan));
-    println!("{}", order(&experiment, &plan));
-    println!("time: {}", time(&experiment, &plan));
+    lines.push(format!("\n{}{}", if experiment.looks() { "at most " } else { "" }, rounds(plan)));
+    lines.push(order(experiment, plan));
+    lines.push(format!("time: {}", time(experiment, plan)));
     if let Some(rounds) = learnt {
         let most = if rounds == earlier::MOST_ROUNDS { ", and more are not chosen unasked" } else { "" };
-        println!("rounds: {rounds} from the spread of earlier ones, for effects of {} %{most}", experiment.delta * 100.0);
+        lines.push(format!(
+            "rounds: {rounds} from the spread of earlier ones, for effects of {} %{most}",
+            experiment.delta * 100.0
+        ));
     }
-    println!("{}", detectable(&experiment, &spread, &plan));
-    print!("{}", plan.limits);
-    if args.pilot { pilot(&experiment, &args.allow_destructive) } else { Ok(Exit::Ok) }
+    lines.push(detectable(experiment, spread, plan));
+    lines.join("\n") + &format!("\n{}", plan.limits)
 }
 
 /// How blocks are randomised.
@@ -114,24 +120,26 @@ fn pilot(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Exit, Failure> 
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
     let target = prepare(experiment, allowed)?;
     let plan = &plan_on(experiment, &target, None, &tether, &interrupts)?;
-    println!("pilot on {}", target.description);
+    console::product(format!("pilot on {}\n", target.description))?;
     let mut total = Duration::ZERO;
     for cell in &plan.cells {
-        cell.dropped.iter().for_each(|d| println!("cell {}: without {}: {}", cell.name, d.toggle, d.reason));
+        let dropped: String =
+            cell.dropped.iter().map(|d| format!("cell {}: without {}: {}\n", cell.name, d.toggle, d.reason)).collect();
+        console::product(dropped)?;
         let fixed =
             run::pilot_of(experiment, experiment.mode, plan, &target, cell, (&tether, &interrupts)).map_err(run::Error::from)?;
         let round = fixed.block_time * fixed.blocks;
         total += round * if experiment.looks() { FIRST.min(plan.repetitions) } else { plan.repetitions };
-        println!(
-            "cell {}: slices of {} completions, {} blocks of {:.0?} a round",
+        console::product(format!(
+            "cell {}: slices of {} completions, {} blocks of {:.0?} a round\n",
             cell.name, fixed.completions, fixed.blocks, fixed.block_time
-        );
+        ))?;
     }
     let least = if experiment.looks() { "at least" } else { "about" };
-    println!(
-        "rounds of our arms: {least} {total:.0?}; each round of peers adds about {:.0?}",
+    console::product(format!(
+        "rounds of our arms: {least} {total:.0?}; each round of peers adds about {:.0?}\n",
         experiment.peers.round_time + plan::PEERS_EXTRA
-    );
+    ))?;
     Ok(Exit::Ok)
 }
 
@@ -143,10 +151,9 @@ fn fio_jobs(experiment: &Experiment, plan: &Plan, name: &str) -> Result<Exit, Fa
         return Err(Failure { exit: Exit::Usage, message });
     };
     let target = Target::resolve_all(&experiment.target, Access::Read)?;
-    for config in FioConfig::ALL {
-        let job = peers::job(cell, config, &target, target.paths(), experiment.peers.whole_time);
-        println!("{}", job.map_err(|message| Failure { exit: Exit::Usage, message })?);
-    }
+    let job = |config| peers::job(cell, config, &target, target.paths(), experiment.peers.whole_time).map(|job| job + "\n");
+    let jobs = FioConfig::ALL.into_iter().map(job).collect::<Result<String, _>>();
+    console::product(jobs.map_err(|message| Failure { exit: Exit::Usage, message })?)?;
     Ok(Exit::Ok)
 }
 

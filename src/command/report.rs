@@ -2,10 +2,12 @@
 
 use super::Failure;
 use crate::cli::ReportArgs;
+use crate::console;
 use crate::durable;
 use crate::exit::Exit;
 use crate::export;
 use crate::report::{self, Places};
+use crate::text;
 use std::path::Path;
 
 /// Reports on a run.
@@ -43,10 +45,10 @@ fn splice(document: &Path) -> Result<Exit, Failure> {
 pub fn show(places: &Places<'_>, quiet: bool) -> Result<Exit, Failure> {
     let summary = report::write_to(places)?;
     if !quiet {
-        println!("{}", summary.text);
-        println!("report: {}", summary.report.display());
-        println!("page:   {}", summary.page.display());
-        summary.gallery.pictures.iter().for_each(|p| println!("chart:  {}", p.png.display()));
+        let charts: String =
+            summary.gallery.pictures.iter().map(|p| format!("chart:  {}\n", text::line(&p.png.to_string_lossy()))).collect();
+        let (report, page) = (summary.report.display(), summary.page.display());
+        console::print(format!("{}\nreport: {report}\npage:   {page}\n{charts}", summary.text));
     }
     if summary.measured {
         return Ok(Exit::Ok);

@@ -4,6 +4,7 @@ use super::progress::Bar;
 use super::{Failure, earlier};
 use crate::analysis::{Model, stopping};
 use crate::cli::RunArgs;
+use crate::console;
 use crate::durable::Dir;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment};
@@ -116,14 +117,12 @@ pub fn prepare(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Target, F
 }
 
 fn announce(experiment: &Experiment, plan: &Plan, target: &Target, results: &Path) {
-    eprintln!("{}: {}", experiment.name, experiment.question);
-    eprintln!("target: {}", target.description);
+    console::note(format!("{}: {}\ntarget: {}", experiment.name, experiment.question, target.description));
     for cell in &plan.cells {
-        eprintln!("cell {}: {} arms, {} rounds", cell.name, cell.arms.len(), plan.repetitions);
-        cell.dropped.iter().for_each(|d| eprintln!("  without {}: {}", d.toggle, d.reason));
+        console::note(format!("cell {}: {} arms, {} rounds", cell.name, cell.arms.len(), plan.repetitions));
+        cell.dropped.iter().for_each(|d| console::note(format!("  without {}: {}", d.toggle, d.reason)));
     }
-    eprint!("{}", plan.limits);
-    eprintln!("results: {}", results.display());
+    console::note(format!("{}results: {}", plan.limits, results.display()));
 }
 
 /// Where a run's files go.

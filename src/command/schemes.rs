@@ -5,6 +5,7 @@ use super::{Failure, run};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
 use crate::cli::SelftestArgs;
+use crate::console;
 use crate::durable::Dir;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment, FioConfig};
@@ -36,7 +37,7 @@ pub fn schemes(args: &SelftestArgs, time: Duration, out: &Path, quiet: bool) -> 
     let mut found = Vec::new();
     for scheme in Scheme::ALL {
         if !quiet {
-            eprintln!("{}: about {}", scheme.name(), units::duration_text(time));
+            console::note(format!("{}: about {}", scheme.name(), units::duration_text(time)));
         }
         let started = Instant::now();
         let finding = match scheme {
@@ -50,25 +51,26 @@ pub fn schemes(args: &SelftestArgs, time: Duration, out: &Path, quiet: bool) -> 
         };
         match finding {
             Ok(Some(finding)) => found.push(Finding { wall: started.elapsed(), ..finding }),
-            Ok(None) => eprintln!("{}: left out: {time:?} hold too few pairs of it for an interval", scheme.name()),
+            Ok(None) => {
+                console::note(format!("{}: left out: {time:?} hold too few pairs of it for an interval", scheme.name()));
+            }
             Err(failure) if failure.exit == Exit::Interrupted => return Err(failure),
-            Err(failure) => eprintln!("{}: left out: {}", scheme.name(), failure.message),
+            Err(failure) => console::note(format!("{}: left out: {}", scheme.name(), failure.message)),
         }
     }
     if found.is_empty() {
         let message = format!("no scheme gave an interval; {} is the time of each: raise it", units::duration_text(time));
         return Err(Failure { exit: Exit::Environment, message });
     }
-    show(&found);
     dir.replace("schemes.csv", scheme::csv(&found).as_ref()).map_err(fail)?;
     let foot = format!("{}; {}", Environment::read(), environment::command());
-    for file in plot::schemes(&found, time, foot, &dir).map_err(report::Error::from)? {
-        println!("chart: {}", file.display());
-    }
+    let charts = plot::schemes(&found, time, foot, &dir).map_err(report::Error::from)?;
+    let charts: String = charts.iter().map(|file| format!("chart: {}\n", file.display())).collect();
+    console::print(format!("{}\n{charts}", table(&found)));
     Ok(())
 }
 
-fn show(found: &[Finding]) {
+fn table(found: &[Finding]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
         "identical programs, compared by",
@@ -88,7 +90,7 @@ fn show(found: &[Finding]) {
             format!("{:.0} s", f.wall.as_secs_f64()),
         ]);
     }
-    println!("{table}");
+    table
 }
 
 /// The experiment of the selftest with other times and without the controls that differ.

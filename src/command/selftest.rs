@@ -4,6 +4,7 @@ use super::bench::wanted;
 use super::{Failure, run};
 use crate::analysis::Model;
 use crate::cli::SelftestArgs;
+use crate::console;
 use crate::exit::Exit;
 use crate::experiment::{self, Experiment};
 use crate::report;
@@ -28,7 +29,7 @@ pub fn selftest(args: &SelftestArgs, quiet: bool) -> Result<Exit, Failure> {
         passed &= show("this machine, by controls of known truth", &checks);
     }
     if passed {
-        println!("selftest passed");
+        console::print("selftest passed\n");
         return Ok(Exit::Ok);
     }
     let message = "selftest failed: do not trust figures from here; uring-ablate doctor shows what disturbs";
@@ -60,6 +61,6 @@ fn show(title: &str, checks: &[Check]) -> bool {
     for check in checks {
         table.add_row([if check.passed { "ok" } else { "FAILS" }, &check.what, &check.nominal, &check.observed]);
     }
-    println!("{}\n", table.trim_fmt());
+    console::print(format!("{}\n\n", table.trim_fmt()));
     checks.iter().all(|check| check.passed)
 }

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::clock::monotonic_ns;
+use crate::console;
 use crate::engine::simulated;
 use crate::exit::Exit;
 use crate::run::round::histogram;
@@ -13,6 +14,6 @@ pub fn simulate(all_on: bool, requests: u64) -> Result<Exit, Failure> {
     let started = monotonic_ns();
     let tally = simulated::run(each, all_on, requests, &mut latency)?;
     let ns = (monotonic_ns() - started) as f64 / tally.completions as f64;
-    println!("{} requests, {} enters, {ns:.1} ns a request", tally.completions, tally.enters);
+    console::product(format!("{} requests, {} enters, {ns:.1} ns a request\n", tally.completions, tally.enters))?;
     Ok(Exit::Ok)
 }

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::cli::SimulateNightsArgs;
+use crate::console;
 use crate::exit::Exit;
 use crate::experiment::subject::Gate;
 use crate::nightly::synthetic::{Course, World, history};
@@ -30,7 +31,7 @@ pub fn simulate_nights(args: &SimulateNightsArgs) -> Result<Exit, Failure> {
         started.into_iter().map(|t| t.join().expect("a simulation does not panic")).collect()
     });
     let all = results.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
-    print!("{}", table(args, &all));
+    console::product(table(args, &all))?;
     Ok(Exit::Ok)
 }
 

@@ -1,5 +1,6 @@
 //! `uring-ablate toggles`: the declaration as a table.
 
+use crate::console;
 use crate::exit::Exit;
 use crate::toggle::{EXCLUSIONS, Exclusion, SPECS};
 use comfy_table::{ContentArrangement, Table, presets};
@@ -18,6 +19,6 @@ pub fn toggles() -> Result<Exit, Failure> {
         let constraints: Vec<String> = needs.chain(excludes).collect();
         table.add_row([spec.key, &off, &on, &spec.levels(), spec.since, spec.doc, &constraints.join("; "), spec.source]);
     }
-    println!("{table}");
+    console::product(format!("{table}\n"))?;
     Ok(Exit::Ok)
 }

@@ -368,13 +368,22 @@ fn the_verb_measures_and_finds_the_commit_and_goes_on_after_a_kill() {
 #[test]
 fn the_verb_says_that_nothing_differs() {
     let Some(repo) = Repo::new("the_verb_says_that_nothing_differs") else { return };
-    (0..4).for_each(|place| repo.commit(&format!("change {place}"), &program(100_000, place)));
+    (0..4).for_each(|place| repo.commit(&format!("change {place}\u{1b}[2J"), &program(100_000, place)));
     let bench = Bench::new(PRINTS);
-    let mut command = ablate();
-    command.arg("bisect").arg(&bench.file).args(["--good", "HEAD~3", "--bad", "HEAD", "--program", "out"]);
-    command.args(["--build", "cp source out && chmod +x out", "--repository"]).arg(repo.dir());
-    let output = command.arg("--state").arg(repo.path("state")).output().unwrap();
+    let bisect = || {
+        let mut command = ablate();
+        command.arg("bisect").arg(&bench.file).args(["--good", "HEAD~3", "--bad", "HEAD", "--program", "out"]);
+        command.args(["--build", "cp source out && chmod +x out", "--repository"]).arg(repo.dir());
+        command.arg("--state").arg(repo.path("state"));
+        command
+    };
+    // Whoever listens.
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    assert_eq!(bisect().stdout(full()).stderr(full()).status().unwrap().code(), Some(3));
+    let unread = || std::io::pipe().unwrap().1;
+    assert_eq!(bisect().stdout(unread()).stderr(unread()).status().unwrap().code(), Some(3));
+    let output = bisect().output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains("do not differ by what"), "{said}");
+    assert!(said.contains("do not differ by what") && said.contains("\\x1b[2J") && !said.contains('\u{1b}'), "{said}");
 }

@@ -2,6 +2,7 @@
 
 use crate::support::{root, skip};
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use uring_ablate::clock::monotonic_ns;
@@ -43,6 +44,12 @@ fn spec(target: &Target, rw: Rw, jobs: u32, arms: Vec<Arm>, blocks: u32) -> Spec
         profile: None,
         counted: None,
     }
+}
+
+/// A round of one arm on a file, for whom another part of it matters.
+pub fn small_spec(file: &Path) -> Spec {
+    let wanted = Wanted { kind: Kind::File, path: Some(file.into()), size_bytes: None, stamps: None };
+    spec(&Target::resolve(&wanted).unwrap(), Rw::Read, 1, vec![arm("baseline", eager())], 1)
 }
 
 /// The toggles that every machine with io_uring can do on a file.

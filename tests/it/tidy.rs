@@ -77,6 +77,13 @@ fn each_crate_has_one_door() {
         ("indicatif::", "src/command/"),
         ("perf_event::", "src/perf/"),
         ("blazesym::", "src/perf/"),
+        ("io::stdout", "src/console.rs"),
+        ("io::stderr", "src/console.rs"),
+        ("print!(", "src/console.rs"),
+        ("println!(", "src/console.rs"),
+        ("eprint!(", "src/console.rs"),
+        ("eprintln!(", "src/console.rs"),
+        ("dbg!(", "src/console.rs"),
     ];
     for (path, text) in sources() {
         let shown = path.display().to_string();
