@@ -94,6 +94,14 @@ pub enum Verb {
     },
 }
 
+impl Verb {
+    /// True for those that take memory and start processes to measure.
+    pub fn measures(&self) -> bool {
+        use Verb::{Bench, Bisect, Doctor, Nightly, Plan, Run, Selftest};
+        matches!(self, Run(_) | Plan(_) | Nightly(_) | Bisect(_) | Bench(_) | Doctor(_) | Selftest(_))
+    }
+}
+
 /// What `shell` needs to complete our command line.
 pub fn completions(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
@@ -156,6 +164,19 @@ pub struct RunArgs {
     /// Allow writing to this target; repeat its exact path.
     #[arg(long, value_name = "PATH")]
     pub allow_destructive: Vec<PathBuf>,
+    #[command(flatten)]
+    pub allow: Allow,
+}
+
+/// What an experiment does only when the user says so, beside writing to what is his.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Allow {
+    /// Start the programs that this experiment file names; repeat its path. It holds for this call.
+    #[arg(long, value_name = "FILE")]
+    pub trust: Vec<PathBuf>,
+    /// Let what the tool makes take up to this much memory or disk space: more than the usual half or 80 % of what is free.
+    #[arg(long, value_name = "SIZE", value_parser = units::size_bytes)]
+    pub allow_size: Option<u64>,
 }
 
 impl RunArgs {
@@ -181,6 +202,8 @@ pub struct PlanArgs {
     /// Allow the pilot to write to this target; repeat its exact path.
     #[arg(long, value_name = "PATH")]
     pub allow_destructive: Vec<PathBuf>,
+    #[command(flatten)]
+    pub allow: Allow,
     /// Print the fio job files of a cell instead.
     #[arg(long, value_name = "CELL")]
     pub fio_job: Option<String>,
@@ -268,6 +291,9 @@ pub struct BenchArgs {
     /// Allow writing to this target; repeat its exact path.
     #[arg(long, value_name = "PATH")]
     pub allow_destructive: Vec<PathBuf>,
+    /// Let what the tool makes, and the buffers, take up to this much memory or disk space: more than the usual half or 80 % of what is free.
+    #[arg(long, value_name = "SIZE", value_parser = units::size_bytes)]
+    pub allow_size: Option<u64>,
     /// Count events: context switches, system calls, punts, block requests, cycles. Costs throughput where many are counted.
     #[arg(long)]
     pub counters: bool,

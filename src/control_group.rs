@@ -3,6 +3,8 @@
 //! `cgroup.freeze`, `cgroup.events`, `cgroup.kill` and `cpu.stat` are described in the kernel's Documentation/admin-guide/cgroup-v2.rst; none needs
 //! a controller.
 
+pub mod memory;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -20,9 +20,9 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     dir.replace(name, bytes)
 }
 
-/// A whole file of text that the user named.
-pub fn text(path: &Path) -> io::Result<String> {
-    let bytes = whole(&open_named(path)?)?;
+/// A whole file of text that the user named, of at most `most` bytes.
+pub fn text(path: &Path, most: u64) -> io::Result<String> {
+    let bytes = dir::whole_within(&open_named(path)?, most)?;
     String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-8 text"))
 }
 

@@ -8,6 +8,7 @@ mod claim;
 mod design;
 pub mod difference;
 mod peers;
+pub mod programs;
 pub mod subject;
 mod wire;
 
@@ -22,8 +23,8 @@ use crate::engine::stamp::SEED;
 use crate::target::{Kind, Wanted};
 use crate::text;
 use crate::toggle::{Levels, Toggle};
-use crate::units;
 use crate::workload::{Rw, Workload};
+use crate::{durable, limits, units};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -93,12 +94,19 @@ pub struct Experiment {
     pub gate: Gate,
     /// The text the plan is made of, after `--set`.
     pub text: String,
+    /// The same before it: what somebody wrote and the user may trust.
+    pub file_text: String,
 }
 
 /// A treatment that is spelt out: its name, and the levels that differ from baseline.
 pub type Treatment = (String, Vec<(Toggle, u32)>);
 
 impl Experiment {
+    /// Takes what the user allows beyond what is usual for what the tool makes.
+    pub fn allow_size(&mut self, bytes: Option<u64>) {
+        self.target.iter_mut().for_each(|target| target.allowed_bytes = bytes.unwrap_or(0));
+    }
+
     /// Whether the width of intervals may end a run, or say where its time goes.
     pub fn looks(&self) -> bool {
         self.target_half_width.is_some() || self.budget.is_some()
@@ -107,6 +115,11 @@ impl Experiment {
     /// The level of every single test and interval: where a rule looks often, a little below what is asked for, which keeps the promise.
     pub fn level(&self) -> f64 {
         self.alpha * if self.looks() { MISSES } else { 1.0 }
+    }
+
+    /// True where some workload writes to the target.
+    pub fn writes(&self) -> bool {
+        self.cells.iter().any(|workload| workload.rw.writes())
     }
 
     /// Whether slices of a workload are preceded by unmeasured ones of the same arm, on a target that carries over or not.
@@ -168,11 +181,23 @@ impl Source<'_> {
         if items.is_empty() {
             return Err(self.fail(value.span(), format!("{key} lists nothing")));
         }
+        if items.len() > limits::LIST {
+            return Err(self.fail(value.span(), format!("{key} lists {} items; at most {} are taken", items.len(), limits::LIST)));
+        }
         items.iter().map(|t| parse(t).map_err(|e| self.fail(value.span(), format!("{key}: {e}")))).collect()
     }
 
     fn duration(&self, key: &str, value: Option<&Spanned<Scalar>>, default: Duration) -> Result<Duration, Error> {
         value.map_or(Ok(default), |v| self.read(key, v, |t| units::duration(&t.0)))
+    }
+
+    /// The time for the slices of one round: all of them are held in memory.
+    fn round_time(&self, key: &str, value: Option<&Spanned<Scalar>>) -> Result<Option<Duration>, Error> {
+        let bounded = |text: &Scalar| match some_time(&text.0)? {
+            time if time > limits::ROUND_TIME => Err(format!("{:?} is too long: 1h is the most; measure more rounds", text.0)),
+            time => Ok(time),
+        };
+        value.map(|v| self.read(key, v, bounded)).transpose()
     }
 
     fn level(&self, toggle: Toggle, value: &Spanned<Scalar>) -> Result<u32, Error> {
@@ -182,13 +207,14 @@ impl Source<'_> {
 
 /// Reads and validates an experiment, with `--set` overrides applied.
 pub fn load(path: &Path, overrides: &[String]) -> Result<Experiment, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let text = durable::text(path, limits::EXPERIMENT_BYTES).map_err(|source| Error::Read { path: path.into(), source })?;
     overridden(path, &text, overrides)
 }
 
 /// Validates the text of an experiment with `--set` overrides applied; `path` is for messages.
 pub fn overridden(path: &Path, text: &str, overrides: &[String]) -> Result<Experiment, Error> {
-    if overrides.is_empty() { parse(path, text) } else { parse(path, &apply(path, text, overrides)?) }
+    let experiment = if overrides.is_empty() { parse(path, text)? } else { parse(path, &apply(path, text, overrides)?)? };
+    Ok(Experiment { file_text: text.into(), ..experiment })
 }
 
 /// Validates the text of an experiment; `path` is for messages.
@@ -211,11 +237,14 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
     if repeats(&designs) || repeats(&wire.peers.fio) {
         return Err(source.fail(wire.name.span(), "[design] kind and [peers] fio name each kind once"));
     }
-    let rounds = wire.design.rounds.as_ref().map(|r| source.read("rounds", r, |n| at_least_one(*n))).transpose()?;
+    let rounds = wire.design.rounds.as_ref().map(|r| source.read("[design] rounds", r, |n| some_rounds(*n))).transpose()?;
+    let rounds_of = |key, value: Option<&Spanned<u32>>| value.map_or(Ok(0), |v| source.read(key, v, |n| not_too_many(*n)));
     let second = Duration::from_secs(1);
     let optional = |key, value: Option<&Spanned<Scalar>>| value.map(|v| source.read(key, v, |t| some_time(&t.0))).transpose();
     let claims = wire.claim.iter().map(|c| claim::read(&source, c, &wire)).collect::<Result<_, _>>()?;
-    let delta = wire.analysis.delta.as_ref().map_or(Ok(0.02), |v| source.read("delta", v, |t| units::percent(&t.0)))?;
+    let fraction =
+        |key, value: Option<&Spanned<Scalar>>| value.map(|v| source.read(key, v, |t| units::percent(&t.0))).transpose();
+    let delta = fraction("delta", wire.analysis.delta.as_ref())?.unwrap_or(0.02);
     let sweep = design::sweep(&source, &wire.design, &toggles)?;
     Ok(Experiment {
         name,
@@ -235,31 +264,27 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
         slice_time: optional("slice_time", wire.design.slice_time.as_ref())?,
         conditioning: wire.design.conditioning,
         rounds,
-        target_half_width: wire
-            .design
-            .target_half_width
-            .as_ref()
-            .map(|v| source.read("target_half_width", v, |t| units::percent(&t.0)))
-            .transpose()?,
+        target_half_width: fraction("target_half_width", wire.design.target_half_width.as_ref())?,
         budget: optional("budget", wire.design.budget.as_ref())?,
-        round_time: optional("round_time", wire.design.round_time.as_ref())?,
+        round_time: source.round_time("[design] round_time", wire.design.round_time.as_ref())?,
         trial_time: source.duration("trial_time", wire.design.trial_time.as_ref(), second)?,
         seed: wire.design.seed.unwrap_or(1),
         strict: wire.design.strict,
         delta,
         alpha: wire.analysis.alpha.as_ref().map_or(Ok(0.05), |v| source.read("alpha", v, |a| check_alpha(*a)))?,
-        stall: wire.analysis.stall.as_ref().map_or(Ok(0.02), |v| source.read("stall", v, |t| units::percent(&t.0)))?,
-        spin: wire.analysis.spin.as_ref().map_or(Ok(0.05), |v| source.read("spin", v, |t| units::percent(&t.0)))?,
+        stall: fraction("stall", wire.analysis.stall.as_ref())?.unwrap_or(0.02),
+        spin: fraction("spin", wire.analysis.spin.as_ref())?.unwrap_or(0.05),
         peers: peers::read(&source, &wire.peers)?,
         profile: Profiling {
-            rounds: wire.profile.rounds,
+            rounds: rounds_of("[profile] rounds", wire.profile.rounds.as_ref())?,
             frequency: wire.profile.frequency.as_ref().map_or(Ok(FREQUENCY), |f| source.read("frequency", f, |n| ticks(*n)))?,
         },
-        counted_rounds: wire.counters.rounds,
+        counted_rounds: rounds_of("[counters] rounds", wire.counters.rounds.as_ref())?,
         options: options(&source, &wire.engine)?,
         subject: wire.subject.as_ref().map(|s| subject::subject(&source, s)).transpose()?,
         gate: subject::gate(&source, &wire.gate, delta)?,
         text: text.to_string(),
+        file_text: text.to_string(),
     })
 }
 
@@ -307,8 +332,12 @@ fn some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn at_least_one(n: u32) -> Result<u32, &'static str> {
-    if n > 0 { Ok(n) } else { Err("must be at least 1") }
+fn some_rounds(n: u32) -> Result<u32, String> {
+    if n > 0 { not_too_many(n) } else { Err("must be at least 1".into()) }
+}
+
+fn not_too_many(rounds: u32) -> Result<u32, String> {
+    if rounds <= limits::ROUNDS { Ok(rounds) } else { Err(format!("{rounds} are too many: {} are the most", limits::ROUNDS)) }
 }
 
 /// No multiple of the kernel's own tick, so that the two do not walk in step.
@@ -343,7 +372,7 @@ fn target(source: &Source<'_>, wire: &WireTarget, stamps: Option<u64>) -> Result
         return Err(source.fail(path.span(), message));
     }
     let path = wire.path.as_ref().map(|p| p.get_ref().clone());
-    Ok(Wanted { kind: wire.kind.unwrap_or(Kind::Auto), path, size_bytes, stamps })
+    Ok(Wanted { kind: wire.kind.unwrap_or(Kind::Auto), path, size_bytes, stamps, allowed_bytes: 0 })
 }
 
 fn options(source: &Source<'_>, wire: &WireEngine) -> Result<Options, Error> {

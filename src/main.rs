@@ -17,6 +17,9 @@ fn main() -> ExitCode {
     if let Err(failure) = command::privilege(&cli.verb) {
         return failed(&failure);
     }
+    if cli.verb.measures() {
+        spawn::yield_memory();
+    }
     let outcome = match &cli.verb {
         Verb::Run(args) => command::run(args, cli.quiet),
         Verb::Plan(args) => command::plan(args),

@@ -3,13 +3,14 @@
 mod arms;
 pub mod fraction;
 pub mod order;
+mod schedule;
 
 use crate::analysis::contrast::CONFIRMED;
 use crate::analysis::fraction::PREFIX;
 use crate::analysis::stopping::FIRST;
 use crate::experiment::{Experiment, FioConfig, Mode};
+use crate::limits;
 use crate::perf::Limits;
-use crate::random::Decisions;
 use crate::toggle::{self, Levels, Setting, Toggle};
 use crate::workload::Workload;
 use serde::{Deserialize, Serialize};
@@ -213,6 +214,13 @@ pub enum Error {
     Combination { cell: String, treatment: String, reason: String },
     #[error("cell {cell}: [design] kind = \"{design}\" takes {least} to {most} toggles; {factors} are listed that can run here")]
     Factors { cell: String, design: &'static str, factors: usize, least: usize, most: usize },
+    #[error("cell {cell}: [design] makes {arms} arms; {} are the most: list fewer toggles, levels or treatments", limits::ARMS)]
+    Arms { cell: String, arms: usize },
+    #[error(
+        "the plan has {rounds} rounds in {cells} cells; {} are the most: lower [design] rounds, or measure fewer workloads",
+        limits::PLANNED_ROUNDS
+    )]
+    Rounds { rounds: u64, cells: usize },
     #[error("cell {cell}: [fixed] cannot run: {reason}")]
     Fixed { cell: String, reason: String },
 }
@@ -253,8 +261,9 @@ pub fn make(experiment: &Experiment, place: &Place<'_>) -> Result<Plan, Error> {
     if (1..least).contains(&profiles) {
         return Err(Error::TooFewProfiles { rounds: profiles, alpha: experiment.alpha.to_string(), least });
     }
+    schedule::check(experiment, &cells, rounds)?;
     let plan = Plan {
-        rounds: schedule(experiment, &cells, rounds, &place.limits),
+        rounds: schedule::rounds(experiment, &cells, rounds, &place.limits),
         cells,
         repetitions: rounds,
         round_time,
@@ -342,6 +351,9 @@ fn cell(experiment: &Experiment, workload: &Workload, place: &Place<'_>) -> Resu
         }
     }
     let arms = arms::of(experiment, workload, &kept, &beside);
+    if arms.len() > limits::ARMS {
+        return Err(Error::Arms { cell: name, arms: arms.len() });
+    }
     if let Some((levels, reason)) = arms.iter().find_map(|arm| Some((arm.treatment.clone(), refusal(&arm.levels)?))) {
         return Err(Error::Combination { cell: name, treatment: levels, reason });
     }
@@ -353,39 +365,4 @@ fn cell(experiment: &Experiment, workload: &Workload, place: &Place<'_>) -> Resu
         }
     }
     Ok(Cell { name, workload: *workload, arms, dropped })
-}
-
-/// Rounds of all cells take turns, in a fresh random order each time; the whole runs of the peers come last.
-fn schedule(experiment: &Experiment, cells: &[Cell], repetitions: u32, limits: &Limits) -> Vec<Round> {
-    let mut decisions = Decisions::new(experiment.seed);
-    let kind = if experiment.mode == Mode::Sliced { RoundKind::Slices } else { RoundKind::Isolated };
-    let peers = experiment.peers.count() > 0;
-    let mut rounds = Vec::new();
-    let mut push = |repetition, cell: &Cell, kind, part, seed| {
-        rounds.push(Round { round: rounds.len() as u32 + 1, repetition, cell: cell.name.clone(), kind, part, seed });
-    };
-    let profiles = if limits.no_profile.is_some() { 0 } else { experiment.profile.rounds };
-    let counts = if limits.counts_anything() { experiment.counted_rounds } else { 0 };
-    for repetition in 0..repetitions.max(profiles).max(counts) {
-        let mut order: Vec<&Cell> = cells.iter().collect();
-        decisions.shuffle(&mut order);
-        for cell in order {
-            let parts = if kind == RoundKind::Slices { cell.parts() } else { &[Part::All] };
-            if repetition < repetitions {
-                parts.iter().for_each(|part| push(repetition, cell, kind, *part, decisions.seed()));
-            }
-            for (kind, rounds) in [(RoundKind::Profile, profiles), (RoundKind::Counts, counts)] {
-                if repetition < rounds {
-                    cell.parts().iter().for_each(|part| push(repetition, cell, kind, *part, decisions.seed()));
-                }
-            }
-            if peers && repetition < repetitions {
-                push(repetition, cell, RoundKind::Peers, Part::All, decisions.seed());
-            }
-        }
-    }
-    if peers {
-        cells.iter().for_each(|cell| push(repetitions, cell, RoundKind::Whole, Part::All, decisions.seed()));
-    }
-    rounds
 }

@@ -1,5 +1,6 @@
 //! The rows of the result files: their columns, in the order in which they are written. What was not measured is an empty cell.
 
+use crate::limits;
 use crate::perf::counters::{self, Counts};
 use crate::plan::RoundKind;
 use crate::run::pace::Finished;
@@ -124,7 +125,9 @@ impl JournalRow {
     /// What later decisions rest on.
     pub fn finished(&self) -> Finished {
         let flagged = self.flagged.split_whitespace().map(String::from).collect();
-        Finished { wall: Duration::from_secs_f64(self.wall_s), flagged }
+        // What cannot be a time counts as the longest: whatever wrote it, no budget may grow by it.
+        let wall = Duration::try_from_secs_f64(self.wall_s).unwrap_or(limits::TIME).min(limits::TIME);
+        Finished { wall, flagged }
     }
 
     /// Column names.

@@ -2,6 +2,7 @@
 //!
 //! Sizes follow fio: `k`, `m`, `g` and `t`, with or without `i` and `b`, are powers of 1024.
 
+use crate::limits;
 use std::time::Duration;
 
 /// Why a quantity could not be read.
@@ -11,7 +12,9 @@ pub enum Error {
     Size(String),
     #[error("{0:?} is not a duration; write \"500ms\", \"5s\" or \"3m\"")]
     Duration(String),
-    #[error("{0:?} is not a percentage; write \"2%\"")]
+    #[error("{0:?} is too long: {most} days is the most", most = limits::TIME.as_secs() / 86_400)]
+    TooLong(String),
+    #[error("{0:?} is not a percentage from 0% to {most}%; write \"2%\"", most = limits::PERCENT)]
     Percent(String),
 }
 
@@ -48,13 +51,17 @@ pub fn duration(text: &str) -> Result<Duration, Error> {
         _ => return Err(fail()),
     };
     let value = number.parse::<f64>().map_err(|_| fail())? * seconds;
-    Duration::try_from_secs_f64(value).map_err(|_| fail())
+    bounded(Duration::try_from_secs_f64(value).unwrap_or(Duration::MAX), text)
+}
+
+fn bounded(time: Duration, text: &str) -> Result<Duration, Error> {
+    if time <= limits::TIME { Ok(time) } else { Err(Error::TooLong(text.into())) }
 }
 
 /// A duration, of which a plain number is so many seconds.
 pub fn seconds(text: &str) -> Result<Duration, Error> {
     match text.trim().parse::<u32>() {
-        Ok(number) => Ok(Duration::from_secs(number.into())),
+        Ok(number) => bounded(Duration::from_secs(number.into()), text),
         Err(_) => duration(text),
     }
 }
@@ -62,7 +69,7 @@ pub fn seconds(text: &str) -> Result<Duration, Error> {
 /// The fraction of `"2%"`: 0.02.
 pub fn percent(text: &str) -> Result<f64, Error> {
     let number = text.trim().strip_suffix('%').and_then(|n| n.trim().parse::<f64>().ok());
-    number.filter(|n| n.is_finite() && *n >= 0.0).map(|n| n / 100.0).ok_or_else(|| Error::Percent(text.into()))
+    number.filter(|n| (0.0..=limits::PERCENT).contains(n)).map(|n| n / 100.0).ok_or_else(|| Error::Percent(text.into()))
 }
 
 /// A size for labels: `4k`, `128k`, `1g`, exact or in bytes.
@@ -71,6 +78,14 @@ pub fn size_text(bytes: u64) -> String {
     unit.iter()
         .find(|(shift, _)| bytes >= 1 << shift && bytes.is_multiple_of(1 << shift))
         .map_or_else(|| bytes.to_string(), |(shift, name)| format!("{}{name}", bytes >> shift))
+}
+
+/// A size for sentences: `1.5 GiB`, `512 MiB`.
+pub fn size_words(bytes: u64) -> String {
+    let unit = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")].into_iter().find(|(shift, _)| bytes >= 1 << shift);
+    let Some((shift, name)) = unit else { return format!("{bytes} bytes") };
+    let number = format!("{:.1}", bytes as f64 / (1_u64 << shift) as f64);
+    format!("{} {name}", number.strip_suffix(".0").unwrap_or(&number))
 }
 
 /// A duration as people say it: `75 s`, `4 minutes`.
@@ -91,6 +106,7 @@ mod tests {
         assert!(size_bytes("4q").is_err() && size_bytes("").is_err() && size_bytes("99999999t").is_err());
         assert_eq!(size_text(131_072), "128k");
         assert_eq!(size_text(4097), "4097");
+        assert_eq!([100, 1536, 1 << 30, 15 << 29].map(size_words), ["100 bytes", "1.5 KiB", "1 GiB", "7.5 GiB"]);
     }
 
     #[test]
@@ -98,8 +114,13 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("3m"), Ok(Duration::from_secs(180)));
         assert!(duration("5").is_err() && duration("x s").is_err());
+        assert_eq!(duration("720h"), Ok(limits::TIME));
+        for long in ["721h", "5000000000000000h", &format!("{}s", "9".repeat(400))] {
+            assert_eq!(duration(long), Err(Error::TooLong(long.into())));
+        }
+        assert_eq!(seconds("4294967295"), Err(Error::TooLong("4294967295".into())));
         assert_eq!((seconds("5"), seconds("5ms")), (Ok(Duration::from_secs(5)), Ok(Duration::from_millis(5))));
         assert_eq!(percent("2%"), Ok(0.02));
-        assert!(percent("2").is_err() && percent("-1%").is_err());
+        assert!(percent("2").is_err() && percent("-1%").is_err() && percent("1e300%").is_err() && percent("nan%").is_err());
     }
 }

@@ -3,13 +3,15 @@
 use super::load::{Data, Error};
 use crate::durable::Dir;
 use crate::name::visible;
+use crate::{limits, units};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogHistogram, IntervalLogIterator, LogEntry};
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Read};
 use std::time::Duration;
 
 /// What one arm's timed requests took in one round.
@@ -33,7 +35,35 @@ impl Recorded {
     pub fn histogram(&self) -> Result<Histogram<u64>, String> {
         let damaged = |e: &dyn std::fmt::Display| format!("the histogram {}/{} is damaged: {e}", self.round, self.treatment);
         let bytes = BASE64_STANDARD.decode(&self.encoded).map_err(|e| damaged(&e))?;
-        Deserializer::new().deserialize(&mut io::Cursor::new(bytes)).map_err(|e| damaged(&e))
+        let inflated = inflate(&bytes).map_err(|e| damaged(&e))?;
+        Deserializer::new().deserialize(&mut io::Cursor::new(inflated)).map_err(|e| damaged(&e))
+    }
+}
+
+/// Where the compressed bytes begin: behind their cookie and their length.
+const COMPRESSED: usize = 8;
+/// Where the significant digits stand in what is inflated: behind its cookie, its length and an offset.
+const DIGITS: std::ops::Range<usize> = 12..16;
+/// What comes before the counts.
+const HEADER: usize = 40;
+
+/// The histogram without its compression, once it is known to be small: the format's own reader takes as much memory as the log says.
+fn inflate(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let mut inflated = Vec::new();
+    let compressed = bytes.get(COMPRESSED..).ok_or("it is cut off")?;
+    let mut limited = ZlibDecoder::new(compressed).take(limits::HISTOGRAM_BYTES + 1);
+    limited.read_to_end(&mut inflated).map_err(|e| e.to_string())?;
+    if inflated.len() as u64 > limits::HISTOGRAM_BYTES {
+        return Err(format!("it inflates to more than {}, the limit", units::size_words(limits::HISTOGRAM_BYTES)));
+    }
+    let number = |range| Some(u32::from_be_bytes(<[u8; 4]>::try_from(inflated.get::<std::ops::Range<usize>>(range)?).ok()?));
+    let (length, digits) = number(4..8).zip(number(DIGITS)).ok_or("it is cut off")?;
+    match inflated.len().checked_sub(HEADER) {
+        _ if digits > limits::HISTOGRAM_DIGITS => {
+            Err(format!("it has {digits} significant digits; {} are the limit", limits::HISTOGRAM_DIGITS))
+        }
+        Some(there) if length as usize <= there => Ok(inflated),
+        _ => Err(format!("it says that it has {length} bytes of counts, and has not")),
     }
 }
 
@@ -75,23 +105,38 @@ fn name<'a>(entry: &IntervalLogHistogram<'a>) -> Option<(u32, &'a str, &'a str)>
     Some((round.parse().ok()?, cell, treatment))
 }
 
-/// Histograms of rounds as one; `None` of none, or where nothing was timed.
-pub fn merged<'a>(rounds: impl IntoIterator<Item = &'a Histogram<u64>>) -> Option<Histogram<u64>> {
-    let mut rounds = rounds.into_iter();
-    let mut all = rounds.next()?.clone();
-    all.auto(true);
-    for one in rounds {
-        all.add(one).ok()?;
+/// Histograms of rounds as one, added one after another so that only one is held besides.
+#[derive(Default)]
+pub struct Merged(Option<Histogram<u64>>);
+
+impl Merged {
+    /// Adds a round.
+    pub fn add(&mut self, round: &Histogram<u64>) -> Result<(), String> {
+        match &mut self.0 {
+            Some(all) => all.add(round).map_err(|e| e.to_string()),
+            None => {
+                let all = self.0.insert(round.clone());
+                all.auto(true);
+                Ok(())
+            }
+        }
     }
-    (!all.is_empty()).then_some(all)
+
+    /// All of them; `None` of none, or where nothing was timed.
+    pub fn all(self) -> Option<Histogram<u64>> {
+        self.0.filter(|all| !all.is_empty())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::analysis::load::Arm;
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
     use hdrhistogram::serialization::V2DeflateSerializer;
     use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+    use std::io::Write;
 
     fn histogram(values: &[u64]) -> Histogram<u64> {
         let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3).unwrap();
@@ -129,8 +174,39 @@ mod tests {
     fn merging_adds_counts_beyond_the_first_ones_range() {
         let mut narrow = Histogram::new_with_bounds(1, 1000, 3).unwrap();
         narrow.record(10).unwrap();
-        let all = merged([&narrow, &histogram(&[1_000_000])]).unwrap();
+        let merged = |rounds: &[&Histogram<u64>]| {
+            let mut merged = Merged::default();
+            rounds.iter().for_each(|one| merged.add(one).unwrap());
+            merged.all()
+        };
+        let all = merged(&[&narrow, &histogram(&[1_000_000])]).unwrap();
         assert_eq!((all.len(), all.max() >= 1_000_000), (2, true));
-        assert_eq!(merged([&histogram(&[])]), None);
+        assert_eq!(merged(&[&histogram(&[])]), None);
+    }
+
+    /// A histogram of a log whose inflated form is a header of these figures and so many zeros.
+    fn hostile(length: u32, digits: u32, zeros: usize) -> Recorded {
+        let mut inflated = Vec::new();
+        [0x1c84_9313, length, 0, digits].iter().for_each(|n: &u32| inflated.extend(n.to_be_bytes()));
+        [1, u64::MAX, 1.0_f64.to_bits()].iter().for_each(|n| inflated.extend(n.to_be_bytes()));
+        inflated.resize(inflated.len() + zeros, 0);
+        let mut deflate = ZlibEncoder::new(Vec::new(), Compression::best());
+        deflate.write_all(&inflated).unwrap();
+        let deflated = deflate.finish().unwrap();
+        let bytes = [&0x1c84_9314_u32.to_be_bytes()[..], &(deflated.len() as u32).to_be_bytes(), &deflated].concat();
+        let (name, time) = (String::from("x"), Duration::ZERO);
+        let encoded = BASE64_STANDARD.encode(bytes);
+        Recorded { round: 1, kind: name.clone(), cell: name.clone(), treatment: name, start: time, length: time, encoded }
+    }
+
+    #[test]
+    fn a_histogram_takes_no_more_memory_than_one_of_ours() {
+        assert_eq!(hostile(8, 3, 8).histogram().unwrap().len(), 0);
+        let refused = |length, digits, zeros| hostile(length, digits, zeros).histogram().unwrap_err();
+        assert!(refused(64 << 20, 3, 64 << 20).contains("inflates to more than 1 MiB"));
+        assert!(refused(u32::MAX, 3, 8).contains("4294967295 bytes of counts"));
+        assert!(refused(8, 5, 8).contains("5 significant digits"));
+        assert!(refused(8, 3, 0).contains("8 bytes of counts"));
+        assert!(Recorded { encoded: "AAAA".into(), ..hostile(8, 3, 8) }.histogram().unwrap_err().contains("cut off"));
     }
 }

@@ -2,6 +2,7 @@
 //! index, branches, hooks) is neither changed nor run.
 
 use super::{Commit, Error};
+use crate::limits;
 use crate::process::{Process, Wait};
 use crate::spawn::{Interrupts, Tether};
 use std::collections::HashMap;
@@ -144,7 +145,7 @@ impl<'a> Repository<'a> {
         let mut command = self.tether.command("git");
         command.args(quiet).args(arguments).current_dir(dir);
         forget_repositories(&mut command, (dir != self.dir).then_some(dir));
-        let mut process = Process::start(&mut command, b"").map_err(Error::Start)?;
+        let mut process = Process::start_with(&mut command, b"", limits::LOG_BYTES).map_err(Error::Start)?;
         if process.wait(NO_LIMIT, Some(self.interrupts)) == Wait::Interrupted {
             return Err(Error::Interrupted);
         }

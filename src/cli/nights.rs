@@ -1,5 +1,6 @@
 //! Flags of what goes from night to night: nightly, history, bisect.
 
+use super::Allow;
 use crate::units;
 use clap::Subcommand;
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ pub struct NightlyArgs {
     /// Allow writing to this target; repeat its exact path.
     #[arg(long, value_name = "PATH")]
     pub allow_destructive: Vec<PathBuf>,
+    #[command(flatten)]
+    pub allow: Allow,
 }
 
 #[derive(Debug, clap::Args)]
@@ -137,6 +140,8 @@ pub struct BisectArgs {
     /// Allow writing to this target; repeat its exact path.
     #[arg(long, value_name = "PATH")]
     pub allow_destructive: Vec<PathBuf>,
+    #[command(flatten)]
+    pub allow: Allow,
     /// What got worse [default: anything that is measured].
     #[arg(long, value_name = "METRIC")]
     pub metric: Option<String>,

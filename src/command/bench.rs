@@ -24,6 +24,7 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let process = |e: std::io::Error| run::Error::Process(e);
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
     let workload = workload(args);
+    target::room::buffers(&workload, 1, args.allow_size.unwrap_or(0)).map_err(target::Error::from)?;
     let target = target(args, Access::of(workload.rw.writes(), &args.allow_destructive))?;
     target.accepts(&workload)?;
     let levels = levels(args, &workload, &target)?;
@@ -91,7 +92,7 @@ fn workload(args: &BenchArgs) -> Workload {
 
 /// The target by its names alone: a block device is one, everything else is a file.
 fn target(args: &BenchArgs, access: Access<'_>) -> Result<Target, Failure> {
-    let wanted = |path| wanted(path, args.size);
+    let wanted = |path| Wanted { allowed_bytes: args.allow_size.unwrap_or(0), ..wanted(path, args.size) };
     let all = args.filename.as_ref().map_or(vec![wanted(None)], |names| file_names(names).map(Some).map(wanted).collect());
     Ok(Target::resolve_all(&all, access)?)
 }
@@ -103,7 +104,7 @@ pub fn wanted(path: Option<PathBuf>, size_bytes: Option<u64>) -> Wanted {
         Some(path) if target::is_block_device(path) => Kind::Device,
         Some(_) => Kind::File,
     };
-    Wanted { kind, path, size_bytes, stamps: None }
+    Wanted { kind, path, size_bytes, stamps: None, allowed_bytes: 0 }
 }
 
 /// One target by its name, or `auto`, to be read.

@@ -2,8 +2,8 @@
 
 mod judge;
 
-use super::Failure;
 use super::nightly::preflight::{self, Means};
+use super::{Failure, trust};
 use crate::bisect::repository::Repository;
 use crate::bisect::search::Verdict;
 use crate::bisect::state::{State, StepRow, Task};
@@ -13,6 +13,7 @@ use crate::cli::BisectArgs;
 use crate::console;
 use crate::control_group;
 use crate::exit::Exit;
+use crate::experiment::programs::Starts;
 use crate::experiment::{self, Experiment};
 use crate::spawn::{Interrupts, Tether};
 use judge::Pairs;
@@ -27,7 +28,9 @@ const ABBREVIATION: usize = 12;
 
 /// Searches, or continues a search.
 pub fn bisect(args: &BisectArgs, quiet: bool) -> Result<Exit, Failure> {
-    let experiment = experiment::load(&args.experiment, &args.overrides)?;
+    let mut experiment = experiment::load(&args.experiment, &args.overrides)?;
+    trust::check(&args.experiment, &experiment, Starts::Subject, &args.overrides, &args.allow)?;
+    experiment.allow_size(args.allow.allow_size);
     workshop::inside(&args.program)?;
     control_group::clear();
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(Error::Start)?);

@@ -19,6 +19,7 @@ mod selftest;
 mod simulate;
 mod simulate_nights;
 mod toggles;
+mod trust;
 
 pub use bench::bench;
 pub use bisect::bisect;
@@ -90,7 +91,10 @@ impl From<crate::run::Error> for Failure {
         use crate::run::pilot;
         let exit = match &error {
             E::Interrupted { .. } => Exit::Interrupted,
-            E::Store(_) | E::Changed { .. } | E::OtherTarget { .. } | E::Pilot(pilot::Error::TooSlow { .. }) => Exit::Usage,
+            E::Store(_)
+            | E::Changed { .. }
+            | E::OtherTarget { .. }
+            | E::Pilot(pilot::Error::TooSlow { .. } | pilot::Error::TooMany { .. }) => Exit::Usage,
             E::Pilot(_) | E::Target { .. } | E::Failing(_) | E::Unreadable(_) | E::Process(_) => Exit::Environment,
         };
         failure(exit)(&error)

@@ -4,13 +4,14 @@ mod notes;
 pub mod preflight;
 mod programs;
 
-use super::Failure;
 use super::progress::Bar;
+use super::{Failure, trust};
 use crate::cli::NightlyArgs;
 use crate::console;
 use crate::control_group;
 use crate::durable::Dir;
 use crate::exit::Exit;
+use crate::experiment::programs::Starts;
 use crate::experiment::{self, Experiment};
 use crate::export;
 use crate::nightly::arms::Programs;
@@ -46,7 +47,9 @@ const MOST_NAME: usize = 80;
 pub fn nightly(args: &NightlyArgs, quiet: bool) -> Result<Exit, Failure> {
     let named = args.machine.as_deref().map_or(Ok(String::new()), |name| text::words(name, MOST_NAME));
     named.map_err(|reason| Failure { exit: Exit::Usage, message: format!("--machine: {reason}") })?;
-    let experiment = experiment::load(&args.experiment, &args.overrides)?;
+    let mut experiment = experiment::load(&args.experiment, &args.overrides)?;
+    trust::check(&args.experiment, &experiment, Starts::Subject, &args.overrides, &args.allow)?;
+    experiment.allow_size(args.allow.allow_size);
     let history = args.history.as_ref().map(|dir| History::open(dir)).transpose()?;
     if let Some(history) = &history {
         clear(history, quiet);

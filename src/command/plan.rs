@@ -1,14 +1,15 @@
 //! `uring-ablate plan`: what an experiment would do, without doing it.
 
-use super::Failure;
 use super::earlier::{self, LEAST_ROUNDS};
 use super::run::{limits, plan_on, prepare};
+use super::{Failure, trust};
 use crate::analysis::fraction::Fraction;
 use crate::analysis::stopping::FIRST;
 use crate::cli::PlanArgs;
 use crate::console;
 use crate::engine::lane;
 use crate::exit::Exit;
+use crate::experiment::programs::Starts;
 use crate::experiment::{self, Experiment, FioConfig};
 use crate::plan::{self, Plan, RoundKind};
 use crate::row::kind_name;
@@ -24,7 +25,12 @@ use std::time::Duration;
 
 /// Prints the plan.
 pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
-    let experiment = experiment::load(&args.experiment, &args.changes())?;
+    let mut experiment = experiment::load(&args.experiment, &args.changes())?;
+    if args.pilot {
+        // It starts none of them, but who prepares a run wants to know now what the run will ask for.
+        trust::check(&args.experiment, &experiment, Starts::Peers, &args.changes(), &args.allow)?;
+    }
+    experiment.allow_size(args.allow.allow_size);
     // The target is not made yet: earlier runs on this machine count.
     let machine = facts::fingerprint(&facts::machine(), &[]);
     let here = |c: &Circumstances| facts::fingerprint(&c.machine, &[]) == machine;

@@ -6,6 +6,7 @@ use crate::console;
 use crate::durable;
 use crate::exit::Exit;
 use crate::export;
+use crate::limits;
 use crate::report::{self, Places};
 use crate::text;
 use std::path::Path;
@@ -32,7 +33,7 @@ fn splice(document: &Path) -> Result<Exit, Failure> {
     let fail = |error: &dyn std::fmt::Display| Failure { exit: Exit::Usage, message: format!("{}: {error}", document.display()) };
     // A link that the user names stays, and what it leads to is made anew.
     let document = &document.canonicalize().map_err(|e| fail(&e))?;
-    let text = durable::text(document).map_err(|e| fail(&e))?;
+    let text = durable::text(document, limits::FILE_BYTES).map_err(|e| fail(&e))?;
     let home = document.parent().unwrap_or(Path::new(""));
     let spliced = report::splice::spliced(&text, home).map_err(|e| fail(&e))?;
     if spliced != text {

@@ -1,12 +1,13 @@
 //! `uring-ablate run`: preflight, the run, the report.
 
 use super::progress::Bar;
-use super::{Failure, earlier};
+use super::{Failure, earlier, trust};
 use crate::analysis::{Model, stopping};
 use crate::cli::RunArgs;
 use crate::console;
 use crate::durable::Dir;
 use crate::exit::Exit;
+use crate::experiment::programs::Starts;
 use crate::experiment::{self, Experiment};
 use crate::perf::{self, Limits};
 use crate::plan::{self, Plan, RoundKind};
@@ -15,14 +16,17 @@ use crate::run::manifest::{Circumstances, Manifest};
 use crate::run::pace::{Pace, Widths};
 use crate::run::{self, Job};
 use crate::spawn::{Interrupts, Tether};
-use crate::target::{Access, Target};
+use crate::target::{self, Access, Target, room};
+use crate::toggle::Toggle;
 use crate::{control_group, engine, workload::Workload};
 use std::path::{Path, PathBuf};
 
 /// Runs an experiment.
 pub fn run(args: &RunArgs, quiet: bool) -> Result<Exit, Failure> {
     let smoke = if args.smoke { smoke(&args.experiment)? } else { Vec::new() };
-    let experiment = experiment::load(&args.experiment, &[smoke, args.changes()].concat())?;
+    let mut experiment = experiment::load(&args.experiment, &[smoke, args.changes()].concat())?;
+    trust::check(&args.experiment, &experiment, Starts::Peers, &args.changes(), &args.allow)?;
+    experiment.allow_size(args.allow.allow_size);
     let place = Place::choose(args, &experiment)?;
     measure(experiment, &place.results, args.resume, &args.allow_destructive, quiet)?;
     let Place { results, plots, history } = &place;
@@ -110,10 +114,28 @@ pub fn limits(experiment: &Experiment, devices: &[(u32, u32)]) -> Limits {
 
 /// Opens or makes the target and checks every workload against it, writes included.
 pub fn prepare(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Target, Failure> {
-    let writes = experiment.cells.iter().any(|w: &Workload| w.rw.writes());
-    let target = Target::resolve_all(&experiment.target, Access::of(writes, allowed))?;
+    Ok(prepare_for(experiment, Access::of(experiment.writes(), allowed))?)
+}
+
+/// The same for what the caller knows to be done to the target.
+pub fn prepare_for(experiment: &Experiment, access: Access<'_>) -> Result<Target, target::Error> {
+    let allowed_bytes = experiment.target.iter().map(|t| t.allowed_bytes).max().unwrap_or(0);
+    for workload in &experiment.cells {
+        room::buffers(workload, pools(experiment), allowed_bytes)?;
+    }
+    let target = Target::resolve_all(&experiment.target, access)?;
     experiment.cells.iter().try_for_each(|workload| target.accepts(workload))?;
     Ok(target)
+}
+
+/// How many times the buffers of a workload are held at once: four pools of each kind where there are several kinds of memory, and one in
+/// each process that takes part.
+fn pools(experiment: &Experiment) -> u64 {
+    let several = [Toggle::HugePages, Toggle::NumaBind];
+    let kinds =
+        1 + experiment.toggles.iter().chain(&experiment.beside).filter(|(toggle, _)| several.contains(toggle)).count() as u64;
+    let in_rounds = if kinds > 1 { kinds * 4 } else { 1 };
+    in_rounds.max(1 + experiment.peers.count() as u64)
 }
 
 fn announce(experiment: &Experiment, plan: &Plan, target: &Target, results: &Path) {

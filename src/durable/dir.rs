@@ -4,6 +4,7 @@
 //! The path by which the user names a directory may hold links. Below it a name is one component, opened with `O_NOFOLLOW`, and directories are
 //! opened one in another. That is what `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS` of openat2(2) promise, on kernels and under filters without it, too.
 
+use crate::{limits, units};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -14,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 /// The most that is read into memory of one file: far more than a run of days writes.
-pub const MOST_BYTES: u64 = 1 << 30;
+pub const MOST_BYTES: u64 = limits::FILE_BYTES;
 
 /// An opened directory, and what the user calls it.
 #[derive(Debug)]
@@ -248,17 +249,22 @@ pub fn open_named(path: &Path) -> io::Result<File> {
 
 /// All of an opened file.
 pub fn whole(file: &File) -> io::Result<Vec<u8>> {
+    whole_within(file, MOST_BYTES)
+}
+
+/// All of an opened file of at most `most` bytes.
+pub fn whole_within(file: &File, most: u64) -> io::Result<Vec<u8>> {
     let too_large = || {
-        let reason = format!("it is larger than {} MiB, the most that is read of a file", MOST_BYTES >> 20);
+        let reason = format!("it is larger than {}, the most that is read of it", units::size_words(most));
         io::Error::new(io::ErrorKind::FileTooLarge, reason)
     };
     let length = file.metadata()?.len();
-    if length > MOST_BYTES {
+    if length > most {
         return Err(too_large());
     }
     let mut bytes = Vec::with_capacity(length as usize + 1);
-    file.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MOST_BYTES { Err(too_large()) } else { Ok(bytes) }
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { Err(too_large()) } else { Ok(bytes) }
 }
 
 /// A name that leads nowhere else.

@@ -4,6 +4,7 @@ use super::wire::WireWorkload;
 use super::{Error, Source};
 use crate::engine::MAX_QUEUE_DEPTH;
 use crate::engine::stamp::SECTOR_BYTES;
+use crate::limits;
 use crate::units;
 use crate::workload::{self, Cache, Distribution, Rw, Workload};
 
@@ -28,7 +29,9 @@ pub fn read(source: &Source<'_>, wire: &WireWorkload) -> Result<Vec<Workload>, E
         ..Workload::example()
     };
     let mut cells = vec![usual];
-    let mut cross = |change: &dyn Fn(&Workload) -> Vec<Workload>| cells = cells.iter().flat_map(change).collect();
+    // One more than the limit shows that there are too many; further lists then multiply no more than that.
+    let mut cross =
+        |change: &dyn Fn(&Workload) -> Vec<Workload>| cells = cells.iter().flat_map(change).take(limits::CELLS + 1).collect();
     let rw = source.list("rw", &wire.rw, Rw::parse)?;
     cross(&|w| rw.iter().map(|rw| Workload { rw: *rw, ..*w }).collect());
     let bs = source.list("bs", &wire.bs, workload::block_size)?;
@@ -50,6 +53,10 @@ pub fn read(source: &Source<'_>, wire: &WireWorkload) -> Result<Vec<Workload>, E
     });
     let rate = or_else(wire.rate_iops.as_ref(), "rate_iops", 0, 100_000_000, 0)?;
     cross(&|w| rate.iter().map(|rate| Workload { rate: (*rate > 0).then_some(*rate), ..*w }).collect());
+    if cells.len() > limits::CELLS {
+        let message = format!("[workload] lists make more than {} combinations, the limit; split the experiment", limits::CELLS);
+        return Err(source.fail(wire.rw.span(), message));
+    }
     match cells.iter().find_map(contradiction) {
         Some(reason) => Err(source.fail(wire.rw.span(), format!("[workload] {reason}"))),
         None => match (1..cells.len()).find(|i| cells[..*i].contains(&cells[*i])) {

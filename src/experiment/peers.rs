@@ -58,7 +58,7 @@ pub fn read(source: &Source<'_>, wire: &WirePeers) -> Result<Peers, Error> {
         fio: wire.fio.clone(),
         t_io_uring: wire.t_io_uring.clone(),
         fio_path: wire.fio_path.clone().unwrap_or_else(|| "fio".into()),
-        round_time: source.duration("[peers] round_time", wire.round_time.as_ref(), usual)?,
+        round_time: source.round_time("[peers] round_time", wire.round_time.as_ref())?.unwrap_or(usual),
         whole_time: source.duration("[peers] whole_time", wire.whole_time.as_ref(), usual)?,
     })
 }

@@ -1,7 +1,7 @@
 //! `[subject]` and `[gate]`: what `nightly` compares where it is not this program's engine, and what a night is to find.
 
 use super::wire::Scalar;
-use super::{Error, Source};
+use super::{Error, Source, not_too_many};
 use crate::nightly::gate::LEAST_ROUNDS;
 use crate::nightly::row::Better;
 use crate::text;
@@ -125,7 +125,11 @@ pub(super) fn subject(source: &Source<'_>, wire: &WireSubject) -> Result<Subject
 }
 
 fn enough(rounds: u32) -> Result<u32, String> {
-    if rounds >= LEAST_ROUNDS { Ok(rounds) } else { Err(format!("{rounds} must be at least {LEAST_ROUNDS}: fewer tell nothing")) }
+    if rounds >= LEAST_ROUNDS {
+        not_too_many(rounds)
+    } else {
+        Err(format!("{rounds} must be at least {LEAST_ROUNDS}: fewer tell nothing"))
+    }
 }
 
 fn words_of(words: &[String]) -> Result<Vec<String>, &'static str> {

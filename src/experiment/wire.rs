@@ -163,16 +163,14 @@ pub struct WirePeers {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct WireProfile {
-    #[serde(default)]
-    pub rounds: u32,
+    pub rounds: Option<Spanned<u32>>,
     pub frequency: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct WireCounters {
-    #[serde(default)]
-    pub rounds: u32,
+    pub rounds: Option<Spanned<u32>>,
 }
 
 /// A TOML string or integer, as text.

@@ -161,7 +161,11 @@ impl Printers<'_> {
             return Err(round(format!("ended with {status}: {}", process.last_words())));
         }
         let figure = find.figure(&process.output().map_err(|e| round(e.to_string()))?).map_err(round)?;
-        if figure > 0.0 { Ok(figure) } else { Err(round(format!("says {figure}, of which no ratio can be taken"))) }
+        if figure > 0.0 && figure.is_finite() {
+            Ok(figure)
+        } else {
+            Err(round(format!("says {figure}, of which no ratio can be taken")))
+        }
     }
 }
 
@@ -169,7 +173,12 @@ impl Printers<'_> {
 fn words(subject: &Subject, program: &Path, target: Option<&Target>) -> Vec<String> {
     let path = target.and_then(|t| t.handles().into_iter().next()).map(|p| p.display().to_string()).unwrap_or_default();
     let filled = |word: &String| word.replace("{program}", &program.display().to_string()).replace("{target}", &path);
-    subject.command.iter().map(filled).collect()
+    let mut words: Vec<String> = subject.command.iter().map(filled).collect();
+    // The very file that the user was shown when he was asked.
+    if let Some(found) = words.first().and_then(|first| crate::program::find(Path::new(first))) {
+        words[0] = found.display().to_string();
+    }
+    words
 }
 
 fn of_arm(arm: usize, error: Error) -> Error {

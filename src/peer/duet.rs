@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// For all arms to start side by side.
 const HEAD_START: Duration = Duration::from_millis(300);
+/// How often it is looked whether one of them writes without end meanwhile.
+const HEAD_LOOK: Duration = Duration::from_millis(20);
 /// Between two looks at an arm that starts.
 const STARTING: Duration = Duration::from_millis(5);
 /// An arm runs once the counter moved in this many looks in a row: reading its own program from disk is no start.
@@ -199,7 +201,7 @@ impl Stage<'_> {
     /// Starts every arm at once, since most of a start is waiting, and stops them all before any is looked at.
     fn launch_all(&mut self, order: &[usize]) -> Result<(), Error> {
         for &arm in order {
-            let (mut process, whole) = self.launch(arm)?;
+            let (process, whole) = self.launch(arm)?;
             match Counter::open(self.contest.target, process.pid()) {
                 Ok(counter) => self.live[arm] = Some(Live { process, counter, whole, stalled: Duration::ZERO }),
                 Err(error) => {
@@ -208,7 +210,10 @@ impl Stage<'_> {
                 }
             }
         }
-        self.pause(HEAD_START)?;
+        for _ in 0..HEAD_START.as_millis() / HEAD_LOOK.as_millis() {
+            self.pause(HEAD_LOOK)?;
+            self.live.iter().flatten().filter(|live| live.process.floods()).for_each(Live::end);
+        }
         for live in self.live.iter().flatten() {
             // One that ended or does not stop is found out when it is looked at.
             live.stop(self.contest.timing.stop_limit);
@@ -225,6 +230,10 @@ impl Stage<'_> {
         let (mut seen, mut moving) = (live.counter.bytes()?, 0);
         while moving < STARTED_LOOKS {
             self.pause(STARTING)?;
+            if live.process.floods() {
+                self.bury(arm, live, Outcome::Failed, "before it moved anything");
+                return Ok(());
+            }
             if live.process.ended() {
                 self.bury(arm, live, Outcome::Failed, "before it moved anything");
                 return Ok(());
@@ -247,8 +256,8 @@ impl Stage<'_> {
     fn halt(&mut self, arm: usize, live: Live) -> Result<bool, Error> {
         let timing = self.contest.timing;
         match live.stop(timing.stop_limit) {
-            Stop::Stopped => {}
-            Stop::Ended => {
+            Stop::Stopped if !live.process.floods() => {}
+            Stop::Stopped | Stop::Ended => {
                 self.bury(arm, live, Outcome::Failed, "while it was measured");
                 return Ok(false);
             }
@@ -285,7 +294,8 @@ impl Stage<'_> {
     }
 
     fn measure(&self, arm: usize, opened: Edge, closed: Edge) -> Slice {
-        let bytes = closed.bytes - opened.bytes;
+        // A device that was replaced begins to count anew; such a slice moved nothing.
+        let bytes = closed.bytes.saturating_sub(opened.bytes);
         Slice {
             arm,
             block: 0,
@@ -293,7 +303,7 @@ impl Stage<'_> {
             duration_ns: closed.monotonic_ns - opened.monotonic_ns,
             ops: bytes / u64::from(self.contest.workload.block_size_bytes),
             bytes,
-            cpu_total_ns: closed.cpu_ns - opened.cpu_ns,
+            cpu_total_ns: closed.cpu_ns.saturating_sub(opened.cpu_ns),
         }
     }
 

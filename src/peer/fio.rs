@@ -6,6 +6,7 @@ use super::Error;
 use super::duet::Start;
 use crate::experiment::FioConfig;
 use crate::process::{Process, Wait};
+use crate::program;
 use crate::spawn::{Interrupts, Tether};
 use crate::text;
 use crate::toggle::{Levels, Toggle};
@@ -129,13 +130,10 @@ pub struct Fio {
 }
 
 impl Fio {
-    /// Finds `program` on PATH, or takes it as it is when it contains a slash.
+    /// Finds `program` as [`program::find`] does.
     pub fn find(tether: Tether, program: &Path) -> Result<Fio, Error> {
-        let named = program.as_os_str().as_encoded_bytes().contains(&b'/').then(|| program.to_path_buf());
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = named.or_else(|| std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| p.is_file()));
-        let program = found.filter(|p| p.is_file()).ok_or_else(|| Error::Missing(program.into()))?;
-        Ok(Fio { tether, program })
+        let found = program::find(program).filter(|found| program::is_program(found));
+        Ok(Fio { tether, program: found.ok_or_else(|| Error::Missing(program.into()))? })
     }
 
     pub fn program(&self) -> &Path {

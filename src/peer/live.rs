@@ -70,6 +70,12 @@ impl Live {
         }
     }
 
+    /// Ends it, with what it started.
+    pub fn end(&self) {
+        self.process.kill();
+        self.end_group();
+    }
+
     /// Ends what it started besides itself.
     pub fn end_group(&self) {
         if let Whole::Group(group) = &self.whole {

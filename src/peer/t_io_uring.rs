@@ -6,6 +6,7 @@
 use super::Error;
 use super::fio::Work;
 use crate::process::{Process, Wait};
+use crate::program;
 use crate::spawn::{Interrupts, Tether};
 use crate::toggle::Toggle;
 use crate::workload::{Distribution, Rw};
@@ -27,7 +28,10 @@ pub struct TIoUring {
 impl TIoUring {
     /// Takes the program at `path`.
     pub fn at(path: &Path) -> Result<TIoUring, Error> {
-        if path.is_file() { Ok(TIoUring { program: path.into() }) } else { Err(Error::NoTIoUring(path.into())) }
+        match program::find(path).filter(|found| program::is_program(found)) {
+            Some(program) => Ok(TIoUring { program }),
+            None => Err(Error::NoTIoUring(path.into())),
+        }
     }
 
     pub fn program(&self) -> &Path {
@@ -39,7 +43,7 @@ impl TIoUring {
         let fail = |source| Error::Start { program: self.program.clone(), source };
         let mut command = tether.command(&self.program);
         command.args(arguments(work)?);
-        let mut process = Process::start(&mut command, b"").map_err(fail)?;
+        let process = Process::start(&mut command, b"").map_err(fail)?;
         match process.wait(work.time + GRACE, Some(interrupts)) {
             Wait::Interrupted => return Err(Error::Interrupted),
             Wait::TimedOut => {
@@ -85,6 +89,9 @@ pub fn arguments(work: &Work<'_>) -> Result<Vec<String>, Error> {
     Ok(arguments)
 }
 
+/// No ring comes near it.
+const MOST_RATE: f64 = 1e12;
+
 /// Mean of the per-second rates after the first.
 pub fn mean_rate(text: &str) -> Option<f64> {
     let rates: Vec<f64> = text.lines().filter(|l| !l.starts_with("Maximum")).filter_map(rate).skip(1).collect();
@@ -101,7 +108,7 @@ fn rate(line: &str) -> Option<f64> {
         "M" => 1e6,
         _ => return None,
     };
-    Some(number.parse::<f64>().ok()? * scale)
+    number.parse::<f64>().ok().map(|n| n * scale).filter(|n| *n < MOST_RATE)
 }
 
 #[cfg(test)]
@@ -116,6 +123,7 @@ mod tests {
                     Exiting on timeout\nMaximum IOPS=10.00M\n";
         assert_eq!(mean_rate(text), Some(5_450_250.0));
         assert_eq!(mean_rate("IOPS=5.00M, IOS/call=32/31\n"), None, "one second is only the first");
+        assert_eq!(mean_rate(&format!("IOPS=1,\nIOPS={},\n", "9".repeat(400))), None, "no rate");
     }
 
     #[test]

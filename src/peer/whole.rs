@@ -4,6 +4,7 @@
 
 use super::Error;
 use super::fio::Fio;
+use crate::limits;
 use crate::row::Latency;
 use crate::spawn::Interrupts;
 use serde::Deserialize;
@@ -68,7 +69,7 @@ struct Completion {
 /// Runs `job`, which takes `time`, and reads fio's report.
 pub fn run(fio: &Fio, job: &str, time: Duration, interrupts: &Interrupts) -> Result<Whole, Error> {
     let options = ["--output-format=json", "--eta=never", "-"];
-    let mut process = fio.finish(&options, job, time + GRACE, Some(interrupts))?;
+    let process = fio.finish(&options, job, time + GRACE, Some(interrupts))?;
     let fail = |reason: String| Error::Report { program: fio.program().into(), reason };
     let text = process.output().map_err(|e| fail(e.to_string()))?;
     parse(&text).map_err(|reason| fail(format!("{reason}; {}", process.last_words())))
@@ -85,6 +86,7 @@ pub fn parse(text: &str) -> Result<Whole, String> {
     let directions = [&job.read, &job.write, &job.mixed].into_iter().flatten();
     let busy: Vec<&Direction> = directions.filter(|d| d.total_ios > 0).collect();
     let [direction] = busy[..] else { return Err(format!("{} directions with I/O instead of 1", busy.len())) };
+    credible(job, direction)?;
     let cpu_ns = |percent: f64| (percent / 100.0 * job.job_runtime * 1e6) as u64;
     Ok(Whole {
         duration: Duration::from_millis(direction.runtime),
@@ -96,6 +98,37 @@ pub fn parse(text: &str) -> Result<Whole, String> {
         latency: latency(&direction.clat_ns),
     })
 }
+
+/// Refuses figures that no run has, so that no sum or quotient of them can be one either.
+fn credible(job: &Job, direction: &Direction) -> Result<(), String> {
+    let longest_ms = limits::TIME.as_millis() as f64;
+    // In percent of one CPU and in milliseconds, each over all threads.
+    let threads = f64::from(MOST_JOBS);
+    let clat = &direction.clat_ns;
+    let slowest = clat.percentile.values().copied().chain([clat.max]).max().unwrap_or(0);
+    let figures = [
+        ("usr_cpu", job.usr_cpu, 0.0, 100.0 * threads),
+        ("sys_cpu", job.sys_cpu, 0.0, 100.0 * threads),
+        ("job_runtime", job.job_runtime, 0.0, longest_ms * threads),
+        ("runtime", direction.runtime as f64, 1.0, longest_ms),
+        ("total_ios", direction.total_ios as f64, 1.0, MOST_OPS),
+        ("io_bytes", direction.io_bytes as f64, 1.0, MOST_BYTES),
+        ("clat_ns N", clat.samples as f64, 0.0, MOST_OPS),
+        ("clat_ns mean", clat.mean, 0.0, longest_ms * 1e6),
+        ("clat_ns max or percentile", slowest as f64, 0.0, longest_ms * 1e6),
+    ];
+    match figures.into_iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {
+        Some((key, value, least, most)) => Err(format!("its {key} is {value:e}, which no run has ({least:e} to {most:e})")),
+        None => Ok(()),
+    }
+}
+
+/// Jobs of a workload (`numjobs`).
+const MOST_JOBS: u32 = 256;
+/// Requests of a run: 30 days at 10^9 a second, ...
+const MOST_OPS: f64 = 3e15;
+/// ... and bytes: 2^63, which is more than 3 TB a second.
+const MOST_BYTES: f64 = 9.3e18;
 
 fn latency(clat: &Completion) -> Latency {
     if clat.samples == 0 {
@@ -148,5 +181,42 @@ mod tests {
         assert!(parse(&report(IDLE, IDLE)).unwrap_err().contains("0 directions"));
         assert!(parse("{\"jobs\": [").is_err());
         assert!(parse("nothing\n").unwrap_err().contains('{'));
+    }
+
+    #[test]
+    fn figures_that_no_run_has_are_refused() {
+        let busy = |key: &str, value: &str| {
+            let mut keys =
+                [("io_bytes", "8192"), ("total_ios", "2"), ("runtime", "2000"), ("max", "900"), ("mean", "450.5"), ("N", "2")];
+            keys.iter_mut().filter(|(k, _)| *k == key).for_each(|(_, v)| *v = value);
+            let of = |key: &str| keys.iter().find(|(k, _)| *k == key).unwrap().1;
+            let clat = ["max", "mean", "N"].map(|k| format!("\"{k}\":{}", of(k))).join(",");
+            let rest = ["io_bytes", "total_ios", "runtime"].map(|k| format!("\"{k}\":{}", of(k))).join(",");
+            report(&format!("{{{rest},\"clat_ns\":{{{clat}}}}}"), IDLE)
+        };
+        assert!(parse(&busy("", "")).is_ok());
+        let most = u64::MAX.to_string();
+        let absurd = [
+            ("io_bytes", &*most),
+            ("total_ios", &most),
+            ("runtime", &most),
+            ("runtime", "0"),
+            ("max", &most),
+            ("mean", "1e308"),
+            ("mean", "-1"),
+        ];
+        for (key, value) in absurd {
+            let said = parse(&busy(key, value)).unwrap_err();
+            assert!(said.contains(key) && said.contains("no run has"), "{key} = {value}: {said}");
+        }
+        for broken in [("total_ios", "-5"), ("io_bytes", "NaN"), ("mean", "1e999")] {
+            assert!(parse(&busy(broken.0, broken.1)).is_err(), "{broken:?}");
+        }
+        for (key, usual, value) in [("usr_cpu", "10.0", "1e300"), ("job_runtime", "4000", "1e300"), ("sys_cpu", "50.0", "-50.0")]
+        {
+            let report = busy("", "").replace(&format!("\"{key}\":{usual}"), &format!("\"{key}\":{value}"));
+            assert!(parse(&report).unwrap_err().contains(key), "{key}");
+        }
+        assert!(parse(&format!("{{\"jobs\":{}", "[".repeat(200_000))).is_err(), "depth is bounded");
     }
 }

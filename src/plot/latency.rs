@@ -5,7 +5,7 @@ use super::legend::{Key, legend};
 use super::style::{Area, BLUE, Chart, Drawn, GREEN, INK, ORANGE, PURPLE, SKY, at, bold, frame, text};
 use crate::analysis::Model;
 use crate::analysis::effect::CellEffects;
-use crate::analysis::latency::merged;
+use crate::analysis::latency::Merged;
 use crate::analysis::level::{Level, level};
 use crate::analysis::load::Arm;
 use crate::analysis::signed_rank::median;
@@ -108,17 +108,27 @@ fn ours(
     most: f64,
 ) -> Result<Option<Line>, String> {
     let recorded = model.latency.iter().filter(|r| r.cell == cell.cell && r.kind == kind && r.treatment == treatment);
-    let rounds: Vec<Histogram<u64>> = recorded.map(|r| r.histogram()).collect::<Result<_, _>>()?;
-    let Some(all) = merged(&rounds) else { return Ok(None) };
+    let marked: Vec<f64> = MARKED.iter().map(|(q, _)| *q).filter(|q| nines(*q) <= most + 1e-9).collect();
+    // Of each round what it says at the marks: thousands of histograms would not fit into memory.
+    let (mut merged, mut of_marks, mut count) = (Merged::default(), vec![Vec::new(); marked.len()], 0);
+    for round in recorded {
+        let round = round.histogram()?;
+        merged.add(&round)?;
+        count += 1;
+        for (quantile, rounds) in marked.iter().zip(&mut of_marks) {
+            if round.len() as f64 * (1.0 - quantile) >= BEYOND - 1e-9 {
+                rounds.push(round.value_at_quantile(*quantile) as f64 / 1e3);
+            }
+        }
+    }
+    let Some(all) = merged.all() else { return Ok(None) };
     let points = curve(&all, most);
-    let mark = |quantile: f64| {
-        let enough = |h: &&Histogram<u64>| h.len() as f64 * (1.0 - quantile) >= BEYOND - 1e-9;
-        let rounds: Vec<f64> = rounds.iter().filter(enough).map(|h| h.value_at_quantile(quantile) as f64 / 1e3).collect();
+    let mark = |(quantile, rounds): (f64, Vec<f64>)| {
         let level = level(rounds.iter().copied(), model.settings.confidence());
         Mark { x: nines(quantile), rounds, level }
     };
-    let marks = MARKED.iter().map(|(q, _)| *q).filter(|q| nines(*q) <= most + 1e-9).map(mark).collect();
-    let name = format!("{treatment}: {} requests in {} rounds", all.len(), rounds.len());
+    let marks = marked.into_iter().zip(of_marks).map(mark).collect();
+    let name = format!("{treatment}: {} requests in {count} rounds", all.len());
     Ok(Some(Line { name, colour, points, marks, sparse: false }))
 }
 

@@ -27,7 +27,8 @@ const KILLED: &str = "; the kernel kills what takes more memory than there is or
 /// Runs one round process to its end.
 pub fn run(tether: &Tether, spec: &Spec, timeout: Duration, interrupts: &Interrupts) -> Result<Report, Error> {
     let input = serde_json::to_vec(spec).map_err(io::Error::other)?;
-    let mut process = Process::start(&mut tether.own("round"), &input)?;
+    // Our own: bounded by the plan, and not to be woken for while it measures.
+    let mut process = Process::start_with(&mut tether.own("round"), &input, u64::MAX)?;
     match process.wait(timeout, Some(interrupts)) {
         Wait::Interrupted => return Err(Error::Interrupted),
         Wait::TimedOut => return Err(Error::TimedOut(timeout)),

@@ -36,7 +36,12 @@ pub type Outcomes = (RoundRows, String, u32);
 impl<'a> Peers<'a> {
     /// Looks for fio and has it read every job of the plan. One that is missing is no error: its treatments are `unsupported`.
     pub fn find(experiment: &'a Experiment, cells: &[Cell], target: &'a Target, tether: &'a Tether) -> Peers<'a> {
-        let found = Fio::find(tether.clone(), &experiment.peers.fio_path).and_then(|f| f.version().map(|v| (f, v)));
+        // Where no configuration of it takes part it is not started, not even to be asked what it is.
+        let wanted = !experiment.peers.fio.is_empty();
+        let found = match wanted.then(|| Fio::find(tether.clone(), &experiment.peers.fio_path)) {
+            Some(found) => found.and_then(|f| f.version().map(|v| (f, v))),
+            None => Err(Error::Missing(experiment.peers.fio_path.clone())),
+        };
         let mut refusals = Vec::new();
         for (cell, config) in cells.iter().flat_map(|cell| experiment.peers.fio.iter().map(move |config| (cell, *config))) {
             let read = found.as_ref().map_err(ToString::to_string).and_then(|(fio, _)| {

@@ -2,6 +2,7 @@
 
 use super::child;
 use super::round::{Report, Spec};
+use crate::limits;
 use crate::plan::{Arm, Cell};
 use crate::spawn::{Interrupts, Tether};
 use crate::workload::Workload;
@@ -41,6 +42,11 @@ pub enum Error {
          designs, lower iodepth, or set [design] round_time to {needed} s or more"
     )]
     TooSlow { cell: String, slices: usize, block: Duration, round: Duration, needed: u64 },
+    #[error(
+        "cell {cell}: a round of {round:.1?} holds {slices} slices; {} are the most: lower [design] round_time, or raise slice_time or iodepth",
+        limits::SLICES
+    )]
+    TooMany { cell: String, slices: u64, round: Duration },
     #[error("cell {cell}: pilot: {source}")]
     Round { cell: String, source: child::Error },
     #[error("cell {cell}: pilot: no arm could run: {reason}")]
@@ -74,7 +80,15 @@ pub fn run(
     // First a short look, so that a device far too slow for the plan is found out in one turn and not in twenty.
     let times = if spec.conditioning { 2.0 } else { 1.0 };
     derive(cell, &measure(1, depth)?, round_time * SHORT_LOOK_MARGIN, length, times)?;
-    derive(cell, &measure(PILOT_BLOCKS, depth * COMPLETIONS_PER_DEPTH)?, round_time, length, times)
+    let fixed = derive(cell, &measure(PILOT_BLOCKS, depth * COMPLETIONS_PER_DEPTH)?, round_time, length, times)?;
+    match u64::from(fixed.blocks) * slices_of_block(cell) as u64 {
+        slices if slices > limits::SLICES => Err(Error::TooMany { cell: cell.name.clone(), slices, round: round_time }),
+        _ => Ok(fixed),
+    }
+}
+
+fn slices_of_block(cell: &Cell) -> usize {
+    cell.arms.iter().map(|a| a.copies as usize).sum()
 }
 
 /// Completions and blocks from the slices of a pilot, each of which is run so many times. Medians: one slice that another process held up
@@ -89,15 +103,15 @@ fn derive(cell: &Cell, report: &Report, round_time: Duration, length: Length, ti
     let (Length::Slice(wanted) | Length::Trial(wanted)) = length;
     let least = u64::from(cell.workload.queue_depth) * COMPLETIONS_PER_DEPTH;
     let completions = ((wanted.as_nanos() as f64 / slowest) as u64 / jobs).max(least);
-    let slices = |arm: &Arm| f64::from(arm.copies) * arm.control.times() as f64;
-    let per_block = cell.arms.iter().zip(&times).filter_map(|(arm, time)| Some((*time)? * slices(arm)));
+    let work = |arm: &Arm| f64::from(arm.copies) * arm.control.times() as f64;
+    let per_block = cell.arms.iter().zip(&times).filter_map(|(arm, time)| Some((*time)? * work(arm)));
     let block = Duration::from_nanos((per_block.sum::<f64>() * (completions * jobs) as f64 * times_run) as u64);
     let blocks = match length {
         Length::Trial(_) => 1,
         Length::Slice(_) => (round_time.as_secs_f64() / block.as_secs_f64()) as u32,
     };
     if blocks == 0 {
-        let slices = cell.arms.iter().map(|a| a.copies as usize).sum();
+        let slices = slices_of_block(cell);
         let needed = block.as_secs_f64().ceil() as u64;
         return Err(Error::TooSlow { cell: cell.name.clone(), slices, block, round: round_time, needed });
     }

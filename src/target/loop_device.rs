@@ -13,11 +13,20 @@ use std::path::PathBuf;
 /// Another process may take the free device between asking and binding.
 const ATTEMPTS: usize = 8;
 
+/// True where this process may ask for a loop device.
+pub fn is_permitted() -> bool {
+    open_control().is_ok()
+}
+
+fn open_control() -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open("/dev/loop-control")
+}
+
 /// Makes the device, `size` bytes of incompressible data.
 pub fn over_shared_memory(wanted: &Wanted) -> io::Result<Target> {
     let size = wanted.size();
     let backing = File::from(memfd_create("uring-ablate", MemfdFlags::CLOEXEC)?);
-    let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
+    let control = open_control()?;
     let (number, device) = bind(&control, &backing, wanted)?;
     Ok(Target {
         writes: true,

@@ -17,6 +17,7 @@ pub mod nvme;
 mod open;
 
 pub use member::{Lent, Member};
+pub mod room;
 
 use crate::toggle::Setting;
 use crate::workload::{Cache, Workload};
@@ -56,6 +57,8 @@ pub struct Wanted {
     pub size_bytes: Option<u64>,
     /// The seed of the stamps with which the tool fills what it makes, for workloads that verify.
     pub stamps: Option<u64>,
+    /// Bytes of memory or disk space that the user allows beyond the usual share, for what the tool makes (`--allow-size`).
+    pub allowed_bytes: u64,
 }
 
 /// Size of a target that the tool makes, unless the experiment says otherwise.
@@ -97,6 +100,8 @@ pub enum Error {
     Temporary { dir: PathBuf, size: u64, source: io::Error },
     #[error("{path} is not what it was when this run began: {how}; nothing more was done to it", path = path.display())]
     Changed { path: PathBuf, how: String },
+    #[error(transparent)]
+    Room(#[from] room::Refusal),
     #[error(transparent)]
     Guard(#[from] guard::Refusal),
 }
@@ -148,6 +153,7 @@ impl Target {
 
     /// Opens or makes everything an experiment wants, and joins it: the shortest span and the largest logical block hold for all.
     pub fn resolve_all(wanted: &[Wanted], access: Access<'_>) -> Result<Target, Error> {
+        room::check(wanted)?;
         let targets = wanted.iter().map(|wanted| open::target(wanted, access)).collect::<Result<Vec<_>, _>>()?;
         refuse_twins(targets.iter().flat_map(|target| &target.members))?;
         let join = |a: Target, b: Target| Target {
@@ -277,6 +283,11 @@ fn setting(devices: impl Iterator<Item = Option<BlockDevice>>, numa_node: Option
 }
 
 impl Wanted {
+    /// True where the tool makes it.
+    fn is_made(&self) -> bool {
+        matches!(self.kind, Kind::Auto | Kind::Loop) || (self.kind == Kind::File && self.path.is_none())
+    }
+
     /// Bytes of what the tool makes.
     fn size(&self) -> u64 {
         self.size_bytes.unwrap_or(DEFAULT_SIZE_BYTES)

@@ -2,7 +2,7 @@
 
 use super::block_device::{BlockDevice, Generic};
 use super::guard::{self, Refusal};
-use super::{Access, Error, Kind, Member, Target, Wanted, fill, ioctl, loop_device, mounts};
+use super::{Access, Error, Kind, Member, Target, Wanted, fill, ioctl, loop_device, mounts, room};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::fs::{File, Metadata, OpenOptions};
@@ -139,6 +139,8 @@ fn temporary(wanted: &Wanted) -> Result<Target, Error> {
     let size = wanted.size();
     let dir = std::env::temp_dir();
     let fail = |source| Error::Temporary { dir: dir.clone(), size, source };
+    // Here too: `auto` comes here where no loop device can be made after all.
+    room::file(&dir, size, wanted.allowed_bytes)?;
     let file = tempfile::tempfile_in(&dir).map_err(fail)?;
     fill::fill(&file, size, wanted.stamps).map_err(fail)?;
     Ok(Target {

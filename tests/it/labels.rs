@@ -16,7 +16,7 @@ const ELSEWHERE: [Toggle; 3] = [Toggle::Iopoll, Toggle::HugePages, Toggle::NumaB
 const WORKLOAD: Workload = Workload { queue_depth: 16, ..Workload::example() };
 
 fn target() -> Target {
-    Target::resolve(&Wanted { kind: Kind::Auto, path: None, size_bytes: Some(16 << 20), stamps: None }).unwrap()
+    Target::resolve(&Wanted { kind: Kind::Auto, path: None, size_bytes: Some(16 << 20), stamps: None, allowed_bytes: 0 }).unwrap()
 }
 
 fn eager() -> Levels {

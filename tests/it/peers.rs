@@ -69,7 +69,7 @@ fn fio_and_the_engine_take_turns_and_are_counted_alike() {
 #[test]
 fn a_missing_fio_leaves_its_treatments_unsupported() {
     let bench = with_peers("fio_path = \"/nonexistent/fio\"");
-    let output = bench.run(&["--quiet"]);
+    let output = bench.run(&["--quiet", "--trust", bench.file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}", bench.verdict(&output));
     assert!(ours_ran(&bench));
     assert_snapshot!(fio_rows(&bench), @"

@@ -28,7 +28,7 @@ fn tether() -> Tether {
 
 /// A loop device, or the reason for skipping, said aloud.
 fn loop_target() -> Option<Target> {
-    match Target::resolve(&Wanted { kind: Kind::Loop, path: None, size_bytes: Some(64 << 20), stamps: None }) {
+    match Target::resolve(&Wanted { kind: Kind::Loop, path: None, size_bytes: Some(64 << 20), stamps: None, allowed_bytes: 0 }) {
         Ok(target) => Some(target),
         Err(error) => {
             crate::support::skip("process arms", &error.to_string());

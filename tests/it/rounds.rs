@@ -16,7 +16,7 @@ use uring_ablate::workload::{Rw, Workload};
 const COMPLETIONS: u64 = 640;
 
 fn file_target() -> Target {
-    Target::resolve(&Wanted { kind: Kind::File, path: None, size_bytes: Some(16 << 20), stamps: None }).unwrap()
+    Target::resolve(&Wanted { kind: Kind::File, path: None, size_bytes: Some(16 << 20), stamps: None, allowed_bytes: 0 }).unwrap()
 }
 
 fn arm(treatment: &str, levels: Levels) -> Arm {
@@ -48,7 +48,7 @@ fn spec(target: &Target, rw: Rw, jobs: u32, arms: Vec<Arm>, blocks: u32) -> Spec
 
 /// A round of one arm on a file, for whom another part of it matters.
 pub fn small_spec(file: &Path) -> Spec {
-    let wanted = Wanted { kind: Kind::File, path: Some(file.into()), size_bytes: None, stamps: None };
+    let wanted = Wanted { kind: Kind::File, path: Some(file.into()), size_bytes: None, stamps: None, allowed_bytes: 0 };
     spec(&Target::resolve(&wanted).unwrap(), Rw::Read, 1, vec![arm("baseline", eager())], 1)
 }
 
@@ -229,7 +229,9 @@ fn latency_is_recorded_for_the_requests_that_were_sampled() {
 
 /// A loop device of the tool's, and the sectors that were read of it.
 fn loop_target() -> (Target, impl Fn() -> u64) {
-    let target = Target::resolve(&Wanted { kind: Kind::Loop, path: None, size_bytes: Some(64 << 20), stamps: None }).unwrap();
+    let target =
+        Target::resolve(&Wanted { kind: Kind::Loop, path: None, size_bytes: Some(64 << 20), stamps: None, allowed_bytes: 0 })
+            .unwrap();
     let stat = format!("/sys/block/{}/stat", target.members[0].own_device.clone().unwrap());
     let sectors = move || std::fs::read_to_string(&stat).unwrap().split_whitespace().nth(2).unwrap().parse::<u64>().unwrap();
     (target, sectors)

@@ -11,7 +11,7 @@ use uring_ablate::workload::{Rw, Workload};
 const SPAN_BYTES: u64 = 8 << 20;
 
 fn wanted(stamps: Option<u64>) -> Wanted {
-    Wanted { kind: Kind::Auto, path: None, size_bytes: Some(SPAN_BYTES), stamps }
+    Wanted { kind: Kind::Auto, path: None, size_bytes: Some(SPAN_BYTES), stamps, allowed_bytes: 0 }
 }
 
 fn target(stamped: bool) -> Target {

@@ -11,7 +11,8 @@ use crate::peer::counter;
 use crate::plan::Cell;
 use crate::run::peers::{LEAST_SLICE, QUEUES_PER_SLICE};
 use crate::spawn::{Interrupts, Tether};
-use crate::target::Target;
+use crate::target::guard::Refusal;
+use crate::target::{self, Access, Target};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,7 +28,19 @@ pub fn target(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Option<Tar
     if subject.is_none() {
         engine::probe()?;
     }
-    run::prepare(experiment, allowed).map(Some)
+    // A command that is given a target may write to it, whatever the experiment says that it does.
+    let access = Access::of(subject.is_some() || experiment.writes(), allowed);
+    run::prepare_for(experiment, access).map(Some).map_err(|error| match error {
+        target::Error::Guard(Refusal::NotAllowed(path)) if subject.is_some() => {
+            let path = path.display();
+            let message = format!(
+                "[subject] command is given {path} as {{target}} and may write to it; a command is given nothing but targets of the tool's own \
+                 without --allow-destructive {path}"
+            );
+            Failure { exit: Exit::Environment, message }
+        }
+        other => other.into(),
+    })
 }
 
 /// What is the same for every pair of programs.

@@ -1,0 +1,53 @@
+//! The most that is accepted of what others wrote: files, plans, times, the output of programs. Each number stands here once.
+//!
+//! They lie far above what anybody measures. Who meets one is told the key, the value and the limit.
+
+use std::time::Duration;
+
+/// Bytes of an experiment file.
+pub const EXPERIMENT_BYTES: u64 = 1 << 20;
+
+/// Items of a list in an experiment file.
+pub const LIST: usize = 1000;
+
+/// Workloads of an experiment: the product of the lists of `[workload]`.
+pub const CELLS: usize = 1000;
+
+/// Arms of a workload.
+pub const ARMS: usize = 256;
+
+/// Rounds of a workload, of each kind.
+pub const ROUNDS: u32 = 10_000;
+
+/// Rounds of a plan over all workloads.
+pub const PLANNED_ROUNDS: u64 = 100_000;
+
+/// Slices of a round, which are held in memory until it ends.
+pub const SLICES: u64 = 1_000_000;
+
+/// Any time that somebody writes down. Sums and products of such times cannot overflow.
+pub const TIME: Duration = Duration::from_secs(30 * 86_400);
+
+/// Any share that somebody writes down, in percent.
+pub const PERCENT: f64 = 1000.0;
+
+/// Slices of one round.
+pub const ROUND_TIME: Duration = Duration::from_secs(3600);
+
+/// What another program writes to its standard output, and to its standard error.
+pub const OUTPUT_BYTES: u64 = 16 << 20;
+
+/// The same of git and of the user's build.
+pub const LOG_BYTES: u64 = 1 << 30;
+
+/// How much of the end of an output is looked at where only its last lines are quoted.
+pub const QUOTED_BYTES: u64 = 64 << 10;
+
+/// A histogram of the latency log, inflated. One of this tool's has at most a quarter of it.
+pub const HISTOGRAM_BYTES: u64 = 1 << 20;
+
+/// Significant digits of such a histogram, as this tool writes them: its size in memory goes by them.
+pub const HISTOGRAM_DIGITS: u32 = 3;
+
+/// A file of a run, a history or a search, and a program that is compared.
+pub const FILE_BYTES: u64 = 1 << 30;
