@@ -45,6 +45,11 @@ pub fn usage(complaint: bool, plain: &str, coloured: Option<&str>) -> Result<(),
     reached(all(io::stdout().as_fd(), text.as_bytes()))
 }
 
+/// A question, left on its line; false where it could not be shown.
+pub fn ask(words: impl Display) -> bool {
+    all(io::stderr().as_fd(), text::shown(&words.to_string()).as_bytes()).is_ok()
+}
+
 /// Bytes for the program that started us, on standard output: it must have them all.
 pub fn hand_over(bytes: &[u8]) -> io::Result<()> {
     all(io::stdout().as_fd(), bytes)

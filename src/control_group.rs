@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_micros(20);
 /// Why there is no group.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("no cgroup v2 file system is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup")]
+    #[error("no cgroup v2 file system is mounted, so a command cannot be held together with what it starts")]
     NotMounted,
     #[error("cannot make the control group {path}: {source}; run as root, or in a group of your own (systemd-run --user --scope), and not under ProtectControlGroups=yes", path = path.display())]
     Make { path: PathBuf, source: io::Error },

@@ -24,7 +24,7 @@ use crate::target::{Kind, Wanted};
 use crate::text;
 use crate::toggle::{Levels, Toggle};
 use crate::workload::{Rw, Workload};
-use crate::{durable, limits, units};
+use crate::{durable, limits, name, units};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -313,12 +313,7 @@ fn apply(path: &Path, text: &str, overrides: &[String]) -> Result<String, Error>
 const MOST_WORDS: usize = 1000;
 
 fn check_name(name: &str) -> Result<String, String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if !name.is_empty() && name.chars().all(plain) {
-        Ok(name.into())
-    } else {
-        Err(format!("{name:?} must be letters, digits, - and _"))
-    }
+    name::check(name).map(|()| name.into())
 }
 
 fn repeats<T: PartialEq>(list: &[T]) -> bool {

@@ -17,6 +17,8 @@ fn main() -> ExitCode {
     if let Err(failure) = command::privilege(&cli.verb) {
         return failed(&failure);
     }
+    // A file that may not grow further is an error like a full disk, and not the end.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
     if cli.verb.measures() {
         spawn::yield_memory();
     }

@@ -1,6 +1,4 @@
-//! Names and labels that come from files: what may become part of a path, and what may stand in a line.
-
-use std::borrow::Cow;
+//! Names that may become part of a path, whoever wrote them.
 
 /// With what stands before and behind it, a name stays below what file systems allow (255 bytes).
 const LONGEST: usize = 200;
@@ -18,15 +16,6 @@ pub fn check(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A text as it may stand in a line: control characters by their escapes.
-pub fn visible(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
-    Cow::Owned(text.chars().map(shown).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,11 +29,5 @@ mod tests {
         for name in ["", ".", "..", ".hidden", "/tmp/x", "../x", "a/b", "a\nb", "a\0b", "a b", "\u{202e}a", &long] {
             assert!(check(name).is_err(), "{name:?}");
         }
-    }
-
-    #[test]
-    fn a_label_stays_in_its_line() {
-        assert_eq!(visible("4 µs"), "4 µs");
-        assert_eq!(visible("a\nb\u{1b}[2J"), "a\\nb\\u{1b}[2J");
     }
 }

@@ -6,6 +6,7 @@
 use rustix::fs::{Mode, Stat};
 use std::env;
 use std::ffi::OsStr;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -29,14 +30,21 @@ pub fn is_program(file: &Path) -> bool {
     file.is_file() && rustix::fs::stat(file).is_ok_and(executable)
 }
 
-/// True for what belongs to root or to the user, and what nobody else may write to. Links are followed: their target is what counts.
+/// As [`is_ours`]. Links are followed: their target is what counts.
 fn is_safe(path: &Path) -> bool {
+    rustix::fs::stat(path).is_ok_and(|stat| belongs_to_us(&stat))
+}
+
+/// True for what belongs to root or to the user, and what nobody else may write to.
+pub fn is_ours(open: impl AsFd) -> bool {
+    rustix::fs::fstat(open).is_ok_and(|stat| belongs_to_us(&stat))
+}
+
+fn belongs_to_us(stat: &Stat) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    rustix::fs::stat(path).is_ok_and(|stat| {
-        // Many systems give each user a group of his own, under his own number, that may write to what he has.
-        let group = if [0, own].contains(&stat.st_gid) { Mode::empty() } else { Mode::WGRP };
-        [0, own].contains(&stat.st_uid) && !Mode::from_raw_mode(stat.st_mode).intersects(group | Mode::WOTH)
-    })
+    // Many systems give each user a group of his own, under his own number, that may write to what he has.
+    let group = if [0, own].contains(&stat.st_gid) { Mode::empty() } else { Mode::WGRP };
+    [0, own].contains(&stat.st_uid) && !Mode::from_raw_mode(stat.st_mode).intersects(group | Mode::WOTH)
 }
 
 #[cfg(test)]

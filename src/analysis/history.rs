@@ -6,7 +6,6 @@ use super::level::{Level, level};
 use super::load;
 use super::signed_rank::Interval;
 use crate::durable::Dir;
-use crate::name::visible;
 use crate::run::manifest::Manifest;
 use jiff::Timestamp;
 use std::path::Path;
@@ -96,8 +95,7 @@ fn past(dir: &Dir, name: &str, confidence: f64) -> Option<Past> {
     let mut cells: Vec<PastCell> = Vec::new();
     let arms = load::arms(dir).unwrap_or_default();
     for line in csv::Reader::from_reader(&dir.read("effects.csv").ok()?[..]).into_deserialize().flatten() {
-        let mut line: Line = line;
-        line.workload = visible(&line.workload).into_owned();
+        let line: Line = line;
         let Some(metric) = Metric::ALL.into_iter().find(|m| line.kind == "total" && m.name() == line.metric) else { continue };
         let told = (metric, line.level());
         match cells.iter_mut().find(|c| c.cell == line.workload) {

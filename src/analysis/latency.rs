@@ -2,7 +2,6 @@
 
 use super::load::{Data, Error};
 use crate::durable::Dir;
-use crate::name::visible;
 use crate::{limits, units};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -88,8 +87,8 @@ pub fn load(dir: &Dir, data: &Data) -> Result<Vec<Recorded>, Error> {
         found.push(Recorded {
             round,
             kind: (*kind).into(),
-            cell: visible(cell).into_owned(),
-            treatment: visible(treatment).into_owned(),
+            cell: cell.into(),
+            treatment: treatment.into(),
             start: entry.start_timestamp(),
             length: entry.duration(),
             encoded: entry.encoded_histogram().into(),

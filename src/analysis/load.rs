@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// A file that a report cannot do without, or that is no CSV.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot read {path}: {source}; a report needs trials.csv and arms.csv of a run", path = path.display())]
+    #[error("cannot read {path}: {source}; name the directory of a run: a report needs trials.csv and arms.csv of it", path = path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{path} cannot be read: {reason}", path = path.display())]
     Table { path: PathBuf, reason: String },
@@ -236,7 +236,7 @@ impl Table {
 
     fn texts(&self, name: &'static str) -> Result<Vec<String>, Error> {
         let values = self.column(name)?.str().map_err(|e| Error::Table { path: self.path.clone(), reason: e.to_string() })?;
-        Ok(values.iter().map(|t| name::visible(t.unwrap_or_default()).into_owned()).collect())
+        Ok(values.iter().map(|t| t.unwrap_or_default().to_string()).collect())
     }
 
     /// Names of workloads: charts are named after them.
@@ -312,7 +312,7 @@ impl Table {
     /// The effective levels of a toggle; `None` where the table has none.
     fn levels(&self, toggle: Toggle) -> Option<Vec<Option<String>>> {
         let column = self.frame.column(&format!("eff_{}", toggle.key())).ok()?;
-        Some(column.str().ok()?.iter().map(|level| level.map(|l| name::visible(l).into_owned())).collect())
+        Some(column.str().ok()?.iter().map(|level| level.map(String::from)).collect())
     }
 
     fn redone(&self) -> Result<Vec<(u32, u32)>, Error> {

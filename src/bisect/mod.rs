@@ -29,6 +29,8 @@ pub enum Error {
     Lock { path: PathBuf, source: io::Error },
     #[error("{path} is in use by another bisect; wait for it to end or choose another --state", path = .0.display())]
     Busy(PathBuf),
+    #[error("{path} belongs to another user, or others may write to it: its programs are not started; choose another --state", path = .0.display())]
+    Strangers(PathBuf),
     #[error("{path} holds something other than a bisect (no task.json); choose another --state", path = .0.display())]
     Foreign(PathBuf),
     #[error(

@@ -4,6 +4,7 @@
 use super::{Commit, Error};
 use crate::limits;
 use crate::process::{Process, Wait};
+use crate::program;
 use crate::spawn::{Interrupts, Tether};
 use std::collections::HashMap;
 use std::fs;
@@ -142,7 +143,10 @@ impl<'a> Repository<'a> {
     fn git(&self, dir: &Path, arguments: &[&str]) -> Result<Result<String, String>, Error> {
         // Hooks and helpers are for the user's own work.
         let quiet = ["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "advice.detachedHead=false"];
-        let mut command = self.tether.command("git");
+        let program = program::find(Path::new("git"));
+        let program =
+            program.ok_or_else(|| Error::NoGit("it is not on PATH, in a directory that nobody else can write to".into()))?;
+        let mut command = self.tether.command(program);
         command.args(quiet).args(arguments).current_dir(dir);
         forget_repositories(&mut command, (dir != self.dir).then_some(dir));
         let mut process = Process::start_with(&mut command, b"", limits::LOG_BYTES).map_err(Error::Start)?;

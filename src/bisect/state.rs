@@ -131,6 +131,10 @@ impl State {
         }
         dir.make(LOGS).map_err(write(&dir.join(LOGS)))?;
         let programs = dir.make(PROGRAMS).map_err(write(&dir.join(PROGRAMS)))?;
+        // What lies there is started.
+        if !(dir.is_ours() && programs.is_ours()) {
+            return Err(Error::Strangers(path));
+        }
         let steps = kept(&dir, STEPS, &StepRow::HEADER)?;
         Ok(State { dir, programs, steps })
     }
@@ -290,5 +294,15 @@ mod tests {
         let occupied = tempfile::tempdir().unwrap();
         fs::write(occupied.path().join("thesis.tex"), "").unwrap();
         assert!(matches!(State::open(occupied.path(), &task()), Err(Error::Foreign(_))));
+    }
+
+    #[test]
+    fn programs_that_others_may_replace_are_not_started() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("state");
+        drop(State::open(&dir, &task()).unwrap());
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(State::open(&dir, &task()), Err(Error::Strangers(_))));
     }
 }

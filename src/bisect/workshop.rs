@@ -12,6 +12,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+/// By its path: what lies on PATH may be somebody else's.
+const SHELL: &str = "/bin/sh";
+
 /// Builds commits.
 pub struct Workshop<'a> {
     repository: Repository<'a>,
@@ -49,8 +52,8 @@ impl<'a> Workshop<'a> {
         // Where control groups may be made, what the command started ends with it, and what a kill of ours left ends here.
         let group = Group::make().ok();
         let mut command = match &group {
-            Some(group) => self.tether.command_in(group.dir(), "sh"),
-            None => self.tether.command("sh"),
+            Some(group) => self.tether.command_in(group.dir(), SHELL),
+            None => self.tether.command(SHELL),
         };
         command.args(["-c", self.command]).current_dir(&self.worktree).env("URING_ABLATE_COMMIT", &commit.id);
         forget_repositories(&mut command, Some(&self.worktree));

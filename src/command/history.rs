@@ -4,7 +4,6 @@ use super::Failure;
 use crate::cli::HistoryVerb;
 use crate::console;
 use crate::exit::Exit;
-use crate::name::visible;
 use crate::nightly::store::{History, NIGHTS, SERIES};
 use crate::nightly::{merge, watch};
 use crate::{export, plot, report};
@@ -70,7 +69,7 @@ fn verify(history: &History, quiet: bool) {
     }
     let known = |name: &str| nights.iter().any(|n| n.night == name);
     for name in history.directories().iter().filter(|name| !known(name)) {
-        say(quiet, &format!("{}: a night that was not finished, which does not count", visible(name)));
+        say(quiet, &format!("{}: a night that was not finished, which does not count", crate::text::line(name)));
     }
 }
 

@@ -64,7 +64,7 @@ fn report(args: &ReportArgs) -> Needs<'_> {
     let results = args.results.as_deref();
     Needs {
         reads: results.into_iter().chain(args.history.as_deref()).collect(),
-        writes: results.into_iter().chain(args.plots.as_deref()).collect(),
+        writes: args.out.as_deref().or(results).into_iter().chain(args.plots.as_deref()).collect(),
         ..Needs::default()
     }
 }

@@ -71,7 +71,7 @@ fn clear(history: &History, quiet: bool) {
             }
         };
         if !quiet {
-            eprintln!("{said}");
+            console::note(said);
         }
     }
 }

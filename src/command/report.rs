@@ -20,7 +20,7 @@ pub fn report(args: &ReportArgs, quiet: bool) -> Result<Exit, Failure> {
             let plots = args.plots.clone().unwrap_or_else(|| out.join("plots"));
             let exit = show(&Places { results, out, plots: &plots, history: args.history.as_deref() }, quiet)?;
             if !quiet && args.out.is_none() {
-                println!("These files lie beside those of the run; --out DIR puts them elsewhere.");
+                console::print("These files lie beside those of the run; --out DIR puts them elsewhere.\n");
             }
             Ok(exit)
         }

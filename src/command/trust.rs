@@ -2,12 +2,13 @@
 
 use super::Failure;
 use crate::cli::Allow;
+use crate::console;
 use crate::exit::Exit;
 use crate::experiment::Experiment;
 use crate::experiment::programs::{Named, Starts};
 use crate::trusted::{self, Trusted};
 use std::fs::canonicalize;
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -32,13 +33,13 @@ pub fn check(file: &Path, experiment: &Experiment, starts: Starts, given: &[Stri
     match memory.as_ref().map_err(ToString::to_string).and_then(|memory| memory.holds(&hash).map_err(|e| e.to_string())) {
         Ok(true) => return Ok(()),
         Ok(false) => {}
-        Err(reason) => eprintln!("uring-ablate: what you agreed to before is not looked at: {reason}"),
+        Err(reason) => console::note(format!("uring-ablate: what you agreed to before is not looked at: {reason}")),
     }
-    if !(io::stdin().is_terminal() && io::stderr().is_terminal() && agreed(file, &named)) {
+    if !(io::stdin().is_terminal() && console::watched() && agreed(file, &named)) {
         return Err(refusal(file, &named));
     }
     if let Err(reason) = memory.and_then(|memory| memory.add(&hash, file)) {
-        eprintln!("uring-ablate: your answer cannot be remembered: {reason}");
+        console::note(format!("uring-ablate: your answer cannot be remembered: {reason}"));
     }
     Ok(())
 }
@@ -69,11 +70,12 @@ fn refusal(file: &Path, named: &[Named]) -> Failure {
 }
 
 fn agreed(file: &Path, named: &[Named]) -> bool {
-    eprintln!("{file:?} names programs, which would run with your rights:");
-    named.iter().for_each(|n| eprintln!("  {n}"));
-    eprint!("Run them, now and whenever the file is as it is? [y/N] ");
+    let programs: String = named.iter().map(|n| format!("  {n}\n")).collect();
+    let question = format!(
+        "{file:?} names programs, which would run with your rights:\n{programs}Run them, now and whenever the file is as it is? [y/N] "
+    );
     // A question that cannot be shown cannot be answered.
-    if io::stderr().flush().is_err() {
+    if !console::ask(question) {
         return false;
     }
     let mut answer = String::new();

@@ -4,7 +4,7 @@
 //! The path by which the user names a directory may hold links. Below it a name is one component, opened with `O_NOFOLLOW`, and directories are
 //! opened one in another. That is what `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS` of openat2(2) promise, on kernels and under filters without it, too.
 
-use crate::{limits, units};
+use crate::{limits, program, units};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
 /// The most that is read into memory of one file: far more than a run of days writes.
@@ -34,7 +35,8 @@ impl Dir {
 
     /// The same to write into, made where there is none, without what a kill left of replacements.
     pub fn create(path: &Path) -> io::Result<Dir> {
-        std::fs::create_dir_all(path)?;
+        // Nobody else may replace what lies there, whatever the umask allows.
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path)?;
         let dir = Dir::open(path)?;
         dir.sweep();
         Ok(dir)
@@ -100,10 +102,15 @@ impl Dir {
         }
     }
 
+    /// True where only root and this user can change what lies in it.
+    pub fn is_ours(&self) -> bool {
+        program::is_ours(&self.handle)
+    }
+
     /// A directory in it that is new.
     pub fn make_new(&self, name: impl AsRef<OsStr>) -> io::Result<Dir> {
         let name = component(name.as_ref())?;
-        mkdirat(&self.handle, name, Mode::from_raw_mode(0o777))?;
+        mkdirat(&self.handle, name, Mode::from_raw_mode(0o755))?;
         self.dir(name)
     }
 

@@ -76,16 +76,28 @@ fn sets(item: &str, key: &str) -> bool {
     key == given || key.strip_prefix(given).is_some_and(|rest| !given.is_empty() && rest.starts_with('.'))
 }
 
-/// True for a command whose program the user names, and whose other words name none.
+/// True for a command whose program the user names, and whose other words name nothing that a program could start, read or write to.
 fn runs_the_users_program_alone(words: &[String]) -> bool {
-    words.split_first().is_some_and(|(first, rest)| first == PROGRAM && !rest.iter().any(|word| may_name_a_program(word)))
+    words.split_first().is_some_and(|(first, rest)| first == PROGRAM && rest.iter().all(|word| is_plain(word)))
 }
 
-/// A path, something for a shell, or an option of fio's that runs a command. What else a program makes of its arguments only its user knows.
-fn may_name_a_program(word: &str) -> bool {
-    let rest = word.replace("{target}", "");
-    let shell = |c: char| c.is_whitespace() || "/;|&$`<>()".contains(c);
-    rest.contains(shell) || rest.contains(PROGRAM) || rest.contains("exec") || rest == "-c"
+/// The target, a long option without a value, or one whose value is the target or a number with its unit. A bare word or another value may name a
+/// script, a job file or somebody's data, whatever it looks like: what a program makes of its arguments only its user knows.
+fn is_plain(word: &str) -> bool {
+    let flag = |text: &str| {
+        let name = text.strip_prefix("--").unwrap_or_default();
+        name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
+            && !name.contains("exec")
+    };
+    let number = |value: &str| {
+        let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == '%');
+        value.len() - digits.len() <= 3 && !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || c == '.')
+    };
+    match word.split_once('=') {
+        None => word == "{target}" || flag(word),
+        Some((name, value)) => flag(name) && (value == "{target}" || number(value)),
+    }
 }
 
 #[cfg(test)]
@@ -124,13 +136,21 @@ mod tests {
 
     #[test]
     fn a_command_of_the_users_program_alone_is_his() {
-        for mine in ["[\"{program}\"]", "[\"{program}\", \"--rw=read\", \"--filename={target}\", \"-n\", \"5\"]"] {
+        for mine in [
+            "[\"{program}\"]",
+            "[\"{program}\", \"--direct\", \"--filename={target}\", \"{target}\", \"--bs=4k\", \"--runtime=1.5\"]",
+        ] {
             assert_eq!(subject(mine, &[]), [""; 0], "{mine}");
         }
         for theirs in [
             "[\"sh\", \"-c\", \"{program}\"]",
             "[\"./run\", \"{program}\"]",
             "[\"{program}\", \"-c\", \"reboot\"]",
+            "[\"{program}\", \"evil.fio\"]",
+            "[\"{program}\", \"evil\"]",
+            "[\"{program}\", \"--filename=somebodys\"]",
+            "[\"{program}\", \"--rw=randwrite\"]",
+            "[\"{program}\", \"{target}.sh\"]",
             "[\"{program}\", \"--load=/tmp/x.so\"]",
             "[\"{program}\", \"--exec_prerun=reboot\"]",
             "[\"{program}\", \"rm -r x\"]",

@@ -129,12 +129,6 @@ pub struct SeriesRow {
 }
 
 impl SeriesRow {
-    /// Its texts that are shown.
-    pub fn labels(&mut self) -> [&mut String; 6] {
-        let SeriesRow { night, cell, metric, unit, segment_began, since, .. } = self;
-        [night, cell, metric, unit, segment_began, since]
-    }
-
     /// What it is a line of.
     pub fn key(&self) -> Key {
         Key { cell: self.cell.clone(), metric: self.metric.clone() }
@@ -232,13 +226,6 @@ impl SeriesRow {
 }
 
 impl NightRow {
-    /// Its texts that are shown.
-    pub fn labels(&mut self) -> [&mut String; 12] {
-        let NightRow { started_utc, machine, host, fingerprint, platform, subject, reference, candidate, .. } = self;
-        let NightRow { version, kernel, cpu, summary, .. } = self;
-        [started_utc, machine, host, fingerprint, platform, subject, reference, candidate, version, kernel, cpu, summary]
-    }
-
     /// A line that stands for any.
     pub fn example() -> NightRow {
         NightRow {

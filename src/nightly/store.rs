@@ -7,7 +7,6 @@
 use super::row::{NightRow, SCHEMA_VERSION, SeriesRow, by_night};
 use crate::durable::{self, Dir};
 use crate::name;
-use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -70,7 +69,7 @@ impl History {
         let path = dir.join(NIGHTS);
         let text = read(&dir, NIGHTS)?;
         let whole = durable::whole_lines(&text);
-        let mut rows: Vec<NightRow> = parse(&path, whole)?;
+        let rows: Vec<NightRow> = parse(&path, whole)?;
         if let Some(newer) = rows.iter().find(|n| n.schema_version > SCHEMA_VERSION) {
             return Err(Error::Newer { path, schema: newer.schema_version });
         }
@@ -91,8 +90,7 @@ impl History {
                 name::check(value).map_err(damaged)?;
             }
         }
-        let (mut series, beyond) = read_series(&dir, &rows)?;
-        rows.iter_mut().flat_map(NightRow::labels).chain(series.iter_mut().flat_map(SeriesRow::labels)).for_each(one_line);
+        let (series, beyond) = read_series(&dir, &rows)?;
         let unfinished_bytes = beyond + (text.len() - whole.len()) as u64;
         Ok(History { dir, rows, series, unfinished_bytes, locked: false })
     }
@@ -238,13 +236,6 @@ fn read_series(dir: &Dir, nights: &[NightRow]) -> Result<(Vec<SeriesRow>, u64), 
         return Err(damaged(format!("{} lines where the nights tell of {told}", rows.len())));
     }
     Ok((rows, (text.len() - at) as u64))
-}
-
-/// Makes a text one that may stand in a line, whoever wrote it.
-fn one_line(label: &mut String) {
-    if let Cow::Owned(visible) = name::visible(label) {
-        *label = visible;
-    }
 }
 
 fn read(dir: &Dir, name: &str) -> Result<String, Error> {

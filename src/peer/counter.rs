@@ -86,7 +86,9 @@ impl Counter {
     }
 
     fn of_devices(devices: &[&str]) -> Result<Counter, Error> {
-        let open = |what: &str| devices.iter().map(|d| Stat::open(format!("/sys/block/{d}/{what}"))).collect::<Result<_, _>>();
+        let open = |what: &str| {
+            devices.iter().map(|d| Stat::open(format!("/sys/block/{}/{what}", d.replace('/', "!")))).collect::<Result<_, _>>()
+        };
         Ok(Counter { stats: open("stat")?, parse: device_bytes, inflight: open("inflight")? })
     }
 

@@ -30,6 +30,10 @@ pub fn ticks(lo: f64, hi: f64, most: f64) -> Vec<Tick> {
     let (step, decimals) = (size((times, power)), (-power).max(0) as usize);
     // Ends that are ticks themselves are so despite rounding.
     let (first, last) = ((lo / step - 1e-9).ceil() as i64, (hi / step + 1e-9).floor() as i64);
+    // Where a step is too small to be a number there are none.
+    if !step.is_normal() || (last - first) as f64 > most * 10.0 {
+        return Vec::new();
+    }
     (first..=last).map(|i| i as f64 * step).map(|tick| (tick, format!("{tick:.decimals$}"))).collect()
 }
 
@@ -163,6 +167,7 @@ mod tests {
         assert_eq!(texts(ticks(0.0, 7446.0, 8.0)), ["0", "1000", "2000", "3000", "4000", "5000", "6000", "7000"]);
         assert_eq!(texts(ticks(-0.4, 0.6, 5.0)), ["-0.4", "-0.2", "0.0", "0.2", "0.4", "0.6"]);
         assert!(ticks(1.0, 1.0, 5.0).is_empty() && ticks(0.0, f64::NAN, 5.0).is_empty());
+        assert!(ticks(0.0, 1e-320, 5.0).is_empty(), "steps below the least number");
         assert_eq!(texts(log_ticks(0.09, 6.0, 1e3)), ["0.1", "0.2", "0.5", "1", "2", "5"]);
         assert_eq!(texts(log_ticks(1.0, 2000.0, 1e3)), ["1", "10", "100", "1000"]);
         assert!(log_ticks(0.0, 1.0, 1e3).is_empty());

@@ -9,7 +9,6 @@ use crate::plan::Plan;
 use crate::target::Target;
 use crate::target::identity::Identity;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::io;
 
 /// The file.
@@ -100,14 +99,13 @@ pub fn plan_hash(text: &str) -> String {
 }
 
 impl Manifest {
-    /// The file as a run's directory has it, to be shown; `None` where there is none.
+    /// The file as a run's directory has it; `None` where there is none.
     pub fn read(dir: &Dir) -> io::Result<Option<Manifest>> {
         let Some(text) = dir.maybe_text("manifest.json")? else { return Ok(None) };
-        let mut value: Value = serde_json::from_str(&text)?;
+        let manifest: Manifest = serde_json::from_str(&text)?;
         let damaged = |reason| io::Error::new(io::ErrorKind::InvalidData, format!("experiment.name: {reason}"));
-        value["experiment"]["name"].as_str().map_or(Ok(()), name::check).map_err(damaged)?;
-        one_line(&mut value);
-        Ok(Some(serde_json::from_value(value)?))
+        name::check(&manifest.experiment.name).map_err(damaged)?;
+        Ok(Some(manifest))
     }
 
     /// The manifest of a run that begins now.
@@ -152,21 +150,6 @@ impl Manifest {
             circumstances: Circumstances::read(&target.files()),
             stopped: None,
         }
-    }
-}
-
-/// Keys whose texts may be of many lines.
-const PROSE: [&str; 3] = ["text", "job", "question"];
-
-/// Makes every other text one that may stand in a line, whoever wrote it.
-fn one_line(value: &mut Value) {
-    match value {
-        Value::String(text) => *text = name::visible(text).into_owned(),
-        Value::Array(items) => items.iter_mut().for_each(one_line),
-        Value::Object(fields) => {
-            fields.iter_mut().filter(|(key, _)| !PROSE.contains(&key.as_str())).for_each(|(_, value)| one_line(value));
-        }
-        _ => {}
     }
 }
 

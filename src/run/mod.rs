@@ -152,7 +152,10 @@ fn last(next: &Next, rounds: &[PlannedRound]) -> bool {
 /// Checks, before anything is done to a target, that it is the one that the run in `dir` began with.
 pub fn check_target(dir: &Path, target: &Target) -> Result<(), Error> {
     let read = Dir::open(dir).and_then(|opened| Manifest::read(&opened));
-    let manifest = read.map_err(|source| store::Error::Read { path: dir.join("manifest.json"), source })?;
+    let manifest = match read {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        read => read.map_err(|source| store::Error::Read { path: dir.join("manifest.json"), source })?,
+    };
     let then = manifest.ok_or_else(|| store::Error::Nothing(dir.into()))?.identities;
     let now = target.lasting_identities();
     let other = then.iter().zip(&now).find_map(|(then, now)| then.other_than(now));

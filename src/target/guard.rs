@@ -6,6 +6,7 @@
 
 use super::block_device::{self, BlockDevice};
 use super::loop_device;
+use crate::program;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::fs::File;
 use std::io;
@@ -48,13 +49,41 @@ pub enum Refusal {
 pub fn check(path: &Path, file: &File) -> Result<(), Refusal> {
     match BlockDevice::of(file) {
         Some(device) => unused(path, &device)?,
-        None => unused_file(path, file)?,
+        None => {
+            unused_file(path, file, None)?;
+            lock(path, file)?;
+        }
     }
-    check_signature(path, file)
+    check_signature(path, file)?;
+    check_below(path, file)
+}
+
+/// What lies behind a loop device is written to as well: it must be as free of others, this loop device apart, and so on down.
+fn check_below(path: &Path, file: &File) -> Result<(), Refusal> {
+    let Some(device) = BlockDevice::of(file) else { return Ok(()) };
+    let Some(below) = loop_device::backing(&device) else { return Ok(()) };
+    let unreadable =
+        |e: io::Error| Refusal::Unprobed { path: path.into(), reason: format!("what it is made over cannot be looked at: {e}") };
+    let below = below.map_err(unreadable)?;
+    let own = format!("/dev/{}", device.disk().name());
+    match BlockDevice::of(&below) {
+        Some(device) => unused_but_by(path, &device, Some(&own))?,
+        None => {
+            unused_file(path, &below, Some(&own))?;
+            unlocked(path, &below)?;
+        }
+    }
+    check_signature(path, &below)?;
+    check_below(path, &below)
 }
 
 /// Checks that nothing else uses a block device or a part of it.
 pub fn unused(path: &Path, device: &BlockDevice) -> Result<(), Refusal> {
+    unused_but_by(path, device, None)
+}
+
+/// The same where a loop device is known to be over it.
+fn unused_but_by(path: &Path, device: &BlockDevice, known: Option<&str>) -> Result<(), Refusal> {
     let partitions = device.partitions();
     // A mount or swap of a partition uses the whole device too.
     for used in std::iter::once(device).chain(&partitions) {
@@ -64,7 +93,8 @@ pub fn unused(path: &Path, device: &BlockDevice) -> Result<(), Refusal> {
         if used.is_swap() {
             return Err(Refusal::Swap(path.into()));
         }
-        if let Some(holder) = used.holders().into_iter().next().or_else(|| loop_device::over(used)) {
+        let loops = loop_device::over(used).into_iter().filter(|device| Some(device.as_str()) != known);
+        if let Some(holder) = used.holders().into_iter().chain(loops).next() {
             return Err(Refusal::Held { path: path.into(), holder });
         }
     }
@@ -74,36 +104,49 @@ pub fn unused(path: &Path, device: &BlockDevice) -> Result<(), Refusal> {
     }
 }
 
-fn unused_file(path: &Path, file: &File) -> Result<(), Refusal> {
+/// Checks that a file serves nobody else but, where one is `known` to be over it, that loop device.
+fn unused_file(path: &Path, file: &File, known: Option<&str>) -> Result<(), Refusal> {
     let unreadable = |e: io::Error| Refusal::Unprobed { path: path.into(), reason: e.to_string() };
     let own = rustix::fs::fstat(file).map_err(|e| unreadable(e.into()))?;
-    if own.st_nlink > 1 {
+    if own.st_nlink > 1 && known.is_none() {
         return Err(Refusal::Linked { path: path.into(), links: own.st_nlink });
     }
     let same = |other: &Path| rustix::fs::stat(other).is_ok_and(|s| (s.st_dev, s.st_ino) == (own.st_dev, own.st_ino));
     if block_device::swaps().iter().any(|swap| same(swap)) {
         return Err(Refusal::Swap(path.into()));
     }
-    if let Some(device) = loop_device::over_file(&own) {
-        return Err(Refusal::Backing { path: path.into(), device });
+    match loop_device::over_file(&own).into_iter().find(|device| Some(device.as_str()) != known) {
+        Some(device) => Err(Refusal::Backing { path: path.into(), device }),
+        None => Ok(()),
     }
-    lock(path, file)
 }
 
-/// Takes a write lock on the whole file for the open description, so that it lives as long as that and conflicts with everybody else's.
+/// The whole of a file, as fcntl(2) locks it.
+const WHOLE: libc::flock = libc::flock {
+    l_type: libc::F_WRLCK as libc::c_short,
+    l_whence: libc::SEEK_SET as libc::c_short,
+    l_start: 0,
+    l_len: 0,
+    l_pid: 0,
+};
+
+/// Takes write locks of both kinds on the whole file for the open description, so that they live as long as that and conflict with everybody
+/// else's: fcntl(2) knows nothing of flock(2).
 fn lock(path: &Path, file: &File) -> Result<(), Refusal> {
-    let whole = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    match fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&whole)) {
-        Ok(_) => Ok(()),
-        Err(error @ (nix::Error::EAGAIN | nix::Error::EACCES)) => {
-            Err(Refusal::Locked { path: path.into(), how: error.to_string() })
-        }
+    let taken = fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&WHOLE)).map(drop).map_err(io::Error::from);
+    let flocked = || rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from);
+    taken.and_then(|()| flocked()).map_err(|error| match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::EACCES) => Refusal::Locked { path: path.into(), how: error.to_string() },
+        _ => Refusal::Unlockable { path: path.into(), reason: error.to_string() },
+    })
+}
+
+/// Checks that nobody has locked a file that is open for reading only, so that no lock can be taken.
+fn unlocked(path: &Path, file: &File) -> Result<(), Refusal> {
+    let mut asked = WHOLE;
+    match fcntl(file.as_fd(), FcntlArg::F_OFD_GETLK(&mut asked)) {
+        Ok(_) if asked.l_type == libc::F_UNLCK as libc::c_short => Ok(()),
+        Ok(_) => Err(Refusal::Locked { path: path.into(), how: "the file behind it".into() }),
         Err(error) => Err(Refusal::Unlockable { path: path.into(), reason: error.to_string() }),
     }
 }
@@ -111,12 +154,14 @@ fn lock(path: &Path, file: &File) -> Result<(), Refusal> {
 /// `blkid --probe` exits with 2 when it finds no signature and no partition table. It reads what is open, whatever its name leads to by now.
 fn check_signature(path: &Path, file: &File) -> Result<(), Refusal> {
     let unprobed = |reason: String| Refusal::Unprobed { path: path.into(), reason };
-    let probe = |program: &&str| {
+    let probe = |program: PathBuf| {
         let input = file.try_clone().ok()?;
         let mut command = Command::new(program);
         command.args(["--probe", "--output", "export", "/proc/self/fd/0"]).stdin(Stdio::from(input)).output().ok()
     };
-    let output = ["blkid", "/usr/sbin/blkid", "/sbin/blkid"].iter().find_map(probe);
+    // By PATH only where nobody else can write to it: it runs with our rights.
+    let programs = [program::find(Path::new("blkid")), Some("/usr/sbin/blkid".into()), Some("/sbin/blkid".into())];
+    let output = programs.into_iter().flatten().find_map(probe);
     let output = output.ok_or_else(|| unprobed("blkid was not found".into()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let kinds: Vec<&str> = text.lines().filter(|l| ["TYPE=", "PTTYPE=", "USAGE="].iter().any(|k| l.starts_with(k))).collect();

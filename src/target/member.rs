@@ -7,6 +7,7 @@ use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A file or device of a target.
@@ -43,6 +44,16 @@ impl Member {
     ) -> Result<Member, Error> {
         let identity = Identity::of(&file).map_err(|source| Error::Open { path: path.into(), source })?;
         Ok(Member { path: path.into(), device, own_device, made_here: false, identity, file, generic: None })
+    }
+
+    /// What a file no longer has of the span that is used of it: then other things than its blocks would be measured.
+    pub(super) fn lost(&self, span_bytes: u64) -> Option<String> {
+        let meta = self.file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let allocated = meta.blocks() * 512;
+        if meta.len() < span_bytes {
+            return Some(format!("it was cut to {} bytes", meta.len()));
+        }
+        (allocated < meta.len()).then(|| format!("it has become sparse: {allocated} of its {} bytes are allocated", meta.len()))
     }
 
     /// The descriptor that was checked.

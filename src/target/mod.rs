@@ -19,11 +19,11 @@ mod open;
 pub use member::{Lent, Member};
 pub mod room;
 
+use crate::control_group::memory::memory_limit;
 use crate::toggle::Setting;
 use crate::workload::{Cache, Workload};
 use block_device::{BlockDevice, Number};
 use identity::Identity;
-use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
@@ -93,7 +93,7 @@ pub enum Error {
     )]
     Regime { cache: &'static str, span: u64, memory: u64, rule: &'static str },
     #[error(
-        "cannot make a loop device: {source}; it needs /dev/loop-control and CAP_SYS_ADMIN: use kind = \"file\" or run as root"
+        "cannot make a loop device: {source}; it needs read and write access to /dev/loop-control and /dev/loop*: use kind = \"file\" or run as root"
     )]
     Loop { source: io::Error },
     #[error("cannot make a temporary file of {size} bytes in {dir}: {source}; set TMPDIR to a directory with room", dir = dir.display())]
@@ -179,7 +179,7 @@ impl Target {
                 Ok(now) => member.identity.changed_to(&now),
                 Err(error) => Some(format!("it does not answer any more ({error})")),
             };
-            if let Some(how) = how {
+            if let Some(how) = how.or_else(|| member.lost(self.span_bytes)) {
                 return Err(Error::Changed { path: member.path.clone(), how });
             }
             if self.writes { Ok(guard::check(&member.path, member.file())?) } else { Ok(()) }
@@ -227,7 +227,8 @@ impl Target {
     /// the arms warm each other's cache.
     fn regime(&self, workload: &Workload) -> Result<(), Error> {
         let (span, info) = (self.span_bytes, rustix::system::sysinfo());
-        let memory = info.totalram * u64::from(info.mem_unit);
+        let all = info.totalram * u64::from(info.mem_unit);
+        let memory = memory_limit().map_or(all, |limit| limit.min(all));
         let fail = |cache, rule| Err(Error::Regime { cache, span, memory, rule });
         match workload.cache {
             Cache::Hit if !workload.direct && span > memory / 2 => fail("hit", "the span may be at most half of the memory"),
@@ -308,5 +309,5 @@ fn refuse_twins<'a>(members: impl Iterator<Item = &'a Member>) -> Result<(), Err
 
 /// True for a path that is a block device.
 pub fn is_block_device(path: &Path) -> bool {
-    rustix::fs::stat(path).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::BlockDevice)
+    rustix::fs::stat(path).is_ok_and(|stat| block_device::number_of(&stat).is_some())
 }

@@ -89,7 +89,8 @@ fn open_generic(block: &File, generic: &Generic, writes: bool) -> Result<Option<
     let character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
     let numbered = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) == generic.number;
     let file = File::from(file);
-    let alike = ioctl::nvme_namespace(&file).ok() == ioctl::nvme_namespace(block).ok();
+    let namespace = |file: &File| ioctl::nvme_namespace(file).ok();
+    let alike = namespace(&file).is_some_and(|number| namespace(block) == Some(number));
     Ok((character && numbered && alike).then(|| file.into()))
 }
 

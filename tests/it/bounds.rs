@@ -73,9 +73,9 @@ fn an_experiment_is_a_regular_file_of_a_sensible_size() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let (code, text) =
         said(&Command::new("timeout").arg("20").arg(env!("CARGO_BIN_EXE_uring-ablate")).arg("plan").arg(&pipe).output().unwrap());
-    assert!(code == Some(2) && text.contains("it is no regular file"), "{code:?} {text}");
+    assert!(code == Some(2) && text.contains("a regular file is needed"), "{code:?} {text}");
     let (code, text) = said(&confined(4, &["plan", "/dev/zero"]));
-    assert!(code == Some(2) && text.contains("it is no regular file"), "{code:?} {text}");
+    assert!(code == Some(2) && text.contains("a regular file is needed"), "{code:?} {text}");
     fs::File::options().write(true).open(&bench.file).unwrap().set_len(3 << 30).unwrap();
     let (code, text) = said(&confined(2, &["plan", bench.file.to_str().unwrap()]));
     assert!(code == Some(2) && text.contains("larger than 1 MiB"), "{code:?} {text}");

@@ -203,3 +203,40 @@ fn reading_refuses_nothing_that_writing_does() {
     fs::write(&bench.file, experiment(&target, reads, ONE_TOGGLE, "")).unwrap();
     written(&bench.verdict(&bench.run(&["--quiet"])));
 }
+
+#[test]
+fn a_loop_device_over_what_others_use_is_not_written_to() {
+    const TEST: &str = "a_loop_device_over_what_others_use_is_not_written_to";
+    let bench = Bench::new("");
+    let Some(device) = device(TEST, &bench) else { return };
+    let backing = bench.dir.path().join("backing");
+    must("mkfs.ext4", &["-q", &device.0]);
+    // Behind the signature, where a probe of the upper device alone sees nothing.
+    let above = |what: &str| must("losetup", &["--find", "--show", "--offset", "16M", what]);
+    let said = |upper: &str| verdict(&bench, "device", upper, &device.0);
+    for what in [backing.to_str().unwrap(), &device.0] {
+        let mounted = Mounted::new(&device.0, &bench.dir.path().join("mnt"));
+        let upper = above(what);
+        let while_mounted = said(&upper);
+        drop(mounted);
+        let afterwards = said(&upper);
+        must("losetup", &["--detach", &upper]);
+        assert!(while_mounted.starts_with("exit 5\n"), "{what}: {while_mounted}");
+        assert!(while_mounted.contains("is mounted at") || while_mounted.contains("is the data of"), "{what}: {while_mounted}");
+        assert!(afterwards.starts_with("exit 5\n"), "{what}: {afterwards}");
+    }
+    drop(device);
+    let upper = above(backing.to_str().unwrap());
+    let held = fs::File::open(&backing).unwrap();
+    let signed = verdict(&bench, "device", &upper, "");
+    fs::write(&backing, vec![1; 32 << 20]).unwrap();
+    let bytes = libc::flock { l_type: libc::F_RDLCK as libc::c_short, l_whence: 0, l_start: 100, l_len: 1, l_pid: 0 };
+    fcntl(&held, FcntlArg::F_OFD_SETLK(&bytes)).unwrap();
+    let locked = verdict(&bench, "device", &upper, "");
+    drop(held);
+    let free = verdict(&bench, "device", &upper, "");
+    must("losetup", &["--detach", &upper]);
+    refused(&signed, "carries a signature (TYPE=ext4");
+    refused(&locked, "is locked by another program");
+    written(&free);
+}

@@ -161,3 +161,14 @@ fn one_device_under_two_names_is_one_target() {
     let output = ablate().args(["bench", "--runtime", "1", "--filename", &names]).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("are the same target"), "{output:?}");
 }
+
+#[test]
+fn a_file_that_loses_its_blocks_ends_the_run() {
+    let bench = Bench::new("");
+    let file = bench.dir.path().join("scratch");
+    fs::write(&file, vec![1; 64 << 20]).unwrap();
+    let run = begin(&bench, "file", file.to_str().unwrap(), 40);
+    must("truncate", &["--size", "1M", file.to_str().unwrap()]);
+    let said = end(&bench, run);
+    assert!(said.starts_with("exit 5\n") && said.contains("DIR/scratch is not what it was"), "{said}");
+}

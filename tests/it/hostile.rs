@@ -284,6 +284,8 @@ fn a_night_from_somebody_else_forges_nothing() {
 fn a_history_from_somebody_else_forges_nothing() {
     let home = tempfile::tempdir().unwrap();
     let (night, series) = night();
+    // Charts are named after it, so another is refused.
+    let night = NightRow { experiment: "test".into(), ..night };
     History::open(home.path()).unwrap().commit(night, &series).unwrap();
     let verb = |words: &[&str]| ablate().args(["history", words[0]]).arg(home.path()).args(&words[1..]).output().unwrap();
     let shown = verb(&["show"]);
@@ -324,7 +326,7 @@ fn run(name: &str, to: &Path, manifest: impl Fn(&mut Value), rows: impl Fn(&str,
 /// Puts the hostile text wherever a manifest has text that nothing is read from.
 fn spoil(manifest: &mut Value) {
     let text = || Value::from(HOSTILE);
-    let all: [&[&str]; 12] = [
+    let all: [&[&str]; 11] = [
         &["command"],
         &["environment", "host"],
         &["environment", "kernel"],
@@ -332,7 +334,6 @@ fn spoil(manifest: &mut Value) {
         &["environment", "version"],
         &["environment", "compiler"],
         &["target", "description"],
-        &["experiment", "name"],
         &["experiment", "question"],
         &["fio", "version"],
         &["circumstances", "fingerprint"],

@@ -121,7 +121,7 @@ fn a_name_in_a_manifest_is_checked_as_those_in_experiments_are() {
     fs::write(&path, text.replacen("\"description\": \"", "\"description\": \"x\\nssh-rsa AAAA\\n", 1)).unwrap();
     assert_eq!(bounded(&[&"report", &bench.out()]).status.code(), Some(0));
     let report = fs::read_to_string(bench.out().join("report.md")).unwrap();
-    assert!(report.contains(r"x\nssh-rsa AAAA\n") && !report.lines().any(|line| line.starts_with("ssh-rsa")), "{report}");
+    assert!(report.contains("ssh-rsa AAAA") && !report.lines().any(|line| line.starts_with("ssh-rsa")), "{report}");
 }
 
 /// What may stand in place of a file, that is moved away.
@@ -282,7 +282,7 @@ fn a_history_is_read_from_its_own_files_and_draws_into_its_own_directory() {
     history(&labelled, "nightly", "a\nb\u{1b}[2J");
     let output = bounded(&[&"history", &"show", &labelled]);
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("u{1b}") && !text.contains('\u{1b}'), "{text}");
+    assert!(output.status.success() && text.contains("x1b") && !text.contains('\u{1b}'), "{text}");
 }
 
 #[test]

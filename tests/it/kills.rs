@@ -137,7 +137,7 @@ fn torn(dir: &Path) -> Vec<PathBuf> {
         for path in fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()) {
             if path.is_dir() {
                 dirs.push(path);
-            } else if path.file_name().unwrap().to_string_lossy().starts_with(".tmp") {
+            } else if uring_ablate::durable::is_temporary(path.file_name().unwrap()) {
                 found.push(path);
             }
         }

@@ -118,6 +118,7 @@ fn traced(target: &Target, block_size_bytes: u32, levels: Levels) -> Option<Stri
         .args(["-f", "-e", "trace=io_uring_setup,io_uring_register,io_uring_enter,sched_setaffinity,mbind,madvise", "-o"])
         .arg(&log);
     command.arg(env!("CARGO_BIN_EXE_uring-ablate")).arg("round").stdin(Stdio::piped()).stdout(Stdio::null());
+    let _lent = target.lend().unwrap();
     let mut child = command.spawn().ok()?;
     let workload = Workload { block_size_bytes, ..WORKLOAD };
     let told = Spec { blocks: 1, completions: 200, ..spec(target, workload, &[levels]) };

@@ -165,6 +165,7 @@ fn a_whole_run_tells_latency() {
     let (Some(target), Some(fio)) = (loop_target(), real_fio()) else { return };
     let interrupts = Interrupts::install().unwrap();
     let second = Duration::from_secs(1);
+    let _lent = target.lend().unwrap();
     let run = whole::run(&fio, &fio_job(FioConfig::Matched, &target, second), second, &interrupts).unwrap();
     assert_eq!(run.bytes, run.ops * 4096);
     assert_eq!(run.errors, 0);

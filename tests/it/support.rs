@@ -97,14 +97,6 @@ pub fn full() -> bool {
     std::env::var_os("URING_ABLATE_FULL").is_some_and(|value| value == "1")
 }
 
-/// Says that the programs named in an experiment of the test's own may run, where this has to be said.
-pub fn trusting(command: &mut Command, verb: &str, experiment: &Path) {
-    let help = ablate().args([verb, "--help"]).output().unwrap();
-    if String::from_utf8_lossy(&help.stdout).contains("--trust") {
-        command.arg("--trust").arg(experiment);
-    }
-}
-
 /// Rows of a CSV file as maps from column to cell.
 pub fn rows(path: &Path) -> Vec<std::collections::HashMap<String, String>> {
     csv::Reader::from_path(path).unwrap().into_deserialize().map(Result::unwrap).collect()

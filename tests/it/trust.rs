@@ -202,3 +202,24 @@ fn a_command_is_given_what_is_the_users_only_when_he_may_lose_it() {
     let own = night_on(&bench, &[]);
     assert!(!bench.verdict(&own).contains("--allow-destructive"), "the tool's own: {}", bench.verdict(&own));
 }
+
+#[test]
+fn the_reference_in_somebody_elses_history_is_not_started() {
+    if !root() {
+        return skip("the_reference_in_somebody_elses_history_is_not_started", "a file of another user's needs root");
+    }
+    let bench = Bench::small();
+    let history = bench.dir.path().join("history");
+    let mark = bench.dir.path().join("started");
+    fs::create_dir_all(history.join("reference")).unwrap();
+    let pinned = history.join("reference/uring-ablate");
+    fs::copy(script(&bench, "theirs", &format!("touch {}", mark.display())), &pinned).unwrap();
+    for theirs in [history.clone(), history.join("reference"), pinned] {
+        std::os::unix::fs::chown(&theirs, Some(65534), None).unwrap();
+        let output = call(&bench, &["nightly", bench.file.to_str().unwrap(), "--history", history.to_str().unwrap()]);
+        let said = bench.verdict(&output);
+        assert!(said.starts_with("exit 2\n") && said.contains("belongs to another user"), "{}: {said}", theirs.display());
+        std::os::unix::fs::chown(&theirs, Some(0), None).unwrap();
+    }
+    assert!(!mark.exists());
+}

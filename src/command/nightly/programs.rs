@@ -6,6 +6,7 @@ use crate::durable::{self, Dir, PROGRAM};
 use crate::exit::Exit;
 use crate::experiment::Experiment;
 use crate::nightly::store::{Error, History};
+use crate::program;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -76,7 +77,19 @@ fn pinned(history: &Dir, candidate: &Path) -> Result<Program, Failure> {
     if !is_pinned(history).map_err(fail)? {
         return Program::named(candidate, "--candidate");
     }
-    let opened = history.dir(REFERENCE.0).and_then(|dir| dir.file(REFERENCE.1)).and_then(|file| Ok((path.canonicalize()?, file)));
+    let found = history.dir(REFERENCE.0).and_then(|dir| Ok((dir.file(REFERENCE.1)?, dir)));
+    let (file, dir) = found.map_err(fail)?;
+    // It is started, so it must be ours, and nobody else's to replace.
+    let safe = history.is_ours() && dir.is_ours() && program::is_ours(&file);
+    if !safe {
+        let message = format!(
+            "{}: the file or its directory belongs to another user, or others may write to it, so it is not started; name the reference with \
+             --reference BINARY",
+            path.display()
+        );
+        return Err(Failure { exit: Exit::Usage, message });
+    }
+    let opened = path.canonicalize().map(|path| (path, file));
     Program::of(&path, opened, "--reference")
 }
 

@@ -2,6 +2,7 @@
 
 /// A row for each system call that may fail; more than one error where programs tell them apart.
 const CALLS: &[(&str, &[&str])] = &[
+    ("open", &["EMFILE", "EACCES"]),
     ("openat", &["EMFILE", "EACCES"]),
     ("openat2", &["EMFILE", "EACCES", "EAGAIN"]),
     ("read", &["EIO", "EINTR"]),
@@ -66,6 +67,8 @@ const CALLS: &[(&str, &[&str])] = &[
     ("kill", &["ESRCH"]),
     ("pidfd_send_signal", &["ESRCH"]),
     ("prctl", &["EINVAL"]),
+    ("capget", &["EPERM"]),
+    ("capset", &["EPERM"]),
     ("nanosleep", &["EINTR"]),
     ("clock_nanosleep", &["EINTR"]),
     ("getcwd", &["ENOENT"]),

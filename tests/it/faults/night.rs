@@ -2,7 +2,7 @@
 
 use super::Scenario;
 use super::strace::End;
-use crate::support::{ablate, trusting};
+use crate::support::ablate;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -63,7 +63,6 @@ fn night(dir: &Path, candidate: &str) -> Command {
     let mut command = ablate();
     command.arg("nightly").arg(dir.join("test.toml")).arg("--history").arg(dir.join("history"));
     command.arg("--reference").arg(dir.join("good")).arg("--candidate").arg(dir.join(candidate)).args(["--machine", "here"]);
-    trusting(&mut command, "nightly", &dir.join("test.toml"));
     command
 }
 

@@ -3,7 +3,7 @@
 use super::Scenario;
 use super::night::{PRINTS, program};
 use super::strace::End;
-use crate::support::{ablate, trusting};
+use crate::support::ablate;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -34,7 +34,6 @@ pub fn command(dir: &Path, commits: u32) -> Command {
     command.arg("bisect").arg(dir.join("test.toml")).arg("--good").arg(format!("HEAD~{}", commits - 1)).args(["--bad", "HEAD"]);
     command.args(["--program", "out", "--build", "cp source out && chmod +x out", "--repository"]).arg(dir.join("repo"));
     command.arg("--state").arg(dir.join("state"));
-    trusting(&mut command, "bisect", &dir.join("test.toml"));
     command
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Place, Scenario};
 use crate::faults::{run, search};
-use crate::support::{ablate, trusting};
+use crate::support::ablate;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -97,7 +97,6 @@ fn a_night(place: &Place) -> Command {
     let (mut command, at) = (ablate(), |name: &str| place.dir().join(name));
     command.arg("nightly").arg(at("test.toml")).arg("--history").arg(at("history"));
     command.arg("--reference").arg(at("good")).arg("--candidate").arg(at("bad"));
-    trusting(&mut command, "nightly", &at("test.toml"));
     allowed(&mut command, place);
     command
 }
