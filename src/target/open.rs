@@ -123,8 +123,12 @@ fn file(path: &Path, wanted: Option<u64>, access: Access<'_>) -> Result<Target, 
 /// Opens the very file that the path names: no link leads from it to another.
 fn open_to_write(path: &Path) -> Result<File, Error> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let opened =
-        rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS);
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let opened = match rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), resolve) {
+        // A kernel before 5.6, or a container's filter that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => by_component(path, flags),
+        opened => opened,
+    };
     match opened {
         Ok(file) => Ok(file.into()),
         Err(Errno::LOOP) => {
@@ -133,6 +137,21 @@ fn open_to_write(path: &Path) -> Result<File, Error> {
         }
         Err(error) => Err(Error::Open { path: path.into(), source: error.into() }),
     }
+}
+
+/// Opens a file by a path in which no component is a link: each is looked up in the directory before it.
+fn by_component(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let absolute = std::path::absolute(path).map_err(|_| Errno::INVAL)?;
+    let mut parents: Vec<_> = absolute.components().skip(1).collect();
+    let name = parents.pop().ok_or(Errno::ISDIR)?;
+    let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = rustix::fs::open("/", step, Mode::empty())?;
+    let dir = parents.iter().try_fold(root, |dir, parent| {
+        // With O_DIRECTORY a link is no directory.
+        let found = rustix::fs::openat(&dir, parent.as_os_str(), step, Mode::empty());
+        found.map_err(|error| if error == Errno::NOTDIR { Errno::LOOP } else { error })
+    })?;
+    rustix::fs::openat(&dir, name.as_os_str(), flags | OFlags::NOFOLLOW, Mode::empty())
 }
 
 /// An unlinked, filled file in the temporary directory, reached through this process's descriptor.
@@ -191,4 +210,25 @@ fn direct_io_alignment(file: &File) -> u32 {
 /// The name of the file system that a file lies on.
 fn file_system(file: &File) -> String {
     mounts::of(file).map_or_else(|| "an unknown file system".into(), |mount| mount.kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_component_of_a_path_that_is_written_to_is_a_link() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().canonicalize().unwrap();
+        std::fs::create_dir(home.join("dir")).unwrap();
+        std::fs::write(home.join("dir/file"), "x").unwrap();
+        std::os::unix::fs::symlink("dir", home.join("link")).unwrap();
+        std::os::unix::fs::symlink("file", home.join("dir/link")).unwrap();
+        for (path, opens) in [("dir/file", true), ("link/file", false), ("dir/link", false), ("dir/nothing", false)] {
+            let path = home.join(path);
+            assert_eq!(by_component(&path, OFlags::RDWR).is_ok(), opens, "{}", path.display());
+            assert_eq!(open_to_write(&path).is_ok(), opens, "{}", path.display());
+        }
+        assert!(matches!(open_to_write(&home.join("link/file")), Err(Error::Guard(Refusal::Link { .. }))));
+    }
 }

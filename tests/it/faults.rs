@@ -2,7 +2,7 @@
 //! and last hit for each thing it is called on; afterwards nothing may be lost and no exit code may be wrong.
 //!
 //! The suite takes a sample; with URING_ABLATE_FULL=1 (`./scripts/test.sh --full`) every case runs. A new system call needs a row in
-//! `calls.rs`, a new thing to run one in `scenarios.rs`.
+//! `calls.rs`, a new thing to run a module with its `Scenario`.
 
 mod calls;
 mod night;

@@ -188,3 +188,14 @@ fn every_experiment_can_be_planned() {
     }
     assert!(seen > 0);
 }
+
+#[test]
+fn no_remedy_erases_or_unmounts_anything() {
+    let destroys = ["wipefs", "mkfs", "umount", "swapoff", "--rw=write", "dd of=", "blkdiscard", "sgdisk", "unmount it"];
+    for (path, text) in sources() {
+        for line in product(&text).lines().filter(|l| !l.trim_start().starts_with("//")) {
+            let found = destroys.iter().find(|word| line.contains(**word));
+            assert_eq!(found, None, "{}: {line}", path.display());
+        }
+    }
+}
