@@ -47,7 +47,7 @@ pub fn text(size: i32, colour: &'static RGBColor) -> TextStyle<'static> {
     TextStyle::from(font).color(colour).pos(Pos::new(HPos::Left, VPos::Center))
 }
 
-/// As [`text`], bold.
+/// As [`text()`], bold.
 pub fn bold(size: i32) -> TextStyle<'static> {
     let font = FontDesc::new(FontFamily::SansSerif, f64::from(size), FontStyle::Bold);
     TextStyle::from(font).color(&INK).pos(Pos::new(HPos::Left, VPos::Center))

@@ -186,8 +186,8 @@ impl Target {
         })
     }
 
-    /// Checks the target as [`Target::still`] does; children that are started while the value lives inherit it, under the names of
-    /// [`Target::handles`].
+    /// Checks that the target is what it was and, where it is written to, still may be. Children that are started while the value lives inherit
+    /// it, under the names of [`Target::handles`].
     pub fn lend(&self) -> Result<Lent<'_>, Error> {
         self.still()?;
         Ok(Lent::new(&self.members))
