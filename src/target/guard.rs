@@ -163,6 +163,9 @@ fn check_signature(path: &Path, file: &File) -> Result<(), Refusal> {
     let programs = [program::find(Path::new("blkid")), Some("/usr/sbin/blkid".into()), Some("/sbin/blkid".into())];
     let output = programs.into_iter().flatten().find_map(probe);
     let output = output.ok_or_else(|| unprobed("blkid was not found".into()))?;
+    // What it read must not stay in the page cache, which goes with the last opener only: a direct write to a cached range cannot be issued
+    // without waiting (filemap_range_has_page), so io-wq workers would do it.
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
     let text = String::from_utf8_lossy(&output.stdout);
     let kinds: Vec<&str> = text.lines().filter(|l| ["TYPE=", "PTTYPE=", "USAGE="].iter().any(|k| l.starts_with(k))).collect();
     match output.status.code() {
