@@ -15,9 +15,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
-/// The most that is read into memory of one file: far more than a run of days writes.
-pub const MOST_BYTES: u64 = limits::FILE_BYTES;
-
 /// An opened directory, and what the user calls it.
 #[derive(Debug)]
 pub struct Dir {
@@ -256,7 +253,7 @@ pub fn open_named(path: &Path) -> io::Result<File> {
 
 /// All of an opened file.
 pub fn whole(file: &File) -> io::Result<Vec<u8>> {
-    whole_within(file, MOST_BYTES)
+    whole_within(file, limits::FILE_BYTES)
 }
 
 /// All of an opened file of at most `most` bytes.
@@ -371,7 +368,7 @@ mod tests {
     #[test]
     fn what_is_too_large_is_not_read() {
         let (_home, dir) = home();
-        fs::File::create(dir.join("large")).unwrap().set_len(MOST_BYTES + 1).unwrap();
+        fs::File::create(dir.join("large")).unwrap().set_len(limits::FILE_BYTES + 1).unwrap();
         assert_eq!(dir.read("large").unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 
