@@ -67,7 +67,7 @@ need_tool() {
   command -v "$1" >/dev/null && return 0
   echo "installing with cargo, into target/tools: $1 $2"
   # They are built more often than their speed would matter.
-  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 \
     cargo install --locked --root target/tools --version "=$2" "$1"
 }
 

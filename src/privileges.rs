@@ -45,6 +45,12 @@ impl From<Errno> for Error {
     }
 }
 
+/// What setting up a ring needs here: where the sysctl `io_uring_disabled` is 1, rings are root's (Documentation/admin-guide/sysctl/kernel.rst).
+pub fn of_rings() -> CapabilitySet {
+    let roots = fs::read_to_string("/proc/sys/kernel/io_uring_disabled").is_ok_and(|level| level.trim() == "1");
+    if roots { CapabilitySet::SYS_ADMIN } else { CapabilitySet::empty() }
+}
+
 /// What a verb goes on to do.
 #[derive(Debug)]
 pub struct Needs<'a> {

@@ -52,9 +52,11 @@ fn needs(verb: &Verb) -> Option<Needs<'_>> {
 /// A plan says what a run by the same user could do here: register memory, count, profile, and set up a ring where that is root's alone. So it does not
 /// become another user, whoever's experiment and runs it reads; it writes nothing.
 fn asking() -> CapabilitySet {
-    let ring = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").is_ok_and(|level| level.trim() == "1");
-    let ring = if ring { CapabilitySet::SYS_ADMIN } else { CapabilitySet::empty() };
-    CapabilitySet::IPC_LOCK | CapabilitySet::PERFMON | CapabilitySet::SYSLOG | CapabilitySet::DAC_READ_SEARCH | ring
+    CapabilitySet::IPC_LOCK
+        | CapabilitySet::PERFMON
+        | CapabilitySet::SYSLOG
+        | CapabilitySet::DAC_READ_SEARCH
+        | privileges::of_rings()
 }
 
 fn report(args: &ReportArgs) -> Needs<'_> {

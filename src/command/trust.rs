@@ -7,7 +7,6 @@ use crate::exit::Exit;
 use crate::experiment::Experiment;
 use crate::experiment::programs::{Named, Starts};
 use crate::trusted::{self, Trusted};
-use std::fs::canonicalize;
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -46,7 +45,7 @@ pub fn check(file: &Path, experiment: &Experiment, starts: Starts, given: &[Stri
 
 /// One file under two names is one file.
 fn same(a: &Path, b: &Path) -> bool {
-    a == b || canonicalize(a).is_ok_and(|a| canonicalize(b).is_ok_and(|b| a == b))
+    a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }
 
 /// Of the file as it was read, and of what its programs stand for here.

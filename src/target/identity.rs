@@ -1,8 +1,8 @@
 //! Which device or file a descriptor leads to: what another one that takes its name, its number or its place does not share.
 
-use super::block_device::{BlockDevice, Number};
+use super::block_device::{BlockDevice, Number, number_of};
 use super::ioctl;
-use rustix::fs::{AtFlags, StatxFlags, statx};
+use rustix::fs::{AtFlags, StatxFlags, fstat, statx};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
@@ -40,13 +40,8 @@ impl Identity {
     /// Of what an open file leads to.
     pub fn of(file: &File) -> io::Result<Identity> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_string();
-        let what = match BlockDevice::of(file) {
-            Some(device) => What::Device {
-                number: device.number,
-                sequence: ioctl::disk_sequence(file).ok(),
-                lasting: lasting(&device),
-                size_bytes: ioctl::device_size_bytes(file)?,
-            },
+        let what = match number_of(&fstat(file)?) {
+            Some(number) => of_device(number, file)?,
             None => of_file(file)?,
         };
         Ok(Identity { boot, what })
@@ -98,6 +93,18 @@ fn devices(a: &What, b: &What, same_boot: bool) -> Option<String> {
         (Some(x), Some(y)) => Some(format!("it was {x} and is {y}")),
         _ => Some("it has no WWID or serial number by which to know it again after a restart of the machine".into()),
     }
+}
+
+fn of_device(number: Number, file: &File) -> io::Result<What> {
+    let Some(device) = BlockDevice::numbered(number) else {
+        return Err(io::Error::other(format!("/sys/dev/block lists no device {}:{}", number.0, number.1)));
+    };
+    Ok(What::Device {
+        number,
+        sequence: ioctl::disk_sequence(file).ok(),
+        lasting: lasting(&device),
+        size_bytes: ioctl::device_size_bytes(file)?,
+    })
 }
 
 fn of_file(file: &File) -> io::Result<What> {

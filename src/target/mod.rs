@@ -177,7 +177,7 @@ impl Target {
         self.members.iter().filter(|m| !m.made_here).try_for_each(|member| {
             let how = match Identity::of(member.file()) {
                 Ok(now) => member.identity.changed_to(&now),
-                Err(error) => Some(format!("it does not answer any more ({error})")),
+                Err(error) => Some(format!("it is gone ({error})")),
             };
             if let Some(how) = how.or_else(|| member.lost(self.span_bytes)) {
                 return Err(Error::Changed { path: member.path.clone(), how });

@@ -9,6 +9,7 @@ use uring_ablate::clock::monotonic_ns;
 use uring_ablate::engine::Options;
 use uring_ablate::plan::{Arm, Control};
 use uring_ablate::run::round::{self, Report, Spec};
+use uring_ablate::target::identity::Identity;
 use uring_ablate::target::{Kind, Target, Wanted};
 use uring_ablate::toggle::{Levels, Setting, Toggle, refusal};
 use uring_ablate::workload::{Rw, Workload};
@@ -49,7 +50,9 @@ fn spec(target: &Target, rw: Rw, jobs: u32, arms: Vec<Arm>, blocks: u32) -> Spec
 /// A round of one arm on a file, for whom another part of it matters.
 pub fn small_spec(file: &Path) -> Spec {
     let wanted = Wanted { kind: Kind::File, path: Some(file.into()), size_bytes: None, stamps: None, allowed_bytes: 0 };
-    spec(&Target::resolve(&wanted).unwrap(), Rw::Read, 1, vec![arm("baseline", eager())], 1)
+    let target = Target::resolve(&wanted).unwrap();
+    // By its name: what holds the target does not outlive this.
+    Spec { paths: vec![file.into()], ..spec(&target, Rw::Read, 1, vec![arm("baseline", eager())], 1) }
 }
 
 /// The toggles that every machine with io_uring can do on a file.
@@ -278,9 +281,11 @@ fn accounting_of<T>(work: impl FnOnce() -> T) -> (T, Vec<(u64, u64, u64)>) {
             }
             seen
         });
-        let result = work();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         done.store(true, Relaxed);
-        (result, watcher.join().unwrap())
+        let seen = watcher.join().unwrap();
+        // A watcher that is not stopped would hide the failure behind the test's time.
+        (result.unwrap_or_else(|failure| std::panic::resume_unwind(failure)), seen)
     })
 }
 
@@ -294,6 +299,7 @@ fn cpu_time_agrees_with_the_kernels_accounting_of_the_process() {
         let tested = arm("tested", Levels::all_off().with(Toggle::Sqpoll, sqpoll));
         let long = Spec {
             paths: vec![file.path().to_path_buf()],
+            identities: vec![Identity::of(file.as_file()).unwrap()],
             completions: 150_000,
             conditioning: false,
             hang_guard: Duration::from_secs(100),
