@@ -133,7 +133,8 @@ fn commands_that_time_out() {
 #[test]
 fn a_drive_that_is_pulled_out() {
     let script = "(underway out; echo 1 >/sys/block/nvme0n1/device/device/remove) &\n\
-                  run out --set target.path=/dev/nvme0n1 --set design.round_time=2s";
+                  run out --set target.path=/dev/nvme0n1 --set design.round_time=2s\n\
+                  wait";
     let Some(guest) = fault("a_drive_that_is_pulled_out", READS, script) else { return };
     let said = guest.read("said");
     assert!(
