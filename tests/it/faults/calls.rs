@@ -43,7 +43,7 @@ const CALLS: &[(&str, &[&str])] = &[
     ("copy_file_range", &["ENOSPC", "EXDEV"]),
     ("sendfile", &["EIO"]),
     ("lseek", &["ESPIPE"]),
-    ("flock", &["EWOULDBLOCK", "ENOLCK"]),
+    ("flock", &["EAGAIN", "ENOLCK"]),
     ("fcntl", &["EMFILE"]),
     ("dup", &["EMFILE"]),
     ("dup2", &["EMFILE"]),

@@ -51,8 +51,9 @@ impl Scenario for Night {
             }
             _ => {}
         }
-        let next = night(dir, "bad").output().unwrap();
-        if next.status.code() != Some(1) {
+        // Of a thousand nights one or two end by the placebo's chance (code 4), which is no fault of the night before.
+        let next = (0..3).map(|_| night(dir, "bad").output().unwrap()).find(|next| next.status.code() != Some(4));
+        if next.as_ref().and_then(|next| next.status.code()) != Some(1) {
             return Err(format!("the next night does not go on: {next:?}"));
         }
         intact(dir, 3 + counted)
