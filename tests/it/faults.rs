@@ -89,7 +89,10 @@ fn inject(name: &str, scenario: &dyn Scenario) {
     let traced = strace::traced(&scenario.command(&dir), &home.path().join("trace"), &dir);
     let unknown: BTreeSet<&str> = traced.iter().map(|c| c.name.as_str()).filter(|name| !calls::known(name)).collect();
     assert!(unknown.is_empty(), "{name} makes system calls without a row in tests/it/faults/calls.rs: {unknown:?}");
-    let all = strace::cases(&traced);
+    let mut all = strace::cases(&traced);
+    if let Ok(call) = std::env::var("URING_ABLATE_FAULTS_OF") {
+        all.retain(|case| case.call == call);
+    }
     let step = if full() { 1 } else { all.len().div_ceil(SAMPLE).max(1) };
     let cases: Vec<&Case> = all.iter().step_by(step).collect();
     let (next, ends) = (AtomicUsize::new(0), Mutex::new(Vec::new()));

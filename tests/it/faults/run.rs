@@ -6,7 +6,7 @@ use crate::support::{READS, ablate, experiment, root, rows};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 pub struct Run;
 
@@ -29,12 +29,18 @@ impl Scenario for Run {
             complete(&out)?;
             as_made_again(dir, &out)?;
         }
-        let mut command = command(dir);
-        if out.join("manifest.json").exists() {
-            command.arg("--resume");
-        }
-        let output = command.output().unwrap();
-        if !output.status.code().is_some_and(|code| ENDED.contains(&code)) {
+        let resumed = || {
+            let mut command = command(dir);
+            if out.join("manifest.json").exists() {
+                command.arg("--resume");
+            }
+            command.output().unwrap()
+        };
+        let goes_on = |output: &Output| output.status.code().is_some_and(|code| ENDED.contains(&code));
+        // On a busy machine the pilot may find a block too long for a round; then it is asked once more.
+        let busy = |output: &Output| String::from_utf8_lossy(&output.stderr).contains("longer than round_time");
+        let output = Some(resumed()).filter(|output| !busy(output)).unwrap_or_else(resumed);
+        if !goes_on(&output) {
             return Err(format!("it is not continued: {:?} {}", output.status, String::from_utf8_lossy(&output.stderr)));
         }
         complete(&out)?;
