@@ -20,6 +20,7 @@ pub mod peer;
 pub mod perf;
 pub mod plan;
 pub mod plot;
+pub mod printed;
 pub mod privileges;
 pub mod process;
 pub mod program;

@@ -115,7 +115,8 @@ impl Tonight<'_> {
             history.commit(row.clone(), &night.series)?;
         }
         // The night counts now; what is made of it must not take its verdict away, and files come before words, which may reach nobody.
-        let remarks = history.as_ref().map_or(vec![], |history| watch::of(history, &row.experiment, &row.machine, &row));
+        let watched = history.as_ref().map_or(vec![], |history| watch::of(history, &row.experiment, &row.machine, &row));
+        let remarks = [night.remarks.clone(), watched].concat();
         let kept = self.keep(&dir, &row, &night, &remarks, history.as_ref());
         self.show(&row, &night, &remarks);
         match kept {

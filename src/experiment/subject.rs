@@ -4,6 +4,7 @@ use super::wire::Scalar;
 use super::{Error, Source, not_too_many};
 use crate::nightly::gate::LEAST_ROUNDS;
 use crate::nightly::row::Better;
+use crate::printed::{self, Match};
 use crate::text;
 use crate::units;
 use regex::Regex;
@@ -28,6 +29,7 @@ pub struct WireSubject {
 struct WirePrinted {
     json: Option<String>,
     text: Option<String>,
+    which: Option<Which>,
     /// How it is called in tables; what it is found by, unless said.
     name: Option<String>,
     #[serde(default)]
@@ -72,31 +74,66 @@ pub enum SubjectMetric {
 
 /// How a figure is found in what was printed.
 #[derive(Clone, Debug)]
-pub enum Find {
-    /// JSON pointer (RFC 6901) into the first object or array.
+pub struct Find {
+    pub by: By,
+    /// Of several; without it there must be one.
+    pub which: Option<Which>,
+}
+
+/// What a figure is found by.
+#[derive(Clone, Debug)]
+pub enum By {
+    /// JSON pointer (RFC 6901) into an object or array.
     Json(String),
     /// Regular expression with one group.
     Text(Regex),
 }
 
+/// `which` of several matches counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Which {
+    First,
+    Last,
+}
+
 impl Find {
-    /// The figure, or what was found in its place.
-    pub fn figure(&self, printed: &str) -> Result<f64, String> {
-        match self {
-            Find::Json(pointer) => {
-                let start = printed.find(['{', '[']).ok_or("it printed no JSON")?;
-                let first = serde_json::Deserializer::from_str(&printed[start..]).into_iter::<serde_json::Value>().next();
-                let value = first.ok_or("it printed no JSON")?.map_err(|e| format!("its JSON is torn: {e}"))?;
-                let found = value.pointer(pointer).ok_or_else(|| format!("its JSON has nothing at {pointer:?}"))?;
+    /// The figure in `unit`, or what was found in its place.
+    pub fn figure(&self, printed: &str, unit: &str) -> Result<f64, String> {
+        match &self.by {
+            By::Json(pointer) => {
+                let documents = printed::documents(printed)?;
+                if documents.is_empty() {
+                    return Err("it printed no JSON".into());
+                }
+                let found: Vec<_> = documents.iter().filter_map(|document| document.pointer(pointer)).collect();
+                let found =
+                    self.one(&found, &format!("{pointer:?}"))?.ok_or_else(|| format!("its JSON has nothing at {pointer:?}"))?;
                 found.as_f64().ok_or_else(|| format!("its JSON has {found} at {pointer:?}, which is no number"))
             }
-            Find::Text(pattern) => {
-                let found =
-                    pattern.captures(printed).and_then(|c| c.get(1)).ok_or_else(|| format!("nothing matches {pattern}"))?;
-                found.as_str().parse().map_err(|_| format!("{pattern} finds {:?}, which is no number", found.as_str()))
+            By::Text(pattern) => {
+                let found: Vec<Match> = pattern.captures_iter(printed).filter_map(|found| matched(&found)).collect();
+                let found = self.one(&found, &format!("/{pattern}/"))?.ok_or_else(|| format!("nothing matches /{pattern}/"))?;
+                printed::number(printed, found, unit).map_err(|reason| format!("/{pattern}/: {reason}"))
             }
         }
     }
+
+    /// The match that counts.
+    fn one<'a, T>(&self, found: &'a [T], by: &str) -> Result<Option<&'a T>, String> {
+        match (self.which, found) {
+            (None, [_, _, ..]) => Err(format!(
+                "{by} is found {} times: have it match the one that counts, or say which = \"first\" or which = \"last\" in [subject] metric",
+                found.len()
+            )),
+            (Some(Which::Last), _) => Ok(found.last()),
+            _ => Ok(found.first()),
+        }
+    }
+}
+
+fn matched(found: &regex::Captures<'_>) -> Option<Match> {
+    Some(Match { whole: found.get_match().range(), group: found.get(1)?.range() })
 }
 
 /// Characters of a metric's name, and of its unit: both stand in every table.
@@ -147,14 +184,14 @@ fn metric(wire: &toml::Value) -> Result<SubjectMetric, String> {
         toml::Value::Table(_) => WirePrinted::deserialize(wire.clone()).map_err(|e| e.message().to_string())?,
         other => return Err(format!("{other} {NEITHER}")),
     };
-    let (find, found_by) = match (printed.json, printed.text) {
-        (Some(pointer), None) => (Find::Json(pointer.clone()), pointer),
-        (None, Some(pattern)) => (Find::Text(expression(&pattern)?), pattern),
+    let (by, found_by) = match (printed.json, printed.text) {
+        (Some(pointer), None) => (By::Json(pointer.clone()), pointer),
+        (None, Some(pattern)) => (By::Text(expression(&pattern)?), pattern),
         _ => return Err("name one of json and text".into()),
     };
     let name = text::words(&printed.name.unwrap_or(found_by), MOST_NAME).map_err(|e| format!("name: {e}"))?;
     let unit = text::words(&printed.unit, MOST_UNIT).map_err(|e| format!("unit: {e}"))?;
-    Ok(SubjectMetric::Printed { find, name, unit, better: printed.better })
+    Ok(SubjectMetric::Printed { find: Find { by, which: printed.which }, name, unit, better: printed.better })
 }
 
 fn expression(pattern: &str) -> Result<Regex, String> {
@@ -166,15 +203,32 @@ fn expression(pattern: &str) -> Result<Regex, String> {
 mod tests {
     use super::*;
 
+    fn json(pointer: &str, which: Option<Which>) -> Find {
+        Find { by: By::Json(pointer.into()), which }
+    }
+
     #[test]
     fn figures_are_found_where_they_are_said_to_be() {
-        let json = Find::Json("/jobs/0/read/iops".into());
-        assert_eq!(json.figure("fio: note\n{\"jobs\":[{\"read\":{\"iops\":12.5}}]}\ntrailing"), Ok(12.5));
-        assert!(json.figure("{\"jobs\":[]}").unwrap_err().contains("nothing at"));
-        assert!(json.figure("nothing").unwrap_err().contains("no JSON"));
-        let text = Find::Text(expression(r"tps = ([0-9.]+)").unwrap());
-        assert_eq!(text.figure("latency 3 ms\ntps = 1234.5 (without)"), Ok(1234.5));
-        assert!(text.figure("tps: none").unwrap_err().contains("nothing matches"));
+        let iops = json("/jobs/0/read/iops", None);
+        assert_eq!(iops.figure("fio: note\n{\"jobs\":[{\"read\":{\"iops\":12.5}}]}\ntrailing", ""), Ok(12.5));
+        assert!(iops.figure("{\"jobs\":[]}", "").unwrap_err().contains("nothing at"));
+        assert!(iops.figure("nothing", "").unwrap_err().contains("no JSON"));
+        let text = Find { by: By::Text(expression(r"tps = ([0-9.]+)").unwrap()), which: None };
+        assert_eq!(text.figure("latency 3 ms\ntps = 1234.5 (without)", ""), Ok(1234.5));
+        assert!(text.figure("tps: none", "").unwrap_err().contains("nothing matches"));
         assert!(expression("tps").unwrap_err().contains("one group"));
+    }
+
+    #[test]
+    fn of_several_figures_the_user_says_which() {
+        let lines = "[ 1s ] tps: 310.01\n[ 2s ] tps: 505.51\n";
+        let text = |which| Find { by: By::Text(expression("tps: ([0-9.]+)").unwrap()), which }.figure(lines, "1/s");
+        let said = text(None).unwrap_err();
+        assert!(said.contains("2 times") && said.contains("which = \"last\""), "{said}");
+        assert_eq!((text(Some(Which::First)), text(Some(Which::Last))), (Ok(310.01), Ok(505.51)));
+        let documents = "{\"iops\": 1}\n[ 2s ] half way\n{\"iops\": 2}\n{\"other\": 3}\n";
+        assert!(json("/iops", None).figure(documents, "").unwrap_err().contains("2 times"));
+        assert_eq!(json("/iops", Some(Which::Last)).figure(documents, ""), Ok(2.0));
+        assert_eq!(json("/other", None).figure(documents, ""), Ok(3.0));
     }
 }

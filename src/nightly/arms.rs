@@ -123,19 +123,19 @@ impl Instrument for Printers<'_> {
     }
 
     fn round(&mut self, _cell: usize, seed: u64) -> Result<Round, Error> {
-        let SubjectMetric::Printed { find, .. } = &self.subject.metric else { return Ok(Round::default()) };
+        let SubjectMetric::Printed { find, unit, .. } = &self.subject.metric else { return Ok(Round::default()) };
         let mut order: Vec<usize> = (0..ARMS.len()).collect();
         Decisions::new(seed).shuffle(&mut order);
         let mut figures = [0.0; 3];
         for arm in order {
-            figures[arm] = self.run(self.programs.each()[arm], find).map_err(|e| of_arm(arm, e))?;
+            figures[arm] = self.run(self.programs.each()[arm], find, unit).map_err(|e| of_arm(arm, e))?;
         }
         Ok(Round { figures: vec![figures], violations: 0 })
     }
 }
 
 impl Printers<'_> {
-    fn run(&self, program: &Path, find: &Find) -> Result<f64, Error> {
+    fn run(&self, program: &Path, find: &Find, unit: &str) -> Result<f64, Error> {
         let round = |reason: String| Error::Round(reason);
         let _lent = self.target.map(Target::lend).transpose().map_err(|e| Error::Peer(e.into()))?;
         let words = words(self.subject, program, self.target);
@@ -160,7 +160,8 @@ impl Printers<'_> {
         if !status.success() {
             return Err(round(format!("ended with {status}: {}", process.last_words())));
         }
-        let figure = find.figure(&process.output().map_err(|e| round(e.to_string()))?).map_err(round)?;
+        let printed = process.output().map_err(|e| round(e.to_string()))?;
+        let figure = find.figure(&printed, unit).map_err(round)?;
         if figure > 0.0 && figure.is_finite() {
             Ok(figure)
         } else {

@@ -20,7 +20,7 @@ pub mod watch;
 use crate::exit::Exit;
 use crate::experiment::subject::Gate;
 use crate::random::Decisions;
-use course::{Course, FAILURES_IN_A_ROW, Run};
+use course::{Course, FAILURES_IN_A_ROW, Rounds, Run};
 use gate::LEAST_ROUNDS;
 use instrument::{Instrument, Measure, Round};
 use row::SeriesRow;
@@ -77,6 +77,8 @@ pub struct Night {
     pub exit: Exit,
     /// One sentence.
     pub summary: String,
+    /// What a reader must know of the figures, a line each.
+    pub remarks: Vec<String>,
 }
 
 /// Measures and judges the night of that name.
@@ -95,9 +97,27 @@ pub fn conduct(
     let mut course = Course { instrument, witness, settings, decisions, cells, measures };
     let every: Vec<usize> = (0..course.cells.len()).collect();
     let first = course.run(Run::First, &every, settings.rounds)?;
+    let remarks = constant(&course, &first);
     let mut judged = series::judge(night, &course, &first, segments);
     let again = series::confirm(&mut course, &mut judged)?;
     let series: Vec<SeriesRow> = judged.into_iter().map(|s| s.row).collect();
     let (exit, summary) = verdict::verdict(&series, &again);
-    Ok(Night { series, exit, summary })
+    Ok(Night { series, exit, summary, remarks })
+}
+
+/// Says which series have one figure in every round of every arm: nothing that is measured comes out so.
+fn constant(course: &Course<'_>, rounds: &Rounds) -> Vec<String> {
+    let places = (0..course.cells.len()).flat_map(|cell| (0..course.measures.len()).map(move |measure| (cell, measure)));
+    let said = |(cell, measure): (usize, usize)| {
+        let mut figures = rounds[cell].iter().flat_map(|round| round.figures[measure]);
+        let first = figures.next()?;
+        figures.all(|figure| figure == first).then(|| {
+            let name = &course.measures[measure].name;
+            format!(
+                "{} {name}: it is {first} in every round of both programs, so it is hardly measured: check which figure is read",
+                course.cells[cell]
+            )
+        })
+    };
+    places.filter_map(said).collect()
 }

@@ -5,6 +5,7 @@
 use super::Error;
 use super::fio::Fio;
 use crate::limits;
+use crate::printed;
 use crate::row::Latency;
 use crate::spawn::Interrupts;
 use serde::Deserialize;
@@ -75,12 +76,12 @@ pub fn run(fio: &Fio, job: &str, time: Duration, interrupts: &Interrupts) -> Res
     parse(&text).map_err(|reason| fail(format!("{reason}; {}", process.last_words())))
 }
 
-/// Reads the report, past any warnings before it.
+/// Reads the report, past any lines around it.
 pub fn parse(text: &str) -> Result<Whole, String> {
-    let start = text.match_indices('{').map(|(at, _)| at).find(|at| *at == 0 || text[..*at].ends_with('\n'));
-    let start = start.ok_or("no line begins with {")?;
-    let report = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Report>().next();
-    let report = report.ok_or("it is empty")?.map_err(|e| e.to_string())?;
+    let mut reports = printed::documents(text)?;
+    reports.retain(|document| document.get("jobs").is_some());
+    let [report] = &reports[..] else { return Err(format!("{} JSON reports instead of 1", reports.len())) };
+    let report = Report::deserialize(report).map_err(|e| e.to_string())?;
     // The jobs report as one group.
     let [job] = &report.jobs[..] else { return Err(format!("{} groups of jobs instead of 1", report.jobs.len())) };
     let directions = [&job.read, &job.write, &job.mixed].into_iter().flatten();
@@ -180,7 +181,9 @@ mod tests {
     fn a_run_without_io_and_a_torn_report_are_errors() {
         assert!(parse(&report(IDLE, IDLE)).unwrap_err().contains("0 directions"));
         assert!(parse("{\"jobs\": [").is_err());
-        assert!(parse("nothing\n").unwrap_err().contains('{'));
+        assert!(parse("nothing\n").unwrap_err().contains("0 JSON reports"));
+        let twice = report(IDLE, IDLE).repeat(2);
+        assert!(parse(&twice).unwrap_err().contains("2 JSON reports"));
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod left_behind;
 mod loop_cost;
 mod night_outputs;
 mod nightly;
+mod nightly_figures;
 mod nightly_history;
 mod output;
 mod page;

@@ -3,7 +3,7 @@
 use super::{corpus, fuzz, text};
 use regex::Regex;
 use std::fs;
-use uring_ablate::experiment::subject::Find;
+use uring_ablate::experiment::subject::{By, Find, Which};
 use uring_ablate::peer::{t_io_uring, whole};
 
 #[test]
@@ -37,11 +37,13 @@ fn a_rate_beyond_any_number_is_none() {
 fn what_a_subject_prints() {
     let seeds: [&[u8]; 2] =
         [b"starting\n{\"a\": {\"b\": [1, 2.5e3]}, \"t~/x\": 1}\n", b"run 1\ntps = 1234.5 (including connections)\n"];
-    let pointers = ["/a/b/1", "", "/t~0~1x", "/a/b/99999999999999999999"].map(|pointer| Find::Json(pointer.into()));
-    let patterns = ["tps = ([0-9.]+)", "(.*)", "([^ ]+)$"].map(|pattern| Find::Text(Regex::new(pattern).unwrap()));
+    let pointers =
+        ["/a/b/1", "", "/t~0~1x", "/a/b/99999999999999999999"].map(|pointer| Find { by: By::Json(pointer.into()), which: None });
+    let patterns = ["tps = ([0-9.]+)", "(.*)", "([^ ]+)$"]
+        .map(|pattern| Find { by: By::Text(Regex::new(pattern).unwrap()), which: Some(Which::Last) });
     fuzz("subject", &seeds, |input| {
         for find in pointers.iter().chain(&patterns) {
-            if let Err(reason) = find.figure(&text(input)) {
+            if let Err(reason) = find.figure(&text(input), "ms") {
                 assert!(!reason.is_empty());
             }
         }
@@ -50,8 +52,9 @@ fn what_a_subject_prints() {
 
 #[test]
 fn json_that_is_nested_without_end_is_refused() {
+    let json = Find { by: By::Json("/a".into()), which: None };
     for bracket in ["[", "{\"a\":"] {
-        assert!(Find::Json("/a".into()).figure(&bracket.repeat(1 << 20)).is_err());
+        assert!(json.figure(&bracket.repeat(1 << 20), "").is_err());
         assert!(whole::parse(&format!("{{\"jobs\": {}", bracket.repeat(1 << 20))).is_err());
     }
 }
