@@ -1,9 +1,10 @@
 //! Absolute levels: what a treatment did in each round, and its estimate with an interval over rounds.
 
 use super::contrast::{Metric, totals};
-use super::load::{Arm, Data, Trial};
+use super::effect::Effect;
+use super::load::{Arm, Data, OURS, Trial};
 use super::signed_rank::{Interval, hodges_lehmann, interval};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// A level with its interval over rounds; `None` of too few.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +39,48 @@ impl Measured {
         let ends = self.level.bounds.into_iter().flat_map(|b| [b.lo, b.hi]);
         let all = self.rounds.iter().copied().chain(ends);
         all.fold((self.level.value, self.level.value), |(lo, hi), value| (lo.min(value), hi.max(value)))
+    }
+}
+
+/// Fewer valid rounds than this are marked where they are drawn: what is left of a series that lost most of its rounds is no fair sample of it.
+const FEW: usize = 3;
+
+/// How many of the rounds that were measured count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    pub valid: usize,
+    pub all: usize,
+}
+
+impl Kept {
+    /// Over the rows of one treatment. What could not be set up was never to be had, so it is not lost.
+    pub fn of<'a>(arms: impl Iterator<Item = &'a Arm>) -> Kept {
+        let measured = arms.filter(|arm| arm.outcome != "unsupported");
+        measured.fold(Kept::default(), |kept, arm| Kept {
+            valid: kept.valid + usize::from(arm.outcome == "completed"),
+            all: kept.all + 1,
+        })
+    }
+
+    /// Of a comparison in slices: the rounds in which both of its treatments were measured.
+    pub fn of_effect(arms: &[Arm], cell: &str, effect: &Effect) -> Kept {
+        let rounds = |treatment: &str| -> BTreeSet<u32> {
+            let here = |a: &&Arm| {
+                a.cell == cell && a.treatment == treatment && OURS.contains(&a.kind.as_str()) && a.outcome != "unsupported"
+            };
+            arms.iter().filter(here).map(|a| a.round).collect()
+        };
+        let both = rounds(&effect.contrast.treatment).intersection(&rounds(&effect.contrast.reference)).count();
+        Kept { valid: effect.n_rounds, all: both.max(effect.n_rounds) }
+    }
+
+    /// For a chart, of a point with few valid rounds: how many were lost, in no words where no more were planned. `None` where there are
+    /// enough.
+    pub fn mark(self) -> Option<String> {
+        let Kept { valid, all } = self;
+        let lost = all.saturating_sub(valid);
+        let words = if lost > 0 { format!("{lost} of {all} rounds lost") } else { String::new() };
+        (valid < FEW && all > 0).then_some(words)
     }
 }
 
@@ -127,6 +170,20 @@ mod tests {
         assert!((found.level.value - 2.0).abs() < 1e-12 && found.level.bounds.is_none(), "{found:?}: the geometric middle");
         assert_eq!((found.reach(), found.rounds.len()), ((1.0, 4.0), 2));
         assert_eq!(Measured::of(arms.iter(), "lat_ns_p99", 1.0, 0.95), None);
+    }
+
+    #[test]
+    fn few_valid_rounds_are_marked_with_those_that_were_lost() {
+        let mark = |outcomes: &[&str]| {
+            let arms: Vec<Arm> = outcomes.iter().map(|o| Arm { outcome: o.to_string(), ..Arm::default() }).collect();
+            Kept::of(arms.iter()).mark()
+        };
+        let lost = ["invalid"; 6];
+        assert_eq!(mark(&[&["completed"; 2][..], &lost].concat()).as_deref(), Some("6 of 8 rounds lost"));
+        assert_eq!(mark(&[&["completed"; 3][..], &lost].concat()), None);
+        assert_eq!(mark(&lost).as_deref(), Some("6 of 6 rounds lost"));
+        assert_eq!(mark(&["completed"]).as_deref(), Some(""));
+        assert_eq!((mark(&[]), mark(&["unsupported"])), (None, None));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The ablation chart: for each toggle its effect with all others on and with all others off, in throughput and in CPU per operation.
 
 use super::axis::{Axis, Frame, better_side, ticks};
-use super::style::{Area, BAND, BLUE, Chart, Drawn, GREY, INK, LIGHT, ORANGE, at, bold, evidence, frame, text};
+use super::style::{Area, BAND, BLUE, Chart, Drawn, GREY, INK, LIGHT, ORANGE, at, bold, doubtful, evidence, frame, text};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
+use crate::analysis::level::Kept;
+use crate::analysis::load::Arm;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
@@ -19,6 +21,8 @@ const GAP: i32 = 40;
 pub struct Ablation<'a> {
     cell: &'a CellEffects,
     toggles: Vec<&'a str>,
+    /// Of the run, whether they count or not.
+    arms: &'a [Arm],
     delta: f64,
     subtitle: String,
     foot: String,
@@ -26,7 +30,7 @@ pub struct Ablation<'a> {
 
 impl<'a> Ablation<'a> {
     /// The toggles of a cell, in the order in which its effects name them; why not, where none was compared.
-    pub fn new(model: &Model, cell: &'a CellEffects) -> Result<Ablation<'a>, String> {
+    pub fn new(model: &'a Model, cell: &'a CellEffects) -> Result<Ablation<'a>, String> {
         let toggles = cell.toggles();
         if toggles.is_empty() {
             return Err("no leave-one-out or add-one-in arm completed".into());
@@ -38,7 +42,7 @@ impl<'a> Ablation<'a> {
             model.target(),
             model.settings.confidence() * 100.0
         );
-        Ok(Ablation { cell, toggles, delta: model.settings.delta, subtitle, foot: model.provenance() })
+        Ok(Ablation { cell, toggles, arms: &model.data.arms, delta: model.settings.delta, subtitle, foot: model.provenance() })
     }
 
     fn effects(&self, metric: Metric) -> impl Iterator<Item = (usize, bool, &Effect)> {
@@ -73,18 +77,28 @@ impl<'a> Ablation<'a> {
         area.draw(&Text::new(name, (left + width / 2, bottom + 36), at(text(13, &INK), HPos::Center)))?;
         for (row, loo, effect) in self.effects(metric) {
             let y = TOP + ROW * row as i32 + if loo { 17 } else { 35 };
-            mark(area, effect, loo, y, &x)?;
+            let few = Kept::of_effect(self.arms, &self.cell.cell, effect).mark();
+            mark(area, effect, few, (loo, y), &x)?;
         }
         Ok(())
     }
 }
 
-/// One effect: rounds as faint dots, the interval as a bar, the estimate as a circle or square.
-fn mark<DB: DrawingBackend>(area: &Area<DB>, effect: &Effect, loo: bool, y: i32, x: &dyn Fn(f64) -> i32) -> Drawn<DB> {
+/// One effect: rounds as faint dots, the interval as a bar, the estimate as a circle or square, as a cross where few rounds count.
+fn mark<DB: DrawingBackend>(
+    area: &Area<DB>,
+    effect: &Effect,
+    few: Option<String>,
+    (loo, y): (bool, i32),
+    x: &dyn Fn(f64) -> i32,
+) -> Drawn<DB> {
     let colour = if loo { BLUE } else { ORANGE };
     let bounds = effect.bounds.map(|b| (b.lo, b.hi));
     evidence(area, effect.rounds.iter().map(|r| r.1), bounds, colour, &|ratio| (x(ratio), y))?;
     let centre = x(effect.ratio);
+    if let Some(words) = few {
+        return doubtful(area, (centre, y), &words, colour);
+    }
     if loo {
         area.draw(&Circle::new((centre, y), 5, colour.filled()))
     } else {

@@ -2,9 +2,11 @@
 
 use super::axis::{Axis, Frame, log_air, log_ticks, throughput};
 use super::layout::{flow, width_of};
-use super::style::{AMBER, Area, BLUE, Chart, Drawn, GREEN, INK, ORANGE, PURPLE, SKY, at, bold, evidence, frame, text};
+use super::style::{
+    AMBER, Area, BLUE, Chart, DOUBTFUL, Drawn, GREEN, INK, ORANGE, PURPLE, SKY, at, bold, doubtful, evidence, frame, text,
+};
 use crate::analysis::Model;
-use crate::analysis::level::Measured;
+use crate::analysis::level::{Kept, Measured};
 use crate::analysis::load::{Arm, OURS};
 use crate::units::size_text;
 use plotters::prelude::*;
@@ -37,7 +39,14 @@ struct Series {
 struct Line {
     colour: RGBColor,
     hollow: bool,
-    points: Vec<(u64, Measured)>,
+    points: Vec<Point>,
+}
+
+struct Point {
+    depth: u64,
+    /// `None` where every round was lost.
+    found: Option<Measured>,
+    kept: Kept,
 }
 
 struct Panel {
@@ -51,7 +60,8 @@ struct Panel {
 pub struct Depth {
     subtitle: String,
     foot: String,
-    legend: Vec<(String, RGBColor, bool)>,
+    /// Names with colours and whether marks are hollow; none of the cross.
+    legend: Vec<(String, Option<(RGBColor, bool)>)>,
     /// Throughput and latency of each workload.
     pairs: Vec<[Panel; 2]>,
 }
@@ -63,19 +73,23 @@ impl Depth {
     /// Of each workload that was measured at several depths; why not, where none was.
     pub fn new(model: &Model) -> Result<Depth, String> {
         let mut groups: BTreeMap<Group<'_>, Vec<&Arm>> = BTreeMap::new();
-        for arm in model.data.arms.iter().filter(|a| a.outcome == "completed") {
+        for arm in &model.data.arms {
             if let (Some(block), Some(jobs), Some(_)) = (arm.block_size_bytes, arm.jobs, arm.queue_depth) {
                 groups.entry((&arm.rw, block as u64, jobs as u64)).or_default().push(arm);
             }
         }
         groups.retain(|_, arms| depths(arms).len() >= FEWEST);
-        let series = series(groups.values().flatten().copied());
+        let series = series(groups.values().flatten().copied().filter(completed));
         let confidence = model.settings.confidence();
         let pairs: Vec<[Panel; 2]> = groups.iter().map(|(group, arms)| pair(*group, arms, &series, confidence)).collect();
         if pairs.iter().flatten().all(|p| p.lines.is_empty()) {
             return Err(format!("no workload was measured at {FEWEST} queue depths or more"));
         }
-        let legend = series.iter().filter(|s| s.kinds != ["whole"]).map(|s| (s.name.clone(), s.colour, s.hollow)).collect();
+        let mut legend: Vec<_> =
+            series.iter().filter(|s| s.kinds != ["whole"]).map(|s| (s.name.clone(), Some((s.colour, s.hollow)))).collect();
+        if pairs.iter().flatten().flat_map(|panel| &panel.lines).flat_map(|line| &line.points).any(|p| p.kept.mark().is_some()) {
+            legend.push((DOUBTFUL.into(), None));
+        }
         Ok(Depth {
             subtitle: format!(
                 "{}; full and baseline (filled) from rounds of slices in one process; throughput of fio and of full beside it (hollow) as \
@@ -90,7 +104,7 @@ impl Depth {
     }
 
     fn places(&self) -> Vec<(i32, i32)> {
-        flow(&self.legend.iter().map(|(name, ..)| width_of(name, 13) + 60).collect::<Vec<_>>(), 20, WIDTH - 20)
+        flow(&self.legend.iter().map(|(name, _)| width_of(name, 13) + 60).collect::<Vec<_>>(), 20, WIDTH - 20)
     }
 
     fn top(&self) -> i32 {
@@ -98,8 +112,12 @@ impl Depth {
     }
 }
 
+fn completed(arm: &&Arm) -> bool {
+    arm.outcome == "completed"
+}
+
 fn depths(arms: &[&Arm]) -> BTreeSet<u64> {
-    arms.iter().filter_map(|a| a.queue_depth).map(|d| d as u64).collect()
+    arms.iter().copied().filter(completed).filter_map(|a| a.queue_depth).map(|d| d as u64).collect()
 }
 
 /// The lines that these arms allow. Whole runs are those of fio that tell its latency; they share the colour of its throughput.
@@ -134,8 +152,14 @@ fn pair((rw, block, jobs): Group<'_>, arms: &[&Arm], series: &[Series], confiden
             hollow: series.hollow,
             points: points(arms, series, figure, unit, confidence),
         };
-        let lines = series.iter().filter(|s| s.kinds != [skipped]).map(line).filter(|l| !l.points.is_empty()).collect();
-        Panel { title, lines, depths: depths(arms).into_iter().collect(), log }
+        let lines = series
+            .iter()
+            .filter(|s| s.kinds != [skipped])
+            .map(line)
+            .filter(|l| l.points.iter().any(|p| p.found.is_some()))
+            .collect();
+        let all = arms.iter().filter_map(|a| a.queue_depth).map(|d| d as u64).collect::<BTreeSet<_>>();
+        Panel { title, lines, depths: all.into_iter().collect(), log }
     };
     [
         panel(format!("{workload}: throughput, {title}"), name, unit, "whole", false),
@@ -143,14 +167,19 @@ fn pair((rw, block, jobs): Group<'_>, arms: &[&Arm], series: &[Series], confiden
     ]
 }
 
-fn points(arms: &[&Arm], series: &Series, figure: &str, unit: f64, confidence: f64) -> Vec<(u64, Measured)> {
+/// A point for each depth at which the series was measured, whether a round of it counts or not.
+fn points(arms: &[&Arm], series: &Series, figure: &str, unit: f64, confidence: f64) -> Vec<Point> {
     let of = |depth: u64| {
-        let arms = arms.iter().copied().filter(|a| {
+        let here = |a: &&Arm| {
             a.treatment == series.treatment && series.kinds.contains(&a.kind.as_str()) && a.queue_depth == Some(depth as f64)
-        });
-        Some((depth, Measured::of(arms, figure, unit, confidence)?))
+        };
+        let kept = Kept::of(arms.iter().copied().filter(here));
+        let found = Measured::of(arms.iter().copied().filter(completed).filter(here), figure, unit, confidence);
+        // What completed and lacks the figure has nothing to show, and lost nothing.
+        (found.is_some() || (kept.valid == 0 && kept.all > 0)).then_some(Point { depth, found, kept })
     };
-    depths(arms).into_iter().filter_map(of).collect()
+    let all: BTreeSet<u64> = arms.iter().filter_map(|a| a.queue_depth).map(|d| d as u64).collect();
+    all.into_iter().filter_map(of).collect()
 }
 
 impl Panel {
@@ -178,32 +207,43 @@ impl Panel {
         let middle = (self.lines.len() as i32 - 1) / 2;
         for (i, line) in (0..).zip(&self.lines) {
             // Side by side, so that intervals at one depth do not cover each other.
-            line.draw(area, (i - middle) * 7, &|depth, value| (x.place(depth as f64), y.place(value)))?;
+            // Where every round was lost there is no height: those marks stand above each other at the foot.
+            let foot = bottom - 8 - 14 * i;
+            let place = |depth: u64, value: Option<f64>| (x.place(depth as f64), value.map_or(foot, |value| y.place(value)));
+            line.draw(area, (i - middle) * 7, &place)?;
         }
         Ok(())
     }
 
     /// What the panel shows: of throughput from 0, of latency on a logarithmic axis.
     fn range(&self) -> (f64, f64) {
-        let levels = self.lines.iter().flat_map(|l| &l.points).map(|(_, level)| level.reach());
+        let levels = self.lines.iter().flat_map(|l| &l.points).filter_map(|point| Some(point.found.as_ref()?.reach()));
         let (lo, hi) = levels.fold((f64::INFINITY, 0.0), |(lo, hi), (low, high)| (f64::min(lo, low), f64::max(hi, high)));
         if self.log { log_air((lo, hi * 1.01), 0.06) } else { (0.0, hi * 1.06) }
     }
 }
 
 impl Line {
-    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, shift: i32, at: &dyn Fn(u64, f64) -> (i32, i32)) -> Drawn<DB> {
-        let place = |depth: u64, value: f64| {
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>, shift: i32, at: &dyn Fn(u64, Option<f64>) -> (i32, i32)) -> Drawn<DB> {
+        let place = |depth: u64, value: Option<f64>| {
             let (x, y) = at(depth, value);
             (x + shift, y)
         };
-        let path: Vec<(i32, i32)> = self.points.iter().map(|(depth, found)| place(*depth, found.level.value)).collect();
-        area.draw(&PathElement::new(path.clone(), self.colour.mix(0.7).stroke_width(2)))?;
-        for (depth, found) in &self.points {
-            let bounds = found.level.bounds.map(|b| (b.lo, b.hi));
-            evidence(area, found.rounds.iter().copied(), bounds, self.colour, &|value| place(*depth, value))?;
+        let level = |point: &Point| Some(point.found.as_ref()?.level.value);
+        let path = self.points.iter().filter(|p| p.found.is_some()).map(|p| place(p.depth, level(p)));
+        area.draw(&PathElement::new(path.collect::<Vec<_>>(), self.colour.mix(0.7).stroke_width(2)))?;
+        for point in &self.points {
+            if let Some(found) = &point.found {
+                let bounds = found.level.bounds.map(|b| (b.lo, b.hi));
+                evidence(area, found.rounds.iter().copied(), bounds, self.colour, &|value| place(point.depth, Some(value)))?;
+            }
+            let here = place(point.depth, level(point));
+            match point.kept.mark() {
+                Some(words) => doubtful(area, here, &words, self.colour)?,
+                None => marker(area, here, self.colour, self.hollow)?,
+            }
         }
-        path.into_iter().try_for_each(|point| marker(area, point, self.colour, self.hollow))
+        Ok(())
     }
 }
 
@@ -219,10 +259,15 @@ impl Chart for Depth {
 
     fn draw<DB: DrawingBackend>(&self, area: &Area<DB>) -> Drawn<DB> {
         frame(area, "How throughput and latency follow queue depth", &self.subtitle, &self.foot)?;
-        for ((name, colour, hollow), (x, row)) in self.legend.iter().zip(self.places()) {
+        for ((name, mark), (x, row)) in self.legend.iter().zip(self.places()) {
             let y = 92 + LEGEND_PITCH * row;
-            area.draw(&PathElement::new(vec![(x, y), (x + 28, y)], colour.stroke_width(2)))?;
-            marker(area, (x + 14, y), *colour, *hollow)?;
+            match mark {
+                None => doubtful(area, (x + 14, y), "", INK)?,
+                Some((colour, hollow)) => {
+                    area.draw(&PathElement::new(vec![(x, y), (x + 28, y)], colour.stroke_width(2)))?;
+                    marker(area, (x + 14, y), *colour, *hollow)?;
+                }
+            }
             area.draw(&Text::new(name.clone(), (x + 36, y), text(13, &INK)))?;
         }
         let width = (WIDTH - LEFT - GAP - 20) / 2;
@@ -243,7 +288,8 @@ mod tests {
 
     fn arm(kind: &str, treatment: &str, depth: f64, iops: f64) -> Arm {
         let figures = [("iops", iops)].into();
-        Arm { kind: kind.into(), treatment: treatment.into(), queue_depth: Some(depth), figures, ..Arm::default() }
+        let (kind, treatment, outcome) = (kind.into(), treatment.into(), "completed".into());
+        Arm { kind, treatment, outcome, queue_depth: Some(depth), figures, ..Arm::default() }
     }
 
     #[test]
@@ -262,9 +308,25 @@ mod tests {
         );
         let points = points(&arms, &series[0], "iops", 1.0, 0.95);
         assert_eq!(
-            points.iter().map(|(d, found)| (*d, found.level.value.round())).collect::<Vec<_>>(),
+            points.iter().map(|p| (p.depth, p.found.as_ref().unwrap().level.value.round())).collect::<Vec<_>>(),
             [(1, 10.0)],
             "not those with a profile"
         );
+    }
+
+    #[test]
+    fn depths_that_lost_their_rounds_are_marked_and_not_left_out() {
+        let lost = |depth| Arm { outcome: "invalid".into(), ..arm("slices", "full", depth, 5.0) };
+        let mut arms: Vec<Arm> = (0..8).map(|_| arm("slices", "full", 1.0, 10.0)).collect();
+        arms.push(arm("slices", "full", 64.0, 20.0));
+        arms.extend((0..7).map(|_| lost(64.0)));
+        arms.extend((0..8).map(|_| lost(128.0)));
+        let arms: Vec<&Arm> = arms.iter().collect();
+        let [full] = &series(arms.iter().copied())[..] else { panic!("one series") };
+        let points = points(&arms, full, "iops", 1.0, 0.95);
+        let told: Vec<_> = points.iter().map(|p| (p.depth, p.found.is_some(), p.kept.mark())).collect();
+        let words = |text: &str| Some(text.to_string());
+        let due = [(1, true, None), (64, true, words("7 of 8 rounds lost")), (128, false, words("8 of 8 rounds lost"))];
+        assert_eq!(told, due);
     }
 }

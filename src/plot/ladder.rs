@@ -2,10 +2,10 @@
 
 use super::axis::{Axis, Frame, throughput, ticks};
 use super::layout::{LINE_PITCH, spread};
-use super::style::{Area, BLUE, Chart, Drawn, GREEN, GREY, INK, ORANGE, at, bold, frame, text};
+use super::style::{Area, BLUE, Chart, DOUBTFUL, Drawn, GREEN, GREY, INK, ORANGE, at, bold, doubtful, frame, text};
 use crate::analysis::Model;
 use crate::analysis::effect::CellEffects;
-use crate::analysis::level::Measured;
+use crate::analysis::level::{Kept, Measured};
 use crate::analysis::load::{Arm, OURS};
 use crate::analysis::signed_rank::Interval;
 use plotters::prelude::*;
@@ -27,6 +27,8 @@ struct Step {
     name: String,
     value: f64,
     bounds: Option<Interval>,
+    /// What is said of few valid rounds.
+    few: Option<String>,
 }
 
 struct Panel {
@@ -46,7 +48,7 @@ pub struct Ladder {
 impl Ladder {
     /// Levels of the ladder's arms in slices, and of fio as a process arm; why not, where there is none.
     pub fn new(model: &Model, cell: &CellEffects) -> Result<Ladder, String> {
-        let arms: Vec<&Arm> = model.data.arms.iter().filter(|a| a.cell == cell.cell && a.outcome == "completed").collect();
+        let arms: Vec<&Arm> = model.data.arms.iter().filter(|a| a.cell == cell.cell).collect();
         let (name, unit, title) = throughput(arms.first().and_then(|a| a.block_size_bytes));
         let confidence = model.settings.confidence();
         let panel = |title: &str, figure: &'static str, unit: f64| Panel {
@@ -61,10 +63,12 @@ impl Ladder {
         if panels.iter().all(|p| p.steps.len() < 2) {
             return Err("neither baseline nor a step of a ladder completed".into());
         }
+        let doubtful = panels.iter().flat_map(|p| &p.steps).any(|step| step.few.is_some());
+        let doubt = if doubtful { format!("; {DOUBTFUL}") } else { String::new() };
         Ok(Ladder {
             title: format!("From baseline to full: {}", cell.cell),
             subtitle: format!(
-                "{}; points with {:.0} % intervals over rounds: our arms in slices; lines: peers as processes, counted by the kernel, and the ring alone (NOP)",
+                "{}; points with {:.0} % intervals over rounds: our arms in slices; lines: peers as processes, counted by the kernel, and the ring alone (NOP){doubt}",
                 model.target(),
                 model.settings.confidence() * 100.0
             ),
@@ -83,9 +87,10 @@ struct Scale {
 
 /// Level of a treatment's figure.
 fn level(arms: &[&Arm], treatment: &str, kinds: &[&str], figure: &str, scale: Scale) -> Option<Step> {
-    let of = arms.iter().copied().filter(|a| a.treatment == treatment && kinds.contains(&a.kind.as_str()));
-    let level = Measured::of(of, figure, scale.unit, scale.confidence)?.level;
-    Some(Step { name: treatment.into(), value: level.value, bounds: level.bounds })
+    let of = || arms.iter().copied().filter(|a| a.treatment == treatment && kinds.contains(&a.kind.as_str()));
+    let completed = of().filter(|a| a.outcome == "completed");
+    let level = Measured::of(completed, figure, scale.unit, scale.confidence)?.level;
+    Some(Step { name: treatment.into(), value: level.value, bounds: level.bounds, few: Kept::of(of()).mark() })
 }
 
 fn steps(arms: &[&Arm], figure: &str, scale: Scale) -> Vec<Step> {
@@ -132,7 +137,12 @@ impl Panel {
         for (place, line) in spread(&lines.iter().map(|l| y(l.value)).collect::<Vec<_>>(), bottom).into_iter().zip(&lines) {
             area.draw(&PathElement::new(vec![(LEFT, y(line.value)), (right, y(line.value))], GREY.stroke_width(1)))?;
             area.draw(&PathElement::new(vec![(right, y(line.value)), (right + 12, place)], GREY))?;
-            area.draw(&Text::new(format!("{} {}", line.name, value_text(line.value)), (right + 16, place), text(12, &GREY)))?;
+            let few = line.few.as_ref().filter(|words| !words.is_empty()).map_or(String::new(), |words| format!(" ({words})"));
+            area.draw(&Text::new(
+                format!("{} {}{few}", line.name, value_text(line.value)),
+                (right + 16, place),
+                text(12, &GREY),
+            ))?;
         }
         for (i, line) in beyond.iter().enumerate() {
             let place = (right + 16, top - 8 - LINE_PITCH * i as i32);
@@ -154,7 +164,10 @@ impl Panel {
             if let Some(bounds) = step.bounds {
                 area.draw(&PathElement::new(vec![(x, y(bounds.lo)), (x, y(bounds.hi))], colour.stroke_width(3)))?;
             }
-            area.draw(&Circle::new((x, y(step.value)), 4, colour.filled()))?;
+            match &step.few {
+                Some(words) => doubtful(area, (x, y(step.value)), words, colour)?,
+                None => area.draw(&Circle::new((x, y(step.value)), 4, colour.filled()))?,
+            }
             // Below the axis, where no line crosses it.
             area.draw(&Text::new(value_text(step.value), (x, bottom + 16), at(bold(12), HPos::Center)))?;
             for (line, part) in (1..).zip(label(&step.name)) {

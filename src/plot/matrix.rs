@@ -2,11 +2,12 @@
 
 use super::heat::{Diverging, Square, blank};
 use super::layout::flow;
-use super::style::{Area, Chart, Drawn, INK, at, bold, frame, text};
+use super::style::{Area, Chart, Drawn, GREY, INK, at, bold, frame, text};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::Effect;
-use crate::analysis::load::Data;
+use crate::analysis::level::Kept;
+use crate::analysis::load::{Arm, Data};
 use crate::analysis::verdict::Verdict;
 use crate::units::size_text;
 use plotters::prelude::*;
@@ -26,6 +27,9 @@ const GAP: i32 = 30;
 const HEADING: i32 = 46;
 const SCALE: i32 = 320;
 
+/// What brackets mean.
+const FEW: &str = "in brackets or empty: fewer than 3 valid rounds, with how many were lost";
+
 /// Fewer cells than this are a table, not a map.
 const FEWEST: usize = 4;
 
@@ -40,6 +44,20 @@ struct Spot<'a> {
     depth: u64,
     /// In the order of [`Metric::ALL`].
     effects: [Option<&'a Effect>; 2],
+    /// Rounds of ours beside it.
+    rounds: usize,
+}
+
+impl Spot<'_> {
+    /// How many rounds of the comparison count.
+    fn kept(&self, metric: usize) -> Kept {
+        match self.effects[metric] {
+            Some(Effect { n_rounds, .. }) => Kept { valid: *n_rounds, all: self.rounds.max(*n_rounds) },
+            // What one metric alone lacks was not measured, and so not lost.
+            None if self.effects.iter().any(Option::is_some) => Kept::default(),
+            None => Kept { valid: 0, all: self.rounds },
+        }
+    }
 }
 
 /// The chart of a run.
@@ -60,8 +78,9 @@ impl<'a> Matrix<'a> {
     pub fn new(model: &'a Model) -> Result<Matrix<'a>, String> {
         let peer = peer(model).ok_or("no peer was compared with")?;
         let spots = spots(model, peer);
-        if spots.len() < FEWEST {
-            return Err(format!("a map needs {FEWEST} workloads that were compared with {peer}, there are {}", spots.len()));
+        let compared = spots.iter().filter(|s| s.effects.iter().any(Option::is_some)).count();
+        if compared < FEWEST {
+            return Err(format!("a map needs {FEWEST} workloads that were compared with {peer}, there are {compared}"));
         }
         let maps: BTreeSet<(&str, u64)> = spots.iter().map(|s| (s.rw, s.jobs)).collect();
         let distinct = |of: fn(&Spot<'_>) -> u64| spots.iter().map(of).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>();
@@ -111,11 +130,12 @@ impl<'a> Matrix<'a> {
             area.draw(&Text::new(format!("qd {depth}"), (x - 8, corner + SQUARE.1 / 2), at(text(12, &INK), HPos::Right)))?;
             for (column, block) in (0..).zip(&self.blocks) {
                 let is = |s: &&Spot<'_>| (s.rw, s.jobs, s.block, s.depth) == (map.0, map.1, *block, *depth);
-                let effect = self.spots.iter().find(is).and_then(|s| s.effects[metric]);
+                let spot = self.spots.iter().find(is);
                 let corner = (x + SQUARE.0 * column, corner);
-                match effect {
-                    Some(effect) => square(effect, &self.scales[metric]).draw(area, corner, SQUARE)?,
-                    None => blank(area, corner, SQUARE, "-")?,
+                let few = spot.and_then(|s| s.kept(metric).mark());
+                match spot.and_then(|s| s.effects[metric]) {
+                    Some(effect) => square(effect, few, &self.scales[metric]).draw(area, corner, SQUARE)?,
+                    None => blank(area, corner, SQUARE, &few.as_deref().map_or("-".into(), short))?,
                 }
             }
         }
@@ -144,7 +164,9 @@ fn spots<'a>(model: &'a Model, peer: &str) -> Vec<Spot<'a>> {
             cell.effects.iter().find(|e| e.contrast.kind == "peer" && e.contrast.reference == peer && e.metric == metric)
         };
         let effects = Metric::ALL.map(find);
-        effects.iter().any(Option::is_some).then_some(Spot { rw, jobs, block, depth, effects })
+        let ours = |a: &&Arm| a.cell == cell.cell && a.kind == "peers" && a.treatment == "full";
+        let rounds = Kept::of(model.data.arms.iter().filter(ours)).all;
+        (rounds > 0 || effects.iter().any(Option::is_some)).then_some(Spot { rw, jobs, block, depth, effects, rounds })
     };
     model.cells.iter().filter_map(of_cell).collect()
 }
@@ -155,7 +177,18 @@ fn facets<'a>(data: &'a Data, cell: &str) -> Option<(&'a str, u64, u64, u64)> {
     Some((&arm.rw, arm.jobs? as u64, arm.block_size_bytes? as u64, arm.queue_depth? as u64))
 }
 
-fn square(effect: &Effect, scale: &Diverging) -> Square {
+/// What fits into a square.
+fn short(words: &str) -> String {
+    words.replace(" rounds lost", " lost")
+}
+
+/// The square of an effect. `few`: what is said of one with few valid rounds, which shows nothing.
+fn square(effect: &Effect, few: Option<String>, scale: &Diverging) -> Square {
+    if let Some(words) = few {
+        let first = format!("({:.3})", effect.ratio);
+        let second = if words.is_empty() { "few rounds".into() } else { short(&words) };
+        return Square { fill: scale.colour(effect.ratio), first, second, shown: false };
+    }
     Square {
         fill: scale.colour(effect.ratio),
         first: format!("{:.3}", effect.ratio),
@@ -174,6 +207,9 @@ impl Chart for Matrix<'_> {
         for (metric, name) in [(0, "IOPS"), (1, "CPU time per operation")] {
             let top = TOP + self.section() * metric as i32;
             area.draw(&Text::new(name, (20, top + 16), bold(16)))?;
+            if self.spots.iter().any(|spot| spot.kept(metric).mark().is_some()) {
+                area.draw(&Text::new(FEW, (280, top + 16), text(12, &GREY)))?;
+            }
             self.scales[metric].bar(area, (WIDTH - SCALE - 80, top + 8), SCALE)?;
             for (map, (left, row)) in self.maps.iter().zip(self.places()) {
                 self.map(area, metric, *map, (left, top + HEADING + self.map_size().1 * row))?;

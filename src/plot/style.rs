@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::bitmap::Bitmap;
-use super::layout::wrap;
+use super::layout::{width_of, wrap};
 use crate::durable::Dir;
 use crate::text;
 use plotters::coord::Shift;
@@ -89,6 +89,20 @@ pub fn evidence<DB: DrawingBackend>(
         None => Ok(()),
     }
 }
+
+/// The mark of a point with few valid rounds, in place of its dot: a cross, and what it is made of beside it.
+pub fn doubtful<DB: DrawingBackend>(area: &Area<DB>, (x, y): (i32, i32), words: &str, colour: RGBColor) -> Drawn<DB> {
+    for end in [-6, 6] {
+        area.draw(&PathElement::new(vec![(x - 6, y - end), (x + 6, y + end)], colour.stroke_width(2)))?;
+    }
+    // To the left where there is no room to the right.
+    let fits = x + 10 + width_of(words, 11) < area.dim_in_pixel().0 as i32;
+    let (start, side) = if fits { (x + 10, HPos::Left) } else { (x - 10, HPos::Right) };
+    area.draw(&Text::new(words.to_string(), (start, y - 10), at(text(11, &INK), side)))
+}
+
+/// What [`doubtful`] marks, for subtitles and legends.
+pub const DOUBTFUL: &str = "crosses: fewer than 3 valid rounds";
 
 /// The files of a chart that was drawn.
 pub struct Files {
