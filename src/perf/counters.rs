@@ -5,6 +5,7 @@
 
 use super::Watched;
 use crate::engine::numa;
+use crate::target::block_device::{BlockDevice, Number};
 use perf_event::events::{Hardware, Software, Tracepoint};
 use perf_event::{Builder, Counter, ReadFormat};
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ const COUNTS: [(&str, Source); COUNT] = [
     ("cqring_waits_per_op", Source::Thread("io_uring/io_uring_cqring_wait")),
     ("iowq_punts_per_op", Source::Thread("io_uring/io_uring_queue_async_work")),
     ("block_bios_per_op", Source::Device("block/block_bio_queue")),
-    ("block_requests_per_op", Source::Device("block/block_rq_issue")),
+    (BLOCK_REQUESTS, Source::Device("block/block_rq_issue")),
     ("cycles_per_op", Source::Processor(Hardware::CPU_CYCLES)),
     ("instructions_per_op", Source::Processor(Hardware::INSTRUCTIONS)),
     ("branch_misses_per_op", Source::Processor(Hardware::BRANCH_MISSES)),
@@ -45,6 +46,7 @@ const COUNTS: [(&str, Source); COUNT] = [
 pub const COUNT: usize = 13;
 
 const SYSCALLS: &str = "syscalls_per_op";
+const BLOCK_REQUESTS: &str = "block_requests_per_op";
 
 /// The columns, in order.
 pub fn columns() -> impl Iterator<Item = &'static str> {
@@ -235,6 +237,25 @@ pub struct Counters {
     pub missing: Vec<Missing>,
 }
 
+/// The devices among these whose requests are made by others that cannot be watched.
+fn hidden(devices: &[Number]) -> Vec<String> {
+    let found = devices.iter().filter_map(|number| BlockDevice::numbered(*number));
+    found.filter(BlockDevice::has_hidden_paths).map(|device| device.name()).collect()
+}
+
+/// Of the device counts, those that can be had: with hidden paths bios are seen where they come in, requests nowhere. Counted on the device
+/// that was named they would be none at all.
+fn seen(places: Vec<usize>, hidden: &[String], missing: &mut Vec<Missing>) -> Vec<usize> {
+    let Some(name) = hidden.first() else { return places };
+    let reason = format!(
+        "requests of {name} are made by hidden devices, one for each path (NVMe multipath), which have no number to watch them by; bios are \
+         counted"
+    );
+    let (made, seen): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| COUNTS[*place].0 == BLOCK_REQUESTS);
+    missing.extend(made.iter().map(|place| Missing { column: COUNTS[*place].0, reason: reason.clone() }));
+    seen
+}
+
 impl Counters {
     /// Opens what can be had for the calling thread, to be called before it makes rings, and what happens on `devices` (major and minor).
     pub fn open(devices: &[(u32, u32)]) -> Counters {
@@ -246,6 +267,7 @@ impl Counters {
             let reason = "the kernel names no block device under the target";
             missing.extend(block.iter().map(|place| Missing { column: COUNTS[*place].0, reason: reason.into() }));
         } else {
+            let block = seen(block, &hidden(devices), &mut missing);
             groups.extend(numa::online().into_iter().filter_map(|cpu| Group::open(Who::Cpu(cpu), &block, devices, &mut missing)));
             // What one CPU cannot count, the others do not know.
             let whole = |(place, _): &(usize, Counter)| missing.iter().all(|m| m.column != COUNTS[*place].0);
@@ -307,6 +329,16 @@ mod tests {
         let mut first = counts(&[(SYSCALLS, 1.0), ("block_bios_per_op", 6.0), ("page_faults_per_op", 4.0)]);
         first.add(&counts(&[(SYSCALLS, 2.0)]));
         assert_eq!(first, counts(&[(SYSCALLS, 3.0), ("block_bios_per_op", 6.0)]));
+    }
+
+    #[test]
+    fn requests_that_hidden_paths_make_are_an_empty_cell_and_not_none() {
+        let both = vec![place("block_bios_per_op"), place(BLOCK_REQUESTS)];
+        let mut missing = Vec::new();
+        assert_eq!((seen(both.clone(), &[], &mut missing), missing.len()), (both.clone(), 0));
+        assert_eq!(seen(both.clone(), &["nvme1n2".into()], &mut missing), both[..1]);
+        assert_eq!(missing.len(), 1);
+        assert!(missing[0].column == BLOCK_REQUESTS && missing[0].reason.contains("nvme1n2"), "{missing:?}");
     }
 
     #[test]

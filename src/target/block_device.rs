@@ -124,6 +124,33 @@ impl BlockDevice {
         self.sysfs.join("block").join(self.disk().name().replace('/', "!")).join("queue")
     }
 
+    /// The directories of its hardware queues; none of a device that only hands bios on: device mapper, md, NVMe multipath, zram.
+    pub fn hardware_queues(&self) -> Vec<PathBuf> {
+        entries(&self.dir.join("mq")).into_iter().filter(|dir| dir.is_dir()).collect()
+    }
+
+    /// True where nothing can be written: a device's own setting, or its disk's.
+    pub fn is_read_only(&self) -> bool {
+        [self, &self.disk()].iter().any(|device| fs::read_to_string(device.dir.join("ro")).is_ok_and(|text| text.trim() == "1"))
+    }
+
+    /// The model of a zoned device (`host-managed` or `host-aware`); `None` for all others.
+    pub fn zones(&self) -> Option<String> {
+        self.attribute("queue/zoned").filter(|model| model != "none" && !model.is_empty())
+    }
+
+    /// True for an NVMe namespace with several paths. What is read of it is done by hidden devices, one a path, which have no number that
+    /// sysfs tells (block/genhd.c gives none to `GENHD_FL_HIDDEN`): they cannot be watched.
+    pub fn has_hidden_paths(&self) -> bool {
+        let parent = |device: BlockDevice| Some(device.dir.parent()?.file_name()?.to_string_lossy().into_owned());
+        parent(self.disk()).is_some_and(|name| name.starts_with("nvme-subsys"))
+    }
+
+    /// True for a null_blk device, which keeps nothing of what was done to it.
+    pub fn is_null_blk(&self) -> bool {
+        self.disk().name().strip_prefix("nullb").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    }
+
     /// Its NUMA node, or that of all it is built on; `None` where there is none (-1), as for a loop device.
     pub fn numa_node(&self) -> Option<u32> {
         let own = ["device/numa_node", "device/device/numa_node"].iter().find_map(|name| self.attribute(name)?.parse().ok());
@@ -297,6 +324,40 @@ mod tests {
         assert_eq!(generic((259, 0)), Generic { path: "/dev/ng0n1".into(), number: (237, 0) });
         assert_eq!(generic((259, 4)).number, (237, 3), "of a multipath head");
         assert_eq!(tree.device((8, 0)).generic(), None);
+    }
+
+    #[test]
+    fn what_hides_its_paths_or_keeps_nothing_is_known_by_its_place_and_name() {
+        let tree = Tree::new(&[
+            ("devices/pci/nvme/nvme0/nvme0n1", "259:0"),
+            ("devices/virtual/nvme-subsystem/nvme-subsys1/nvme1n2", "259:4"),
+            ("devices/virtual/nvme-subsystem/nvme-subsys1/nvme1n2/nvme1n2p1", "259:5"),
+            ("devices/virtual/block/nullb0", "251:0"),
+            ("devices/virtual/block/nullb0/nullb0p1", "251:1"),
+        ]);
+        tree.file("devices/virtual/nvme-subsystem/nvme-subsys1/nvme1n2/nvme1n2p1/partition", "1");
+        tree.file("devices/virtual/block/nullb0/nullb0p1/partition", "1");
+        let hidden = [(259, 0), (259, 4), (259, 5), (251, 0)].map(|number| tree.device(number).has_hidden_paths());
+        assert_eq!(hidden, [false, true, true, false]);
+        let null = [(259, 0), (251, 0), (251, 1)].map(|number| tree.device(number).is_null_blk());
+        assert_eq!(null, [false, true, true]);
+    }
+
+    #[test]
+    fn limits_of_writing_are_the_disks_too() {
+        let tree = Tree::new(&[("devices/a/sda", "8:0"), ("devices/a/sda/sda1", "8:1")]);
+        tree.file("devices/a/sda/sda1/partition", "1");
+        tree.file("devices/a/sda/sda1/ro", "0");
+        let (disk, part) = (tree.device((8, 0)), tree.device((8, 1)));
+        assert!(!part.is_read_only() && part.zones().is_none() && disk.hardware_queues().is_empty());
+        tree.file("devices/a/sda/ro", "1");
+        tree.file("devices/a/sda/queue/zoned", "host-managed");
+        tree.file("devices/a/sda/mq/0/nr_tags", "64");
+        assert!(part.is_read_only() && disk.is_read_only());
+        assert_eq!(part.zones().as_deref(), Some("host-managed"));
+        assert_eq!(disk.hardware_queues().len(), 1);
+        tree.file("devices/a/sda/queue/zoned", "none");
+        assert_eq!(disk.zones(), None);
     }
 
     #[test]
