@@ -5,9 +5,10 @@
 
 mod constraint;
 mod levels;
+pub mod seats;
 mod table;
 
-pub use constraint::{EXCLUSIONS, Exclusion, Need, Setting, refusal};
+pub use constraint::{EXCLUSIONS, Exclusion, MOST_BUFFERS, MOST_BUFFERS_ONCE, Need, Setting, refusal};
 pub use levels::Levels;
 pub use table::SPECS;
 

@@ -34,7 +34,7 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         span_bytes: target.span_bytes,
         workload,
         options: Options::default(),
-        setting: target.setting(None),
+        setting: target.setting(&Options::default()),
         arms: vec![Arm { treatment: "bench".into(), levels, control: Control::None, copies: 1 }],
         seed: args.randseed,
         blocks: 1,
@@ -134,7 +134,7 @@ const USUAL: [Toggle; 10] = [
 
 /// What was asked for; for the rest the usual levels, where they go with it.
 fn levels(args: &BenchArgs, workload: &Workload, target: &Target) -> Result<Levels, Failure> {
-    let setting = target.setting(None);
+    let setting = target.setting(&Options::default());
     let given = &args.toggles.0;
     let asked = given.iter().fold(Levels::all_off().with(Toggle::QueueRefill, 1), |levels, (t, level)| levels.with(*t, *level));
     if let Some((_, reason)) = toggle::refusal(&asked, workload, &setting) {

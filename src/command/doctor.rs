@@ -203,7 +203,7 @@ fn toggles(target: &Target) -> Result<Vec<Finding>, Failure> {
     let process = |e: std::io::Error| run::Error::Process(e);
     let interrupts = Interrupts::install().map_err(process)?;
     let obstacles = run::obstacles(&all, target, &Tether::current(), &interrupts)?;
-    let setting = target.setting(None);
+    let setting = target.setting(&all.options);
     let judge = |(toggle, level): &(Toggle, u32)| {
         let alone = Levels::all_off().with(*toggle, *level);
         let refused = toggle::refusal(&alone, &all.cells[0], &setting).map(|(_, reason)| reason);

@@ -1,7 +1,7 @@
 //! `uring-ablate plan`: what an experiment would do, without doing it.
 
 use super::earlier::{self, LEAST_ROUNDS};
-use super::run::{limits, plan_on, prepare};
+use super::run::{check_cpus, limits, plan_on, prepare};
 use super::{Failure, trust};
 use crate::analysis::fraction::Fraction;
 use crate::analysis::stopping::FIRST;
@@ -30,13 +30,14 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
         // It starts none of them, but who prepares a run wants to know now what the run will ask for.
         trust::check(&args.experiment, &experiment, Starts::Peers, &args.changes(), &args.allow)?;
     }
+    check_cpus(&experiment)?;
     experiment.allow_size(args.allow.allow_size);
     // The target is not made yet: earlier runs on this machine count.
     let machine = facts::fingerprint(&facts::machine(), &[]);
     let here = |c: &Circumstances| facts::fingerprint(&c.machine, &[]) == machine;
     let spread = earlier::spread(&experiment, here);
     let learnt = earlier::rounds(&experiment, &spread);
-    let setting = target::setting_of(experiment.target.iter().flat_map(|t| t.path.as_deref()), experiment.options.numa_node);
+    let setting = target::setting_of(experiment.target.iter().flat_map(|t| t.path.as_deref()), &experiment.options);
     let place = plan::Place { setting: &setting, obstacle: &unlockable, limits: limits(&experiment, &[]), learnt };
     let plan = plan::make(&experiment, &place)?;
     if let Some(name) = &args.fio_job {

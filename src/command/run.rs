@@ -6,6 +6,7 @@ use crate::analysis::{Model, stopping};
 use crate::cli::RunArgs;
 use crate::console;
 use crate::durable::Dir;
+use crate::engine::{self, numa};
 use crate::exit::Exit;
 use crate::experiment::programs::Starts;
 use crate::experiment::{self, Experiment};
@@ -18,7 +19,7 @@ use crate::run::{self, Job};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::{self, Access, Target, room};
 use crate::toggle::Toggle;
-use crate::{control_group, engine, workload::Workload};
+use crate::{control_group, workload::Workload};
 use std::path::{Path, PathBuf};
 
 /// Runs an experiment.
@@ -46,6 +47,7 @@ fn smoke(file: &Path) -> Result<Vec<String>, Failure> {
 /// Preflight and run, into `dir`.
 pub fn measure(mut experiment: Experiment, dir: &Path, resume: bool, allowed: &[PathBuf], quiet: bool) -> Result<(), Failure> {
     engine::probe()?;
+    check_cpus(&experiment)?;
     control_group::clear();
     let process = |e: std::io::Error| run::Error::Process(e);
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
@@ -96,14 +98,22 @@ pub fn plan_on(
     tether: &Tether,
     interrupts: &Interrupts,
 ) -> Result<Plan, Failure> {
+    check_cpus(experiment)?;
     let obstacles = run::obstacles(experiment, target, tether, interrupts)?;
     let obstacle = |toggle, level, workload: &Workload| {
         let found = obstacles.iter().find(|o| (o.toggle, o.level, &o.workload) == (toggle, level, workload));
         found.map(|o| o.reason.clone())
     };
-    let setting = target.setting(experiment.options.numa_node);
+    let setting = target.setting(&experiment.options);
     let limits = limits(experiment, &target.devices());
     Ok(plan::make(experiment, &plan::Place { setting: &setting, obstacle: &obstacle, limits, learnt })?)
+}
+
+/// Refuses CPUs that an experiment names and this process cannot have: jobs never run on another one instead.
+pub fn check_cpus(experiment: &Experiment) -> Result<(), Failure> {
+    numa::check(&experiment.options)
+        .map_err(engine::SetupError::Cpus)?
+        .map_err(|beyond| Failure { exit: Exit::Usage, message: beyond.to_string() })
 }
 
 /// What of the profiles and counts that an experiment asks for cannot be had here.

@@ -125,7 +125,7 @@ fn fio(args: &SelftestArgs, scheme: Scheme, time: Duration) -> Result<Option<Fin
     let process = |e: std::io::Error| crate::run::Error::Process(e);
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
     let target = run::prepare(&experiment, &[])?;
-    let setting = target.setting(None);
+    let setting = target.setting(&experiment.options);
     let plan = plan::make(
         &experiment,
         &Place { setting: &setting, obstacle: &|_, _, _| None, limits: run::limits(&experiment, &[]), learnt: None },

@@ -1,6 +1,7 @@
 //! What the kernel's io_uring can do, as it says itself.
 
 use super::ring::feature_bits;
+use crate::toggle::{MOST_BUFFERS, MOST_BUFFERS_ONCE};
 use io_uring::{IoUring, Probe};
 
 /// `IORING_FEAT_*` of io_uring_setup(2), by bit.
@@ -37,6 +38,14 @@ pub fn opcodes() -> Option<String> {
     let mut probe = Probe::new();
     IoUring::new(1).ok()?.submitter().register_probe(&mut probe).ok()?;
     Some(ranges((0..=u8::MAX).filter(|code| probe.is_supported(*code))))
+}
+
+/// The most buffers that a ring takes into its table: `UIO_MAXIOV` before kernel 5.13, `IORING_MAX_REG_BUFFERS` since. `None` where the kernel's version does not read as one.
+pub fn most_buffers() -> Option<u32> {
+    let release = rustix::system::uname();
+    let mut parts = release.release().to_str().ok()?.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let version = (parts.next()?.ok()?, parts.next()?.ok()?);
+    Some(if version < (5, 13) { MOST_BUFFERS_ONCE } else { MOST_BUFFERS })
 }
 
 fn ranges(numbers: impl Iterator<Item = u8>) -> String {

@@ -70,6 +70,8 @@ pub enum SetupError {
     OtherJob,
     #[error("binding memory to NUMA node {node} failed: {source}")]
     Numa { node: u32, source: io::Error },
+    #[error("cannot tell which CPUs this thread may run on (sched_getaffinity): {0}")]
+    Cpus(io::Error),
     #[error("confining the thread to CPUs {cpus:?} failed: {source}; [engine] cpus names those it may use")]
     Affinity { cpus: Vec<u32>, source: io::Error },
     #[error("requests are refused: {source}{}", if *polled { POLL_REMEDY } else { "" })]

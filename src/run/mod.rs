@@ -212,7 +212,7 @@ pub fn spec(experiment: &Experiment, target: &Target, cell: &Cell, part: Part, s
         span_bytes: target.span_bytes,
         workload: cell.workload,
         options: experiment.options.clone(),
-        setting: target.setting(experiment.options.numa_node),
+        setting: target.setting(&experiment.options),
         arms: cell.arms_of(part),
         seed,
         blocks: 0,
@@ -241,7 +241,7 @@ pub fn obstacles(
             control: plan::Control::None,
             copies: 1,
         };
-        let setting = target.setting(experiment.options.numa_node);
+        let setting = target.setting(&experiment.options);
         let possible = |(_, arm): &(&(Toggle, u32), Arm)| toggle::refusal(&arm.levels, workload, &setting).is_none();
         let listed = experiment.toggles.iter().chain(&experiment.beside).map(|t| (t, arm(t)));
         // What one arm registers at the edge of its slices every arm of its round does: one that cannot would take the others with it.

@@ -11,6 +11,7 @@ use crate::perf::profile::{Profile, Recorder, Stretch};
 use crate::plan::{Arm, Control, order};
 use crate::random::Decisions;
 use crate::target::identity::Identity;
+use crate::toggle::seats::Seats;
 use crate::toggle::{Levels, Setting, Toggle};
 use crate::workload::Workload;
 use hdrhistogram::Histogram;
@@ -206,9 +207,7 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
     let range = spec.workload.job_range(number, spec.span_bytes);
     let pattern = |seed| Arc::new(Mutex::new(Pattern::new(&spec.workload, &range, seed)));
     let patterns: Vec<_> = (seed..).take(spec.paths.len()).map(pattern).collect();
-    let anywhere = numa::allowed();
-    let cpus = if spec.options.cpus.is_empty() { &anywhere } else { &spec.options.cpus };
-    let node_cpus = spec.setting.numa_node.map_or(vec![], numa::cpus_of);
+    let seats = seats(spec)?;
     let keeps = |toggle| spec.arms.iter().any(|a| a.levels.is_on(toggle));
     let context = JobContext {
         workload: &spec.workload,
@@ -217,16 +216,17 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
         buffers_at_edge: keeps(Toggle::FixedBuffers),
         ring_at_edge: keeps(Toggle::RegisteredRing),
         place: Place {
-            anywhere: &anywhere,
-            pinned: cpus[number as usize % cpus.len()],
+            anywhere: &seats.allowed,
+            // Where the thread is put is up to the seats (`tracks.rs`).
+            pinned: seats.allowed.first().copied().unwrap_or(0),
             node: spec.setting.numa_node,
-            node_cpus: &node_cpus,
+            node_cpus: &seats.of_node,
         },
     };
     // What is made after the counters is counted with its maker; what devices do, by one job for all.
     let devices = |devices: &Vec<_>| if number == 0 { devices.clone() } else { vec![] };
     let mut watch = Watch::new(spec.counted.as_ref().map(devices), spec.arms.len());
-    let mut tracks = Tracks::new(ground, context, number as usize, seed % 2 == 1);
+    let mut tracks = Tracks::new(ground, context, &seats, number as usize, seed % 2 == 1);
     let mut refusals: Vec<Option<String>> = vec![None; spec.arms.len()];
     for &arm in shared.setup_order {
         if let Err(error) = tracks.admit(arm, &spec.arms[arm]) {
@@ -269,6 +269,14 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
     };
     let effective = ran.iter().enumerate().map(read_back).collect::<Result<_, _>>()?;
     Ok(JobResult { samples, latency, refusals, effective, counts: watch.finish() })
+}
+
+/// The CPUs of the jobs: as the runner planned with them, or as the kernel says now where nobody did.
+fn seats(spec: &Spec) -> Result<Seats, SetupError> {
+    if spec.setting.seats.allowed.is_empty() {
+        return numa::seats(&spec.options, spec.setting.numa_node).map_err(SetupError::Cpus);
+    }
+    Ok(spec.setting.seats.clone())
 }
 
 /// Counters and their sums for each arm.

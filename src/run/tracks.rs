@@ -11,6 +11,7 @@ use crate::engine::variants::Tabled;
 use crate::engine::work::{Device, Io, Nop, Nvme};
 use crate::plan::{Arm, Control};
 use crate::random::Decisions;
+use crate::toggle::seats::Seats;
 use crate::toggle::{Levels, Toggle};
 use crate::workload::{Rw, Workload};
 use std::collections::BTreeMap;
@@ -125,6 +126,7 @@ enum Does {
 pub struct Tracks<'a> {
     ground: &'a Ground,
     context: JobContext<'a>,
+    seats: &'a Seats,
     job: usize,
     /// Whether the second copies of the code come first.
     copies_swapped: bool,
@@ -135,8 +137,8 @@ pub struct Tracks<'a> {
 
 impl<'a> Tracks<'a> {
     /// No rings yet.
-    pub fn new(ground: &'a Ground, context: JobContext<'a>, job: usize, copies_swapped: bool) -> Tracks<'a> {
-        Tracks { ground, context, job, copies_swapped, kinds: Vec::new(), arms: BTreeMap::new() }
+    pub fn new(ground: &'a Ground, context: JobContext<'a>, seats: &'a Seats, job: usize, copies_swapped: bool) -> Tracks<'a> {
+        Tracks { ground, context, seats, job, copies_swapped, kinds: Vec::new(), arms: BTreeMap::new() }
     }
 
     /// Creates what the arm needs and is not there, and tries it on: what it does not get it is refused for.
@@ -195,14 +197,14 @@ impl<'a> Tracks<'a> {
 
     /// Puts the thread where the arm wants it; every arm does this before its slice.
     fn confine(&self, tuning: &Tuning) -> Result<(), SetupError> {
-        let cpus = self.context.place.cpus(&tuning.levels);
+        let cpus = self.seats.of(self.job, &tuning.levels);
         numa::allow(&cpus).map_err(|source| SetupError::Affinity { cpus, source })
     }
 
     /// Lets the thread run where it might at first.
     fn release(&self) -> Result<(), SetupError> {
-        let cpus = self.context.place.anywhere;
-        numa::allow(cpus).map_err(|source| SetupError::Affinity { cpus: cpus.to_vec(), source })
+        let cpus = &self.seats.allowed;
+        numa::allow(cpus).map_err(|source| SetupError::Affinity { cpus: cpus.clone(), source })
     }
 
     /// One slice of an admitted arm.

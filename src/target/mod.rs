@@ -20,6 +20,7 @@ pub use member::{Lent, Member};
 pub mod room;
 
 use crate::control_group::memory::memory_limit;
+use crate::engine::{Options, capabilities, numa};
 use crate::toggle::Setting;
 use crate::workload::{Cache, Workload};
 use block_device::{BlockDevice, Number};
@@ -263,24 +264,27 @@ impl Target {
     }
 
     /// What the devices offer to toggles.
-    pub fn setting(&self, numa_node: Option<u32>) -> Setting {
+    pub fn setting(&self, options: &Options) -> Setting {
         let generic = self.members.iter().map(Member::generic_handle).collect::<Option<_>>().unwrap_or_default();
-        setting(self.members.iter().map(|m| m.device.clone()), numa_node, generic)
+        setting(self.members.iter().map(|m| m.device.clone()), options, generic)
     }
 }
 
 /// What devices offer to toggles that are not opened yet.
-pub fn setting_of<'a>(paths: impl Iterator<Item = &'a Path>, numa_node: Option<u32>) -> Setting {
+pub fn setting_of<'a>(paths: impl Iterator<Item = &'a Path>, options: &Options) -> Setting {
     let devices: Vec<Option<BlockDevice>> = paths.map(BlockDevice::at).collect();
     let generic = devices.iter().map(|device| Some(device.as_ref()?.generic()?.path)).collect::<Option<_>>().unwrap_or_default();
-    setting(devices.into_iter(), numa_node, generic)
+    setting(devices.into_iter(), options, generic)
 }
 
-/// What all of the devices do; `numa_node` overrides what they say of their node.
-fn setting(devices: impl Iterator<Item = Option<BlockDevice>>, numa_node: Option<u32>, generic: Vec<PathBuf>) -> Setting {
+/// What all of the devices do, and this machine's CPUs and kernel; `[engine] numa_node` overrides what devices say of their node.
+fn setting(devices: impl Iterator<Item = Option<BlockDevice>>, options: &Options, generic: Vec<PathBuf>) -> Setting {
     let mut nodes = devices.map(|device| device?.numa_node());
     let node = nodes.next().flatten().filter(|node| nodes.all(|other| other == Some(*node)));
-    Setting { numa_node: numa_node.or(node), generic }
+    let numa_node = options.numa_node.or(node);
+    // What cannot be asked is not refused: the round asks again and fails with the reason.
+    let seats = numa::seats(options, numa_node).unwrap_or_default();
+    Setting { numa_node, generic, seats, most_buffers: capabilities::most_buffers() }
 }
 
 impl Wanted {

@@ -1,5 +1,6 @@
 //! What levels need of the place they run in, and which levels exclude each other.
 
+use super::seats::Seats;
 use super::{Domain, Levels, Max, Toggle};
 use crate::workload::{Rw, Workload};
 
@@ -16,6 +17,8 @@ pub enum Need {
     NumaNode,
     /// An NVMe namespace with its generic character device.
     NvmeDevice,
+    /// A buffer for each request in flight, which the kernel registers in one table.
+    BufferTable,
 }
 
 /// What a cell offers beside its workload.
@@ -25,7 +28,18 @@ pub struct Setting {
     pub numa_node: Option<u32>,
     /// `/dev/ngXnY` of an NVMe target.
     pub generic: Vec<std::path::PathBuf>,
+    /// The CPUs for jobs.
+    #[serde(default)]
+    pub seats: Seats,
+    /// The most buffers that the kernel registers; `None` where it was not asked, which stands for [`MOST_BUFFERS`].
+    #[serde(default)]
+    pub most_buffers: Option<u32>,
 }
+
+/// `IORING_MAX_REG_BUFFERS` (io_uring/rsrc.c of the kernel).
+pub const MOST_BUFFERS: u32 = 1 << 14;
+/// The same before kernel 5.13: `UIO_MAXIOV`.
+pub const MOST_BUFFERS_ONCE: u32 = 1024;
 
 impl Need {
     /// Says what is missing.
@@ -36,6 +50,13 @@ impl Need {
                 Some("100 % sequential reads (rw = \"read\" without zipf) or rw = \"nop\"".into())
             }
             Need::PowerOfTwoDepth if !depth.is_power_of_two() => Some(format!("a power-of-two queue depth, not {depth}")),
+            Need::BufferTable if depth > setting.most_buffers.unwrap_or(MOST_BUFFERS) => {
+                let most = setting.most_buffers.unwrap_or(MOST_BUFFERS);
+                Some(format!(
+                    "an iodepth of at most {most}, not {depth}: so many buffers are registered with a ring ({MOST_BUFFERS}, and \
+                     {MOST_BUFFERS_ONCE} before kernel 5.13); lower iodepth or leave fixed_buffers out"
+                ))
+            }
             Need::DirectIo if !workload.direct => Some("direct = true (io_uring_setup(2))".into()),
             Need::NumaNode if setting.numa_node.is_none() => {
                 Some("a device that names its NUMA node (/sys/block/X/device/numa_node); [engine] numa_node = N names one".into())
@@ -80,7 +101,8 @@ pub const EXCLUSIONS: &[Exclusion] = &[
 pub fn refusal(levels: &Levels, workload: &Workload, setting: &Setting) -> Option<(Toggle, String)> {
     Toggle::all().find_map(|toggle| Some((toggle, alone(toggle, levels.get(toggle), workload, setting)?))).or_else(|| {
         let both = |e: &&Exclusion| levels.get(e.one.0) == e.one.1 && levels.get(e.other.0) == e.other.1;
-        EXCLUSIONS.iter().find(both).map(|e| (e.one.0, e.text()))
+        let excluded = EXCLUSIONS.iter().find(both).map(|e| (e.one.0, e.text()));
+        excluded.or_else(|| setting.seats.refusal(levels, setting.numa_node))
     })
 }
 
@@ -124,6 +146,7 @@ impl Need {
             Need::DirectIo => "direct = true",
             Need::NumaNode => "a device with a NUMA node",
             Need::NvmeDevice => "an NVMe namespace with /dev/ngXnY",
+            Need::BufferTable => "iodepth of at most 16384",
         }
     }
 }
@@ -146,6 +169,12 @@ mod tests {
         assert!(reason(Toggle::Iopoll, 2, |w| w.direct = false).unwrap().contains("direct"));
         assert!(reason(Toggle::NumaBind, 1, |_| ()).unwrap().contains("numa_node"));
         assert!(reason(Toggle::Passthrough, 1, |_| ()).unwrap().contains("/dev/ngXnY"));
+        assert!(reason(Toggle::FixedBuffers, 1, |w| w.queue_depth = 20_000).unwrap().contains("at most 16384, not 20000"));
+        assert_eq!(reason(Toggle::FixedBuffers, 1, |w| w.queue_depth = 16_384), None);
+        let old = Setting { most_buffers: Some(MOST_BUFFERS_ONCE), ..Setting::default() };
+        let deep = Workload { queue_depth: 1025, ..Workload::example() };
+        let (toggle, reason_of_old) = refusal(&Levels::all_off().with(Toggle::FixedBuffers, 1), &deep, &old).unwrap();
+        assert!(toggle == Toggle::FixedBuffers && reason_of_old.contains("at most 1024, not 1025"), "{reason_of_old}");
         assert_eq!(reason(Toggle::FastPath, 0, |w| w.rw = Rw::Randread), None, "off needs nothing");
     }
 

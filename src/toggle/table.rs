@@ -31,6 +31,7 @@ pub const SPECS: [Spec; 19] = [
     Spec {
         toggle: Toggle::FixedBuffers,
         key: "fixed_buffers",
+        needs: &[Need::BufferTable],
         doc: "READ_FIXED/WRITE_FIXED on one registered buffer per request in flight.",
         source: "io_uring_register(2) IORING_REGISTER_BUFFERS",
         calls: calls(

@@ -9,6 +9,7 @@ mod change_point;
 mod claims;
 mod compare;
 mod counters;
+mod cpus;
 mod designs;
 mod doctor;
 mod experiments;

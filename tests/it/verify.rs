@@ -108,7 +108,7 @@ fn every_pair_on_the_labs_device() {
     uring_ablate::target::fill::fill(&drive, SPAN_BYTES, Some(stamp::SEED)).unwrap();
     drop(drive);
     let target = Target::resolve(&Wanted { kind: Kind::Nvme, path: Some(path), ..wanted(None) }).unwrap();
-    let setting = target.setting(None);
+    let setting = target.setting(&Options::default());
     let rare = [Toggle::Iopoll, Toggle::Passthrough, Toggle::NumaBind, Toggle::HugePages];
     for rw in [Rw::Read, Rw::Randrw] {
         let mut levels = pairs(&workload(rw), &setting);
