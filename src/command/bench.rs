@@ -10,8 +10,9 @@ use crate::plan::{Arm, Control, Part, Round, RoundKind};
 use crate::row::{ArmRow, Outcome};
 use crate::run::round::{Report, Spec};
 use crate::run::rows::{self, RunFacts};
-use crate::run::{self, child, pilot};
+use crate::run::{self, checks, child, pilot};
 use crate::spawn::{Interrupts, Tether};
+use crate::target::tags::Tags;
 use crate::target::{self, Access, Kind, Target, Wanted};
 use crate::toggle::{self, Levels, Toggle};
 use crate::workload::{Cache, Workload};
@@ -28,6 +29,8 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let target = target(args, Access::of(workload.rw.writes(), &args.allow_destructive))?;
     target.accepts(&workload)?;
     let levels = levels(args, &workload, &target)?;
+    let found = checks::of_target(&target, &[workload], args.allow_iowq);
+    checks::warnings(&found).into_iter().for_each(console::note);
     let spec = Spec {
         paths: target.handles(),
         identities: target.identities(),
@@ -61,6 +64,7 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         target: target.label.clone(),
         span_bytes: target.span_bytes,
         allow_iowq: args.allow_iowq,
+        tags: Tags::of_target(&target),
         since_start: Duration::ZERO,
     };
     let (cell, kind, part) = (workload.cell_name(), RoundKind::Isolated, Part::All);

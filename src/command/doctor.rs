@@ -9,43 +9,16 @@ use crate::exit::Exit;
 use crate::experiment;
 use crate::peer::fio::Fio;
 use crate::perf;
+use crate::run::checks::{self, Finding, Weight, finding};
 use crate::run::cpus::{Cpus, Shares};
 use crate::run::facts::{self, Facts};
 use crate::run::{self, Obstacle};
 use crate::spawn::{Interrupts, Tether};
-use crate::target::{Target, block_device};
+use crate::target::Target;
 use crate::toggle::{self, Levels, Toggle};
-use crate::workload::Workload;
-use serde::Serialize;
+use crate::workload::{Rw, Workload};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// How much a finding matters, worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Weight {
-    /// Nothing can be measured.
-    Prevents,
-    /// Figures will be worse than they could be.
-    Disturbs,
-    /// Something will be missing.
-    Lacks,
-    Fine,
-}
-
-/// One line of the table.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Finding {
-    weight: Weight,
-    what: String,
-    found: String,
-    /// A command to run, or what else would help; empty where nothing needs to.
-    remedy: String,
-}
-
-fn finding(weight: Weight, what: &str, found: impl Into<String>, remedy: &str) -> Finding {
-    Finding { weight, what: what.into(), found: found.into(), remedy: remedy.into() }
-}
 
 /// How long the machine is watched for what else it does.
 const WATCH: Duration = Duration::from_secs(1);
@@ -145,44 +118,8 @@ fn processors(told: &Facts) -> Vec<Finding> {
 const LOCKED: u64 = 2 * 128 * (128 << 10);
 
 fn on_target(target: &Target) -> Result<Vec<Finding>, Failure> {
-    let mut found = vec![finding(Weight::Fine, "target", target.description.clone(), "")];
-    for file in target.files() {
-        let told = facts::target(file);
-        let value = |name: &str| told.get(name).cloned().flatten();
-        let device = block_device::behind(file).into_iter().next();
-        let queue = device.map_or_else(String::new, |device| device.queue().display().to_string());
-        if let Some(scheduler) = value("scheduler").filter(|s| s != "none" && !s.contains("[none]")) {
-            found.push(finding(Weight::Disturbs, "I/O scheduler", scheduler, &format!("echo none > {queue}/scheduler")));
-        }
-        if let Some(throttling) = value("write_throttling_us").filter(|us| us != "0") {
-            let remedy = format!("echo 0 > {queue}/wbt_lat_usec");
-            found.push(finding(
-                Weight::Disturbs,
-                "writeback throttling, of buffered writes",
-                format!("{throttling} us"),
-                &remedy,
-            ));
-        }
-        if value("statistics").as_deref() == Some("1") {
-            found.push(finding(
-                Weight::Fine,
-                "I/O statistics",
-                "on: two clock reads a request; comparisons with fio count by them",
-                "",
-            ));
-        }
-        let punts = value("file_system").is_some_and(|kind| kind.starts_with("tmpfs"))
-            || value("device").is_some_and(|device| device.starts_with("zram"));
-        if punts {
-            found.push(finding(
-                Weight::Disturbs,
-                "inline requests",
-                "tmpfs and zram cannot issue a request without waiting: io-wq workers do all of them, and such rows are invalid",
-                "use another target, or [target] allow_iowq = true to measure the workers",
-            ));
-        }
-        found.extend(value("file_system").map(|kind| finding(Weight::Fine, "file system", kind, "")));
-    }
+    let buffered = Workload { rw: Rw::Randwrite, direct: false, ..Workload::example() };
+    let mut found = checks::of_target(target, &[Workload::example(), buffered], false);
     match target.accepts(&Workload::example()) {
         Ok(()) => found.extend(toggles(target)?),
         Err(error) => found.push(finding(Weight::Prevents, "requests of 4096 bytes", error.to_string(), TOO_SMALL)),

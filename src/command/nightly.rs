@@ -21,6 +21,7 @@ use crate::nightly::store::{self, History};
 use crate::nightly::unfinished::{self, Leftover};
 use crate::nightly::{self, Night, Settings, watch};
 use crate::report::night::{markdown, with_remarks};
+use crate::run::checks;
 use crate::run::environment::Environment;
 use crate::run::facts::Circumstances;
 use crate::spawn::{Interrupts, Tether};
@@ -104,7 +105,7 @@ impl Tonight<'_> {
         let slices = means.slices()?;
         let mut instrument = means.instrument(&programs, &slices)?;
         let (name, dir) = self.directory(history.as_ref())?;
-        self.announce(dir.path());
+        self.announce(dir.path(), target.as_ref());
         let mut notes = Notes::create(&dir, Bar::new(self.quiet))?;
         let clock = Instant::now();
         let night = nightly::conduct(&name, instrument.as_mut(), &mut notes, &segments, self.settings())?;
@@ -188,7 +189,7 @@ impl Tonight<'_> {
         }
     }
 
-    fn announce(&self, dir: &Path) {
+    fn announce(&self, dir: &Path, target: Option<&Target>) {
         if self.quiet {
             return;
         }
@@ -202,6 +203,9 @@ impl Tonight<'_> {
             reference.id,
             dir.display()
         ));
+        let Experiment { cells, allow_iowq, .. } = &self.experiment;
+        let found = target.map_or(vec![], |target| checks::of_target(target, cells, *allow_iowq));
+        checks::warnings(&found).into_iter().for_each(console::note);
     }
 
     fn row(

@@ -14,7 +14,7 @@ use crate::experiment::{self, Experiment, FioConfig};
 use crate::plan::{self, Plan, RoundKind};
 use crate::row::kind_name;
 use crate::run::facts::{self, Circumstances};
-use crate::run::{self, peers};
+use crate::run::{self, checks, peers};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::{self, Access, Target};
 use crate::toggle::Toggle;
@@ -69,6 +69,7 @@ fn text(experiment: &Experiment, plan: &Plan, learnt: Option<u32>, spread: &[ear
             experiment.delta * 100.0
         ));
     }
+    lines.extend(checks::warnings(&checks::of_wanted(&experiment.target, &experiment.cells, experiment.allow_iowq)));
     lines.push(detectable(experiment, spread, plan));
     lines.join("\n") + &format!("\n{}", plan.limits)
 }
@@ -128,6 +129,8 @@ fn pilot(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Exit, Failure> 
     let target = prepare(experiment, allowed)?;
     let plan = &plan_on(experiment, &target, None, &tether, &interrupts)?;
     console::product(format!("pilot on {}\n", target.description))?;
+    let found = checks::of_target(&target, &experiment.cells, experiment.allow_iowq);
+    console::product(checks::warnings(&found).into_iter().map(|line| line + "\n").collect::<String>())?;
     let mut total = Duration::ZERO;
     for cell in &plan.cells {
         let dropped: String =

@@ -13,6 +13,7 @@ use crate::experiment::{self, Experiment};
 use crate::perf::{self, Limits};
 use crate::plan::{self, Plan, RoundKind};
 use crate::report::Places;
+use crate::run::checks;
 use crate::run::manifest::{Circumstances, Manifest};
 use crate::run::pace::{Pace, Widths};
 use crate::run::{self, Job};
@@ -154,6 +155,8 @@ fn announce(experiment: &Experiment, plan: &Plan, target: &Target, results: &Pat
         console::note(format!("cell {}: {} arms, {} rounds", cell.name, cell.arms.len(), plan.repetitions));
         cell.dropped.iter().for_each(|d| console::note(format!("  without {}: {}", d.toggle, d.reason)));
     }
+    let found = checks::of_target(target, &experiment.cells, experiment.allow_iowq);
+    checks::warnings(&found).into_iter().for_each(console::note);
     console::note(format!("{}results: {}", plan.limits, results.display()));
 }
 

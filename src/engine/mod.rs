@@ -74,17 +74,19 @@ pub enum SetupError {
     Cpus(io::Error),
     #[error("confining the thread to CPUs {cpus:?} failed: {source}; [engine] cpus names those it may use")]
     Affinity { cpus: Vec<u32>, source: io::Error },
-    #[error("requests are refused: {source}{}", if *polled { POLL_REMEDY } else { "" })]
+    /// Who knows the target says what explains it.
+    #[error("requests are refused: {source}")]
     Refused { polled: bool, source: io::Error },
+    #[error(
+        "{0} cannot be opened for direct I/O (O_DIRECT is EINVAL): its file system has none; set [workload] direct = false, or name a file on \
+         another"
+    )]
+    NoDirectIo(String),
     #[error("{what} was asked for, {found} is in effect{remedy}")]
     NotInEffect { what: String, found: String, remedy: &'static str },
     #[error("allocating {bytes} bytes of buffers failed: {source}")]
     Memory { bytes: u64, source: io::Error },
 }
-
-/// What a user can do about a device that is not polled.
-const POLL_REMEDY: &str = "; the device has no poll queues (/sys/block/X/queue/io_poll is 0): load its driver with some \
-                           (nvme.poll_queues=N, null_blk.poll_queues=N, virtio_blk.poll_queues=N) or leave out iopoll";
 
 /// What a user can do about an errno of io_uring's set-up calls.
 fn remedy(error: &io::Error) -> &'static str {

@@ -1,11 +1,11 @@
 //! The validity gates: what must hold of an arm's round before its figures are believed.
 
 use super::round::{ArmReport, Slice};
-use crate::engine::drive::WRONG_BYTES;
 use crate::engine::slice::least_coverage;
 use crate::perf::profile::Profile;
 use crate::plan::Control;
 use crate::row::Outcome;
+use crate::target::tags::Shortage;
 use crate::toggle::{Levels, Toggle};
 use crate::workload::{Distribution, Rw, Workload};
 
@@ -14,7 +14,7 @@ use crate::workload::{Distribution, Rw, Workload};
 const WORKER_SHARE: f64 = 0.05;
 
 /// What the gates look at besides the slices.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Context<'a> {
     pub workload: &'a Workload,
     pub span_bytes: u64,
@@ -24,6 +24,10 @@ pub struct Context<'a> {
     pub control: Control,
     /// Where one was asked for.
     pub profile: Option<&'a Result<Profile, String>>,
+    /// The workload keeps more in flight than its device takes.
+    pub shortage: Option<&'a Shortage>,
+    /// What a failed request's result means on this target.
+    pub failure: &'a dyn Fn(i32) -> String,
     /// A debug build may plan and test, not record.
     pub debug_build: bool,
 }
@@ -50,19 +54,13 @@ fn release_build(context: &Context<'_>, _: &ArmReport, _: &[&Slice]) -> Option<S
     context.debug_build.then(|| "measured by a debug build".into())
 }
 
-fn no_errors(_: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
+fn no_errors(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
     let errors: u64 = slices.iter().map(|s| s.errors).sum();
     if errors == 0 {
         return None;
     }
-    // A request that moved nothing at all, past the end of a file, reports 0.
     let first = slices.iter().map(|s| s.first_error).find(|e| *e != 0).unwrap_or(0);
-    let what = match first {
-        WRONG_BYTES => "wrong bytes (was this target written with verify = true?)".into(),
-        first if first < 0 => std::io::Error::from_raw_os_error(-first).to_string(),
-        first => format!("{first} bytes moved"),
-    };
-    Some(format!("{errors} requests failed or fell short, the first with: {what}"))
+    Some(format!("{errors} requests failed or fell short, the first with: {}", (context.failure)(first)))
 }
 
 fn all_bytes(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
@@ -105,10 +103,11 @@ fn no_workers(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option
     // A submitting kernel thread is a worker that was asked for.
     let asked = context.allow_iowq || context.requested.is_on(Toggle::Sqpoll);
     (!asked && share > WORKER_SHARE).then(|| {
-        format!(
-            "io-wq workers used {:.0} % of the CPU time: this target cannot be read inline ([target] allow_iowq = true accepts it)",
-            share * 100.0
-        )
+        let cause = match context.shortage {
+            Some(shortage) => shortage.to_string(),
+            None => "this target cannot be read inline".into(),
+        };
+        format!("io-wq workers used {:.0} % of the CPU time: {cause} ([target] allow_iowq = true accepts it)", share * 100.0)
     })
 }
 
@@ -149,6 +148,10 @@ mod tests {
         }
     }
 
+    fn errno(result: i32) -> String {
+        if result < 0 { std::io::Error::from_raw_os_error(-result).to_string() } else { format!("{result} bytes moved") }
+    }
+
     fn verdict(change: impl Fn(&mut Slice), effective: Levels, debug_build: bool) -> (Outcome, String) {
         let mut slices: Vec<Slice> = (0..64).map(slice).collect();
         slices.iter_mut().for_each(change);
@@ -161,6 +164,8 @@ mod tests {
             allow_iowq: false,
             control: Control::None,
             profile: None,
+            shortage: None,
+            failure: &errno,
             debug_build,
         };
         judge(&context, &report, &slices.iter().collect::<Vec<_>>())
@@ -214,6 +219,8 @@ mod tests {
                 allow_iowq: false,
                 control: Control::None,
                 profile: Some(profile),
+                shortage: None,
+                failure: &errno,
                 debug_build: false,
             };
             let slices: Vec<Slice> = (0..64).map(slice).collect();

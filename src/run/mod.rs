@@ -1,9 +1,11 @@
 //! Runs a plan: a process per round, its rows on disk before the next begins, resumable after a kill at any moment.
 
+pub mod checks;
 pub mod child;
 pub mod cpus;
 pub mod environment;
 pub mod facts;
+pub mod failure;
 pub mod gates;
 pub mod manifest;
 pub mod own_counts;
@@ -21,6 +23,7 @@ use crate::experiment::{Experiment, Mode};
 use crate::plan::{self, Arm, Cell, Part, Plan, RoundKind};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::Target;
+use crate::target::tags::Tags;
 use crate::toggle::{self, Toggle};
 use crate::workload::Workload;
 use manifest::Manifest;
@@ -195,6 +198,7 @@ fn run_facts(job: &Job<'_>, manifest: &Manifest) -> RunFacts {
         target: job.target.label.clone(),
         span_bytes: job.target.span_bytes,
         allow_iowq: job.experiment.allow_iowq,
+        tags: Tags::of_target(job.target),
         since_start: Duration::ZERO,
     }
 }

@@ -1,9 +1,9 @@
 //! The pilot: how many completions make a slice, and how many blocks a round has time for. Its measurements never enter the analysis.
 
-use super::child;
 use super::round::{Report, Spec};
+use super::{child, failure};
 use crate::limits;
-use crate::plan::{Arm, Cell};
+use crate::plan::{Arm, Cell, Control};
 use crate::spawn::{Interrupts, Tether};
 use crate::workload::Workload;
 use std::time::Duration;
@@ -78,9 +78,8 @@ pub fn run(
             .map_err(|source| Error::Round { cell: cell.name.clone(), source })
     };
     // First a short look, so that a device far too slow for the plan is found out in one turn and not in twenty.
-    let times = if spec.conditioning { 2.0 } else { 1.0 };
-    derive(cell, &measure(1, depth)?, round_time * SHORT_LOOK_MARGIN, length, times)?;
-    let fixed = derive(cell, &measure(PILOT_BLOCKS, depth * COMPLETIONS_PER_DEPTH)?, round_time, length, times)?;
+    derive(cell, spec, &measure(1, depth)?, round_time * SHORT_LOOK_MARGIN, length)?;
+    let fixed = derive(cell, spec, &measure(PILOT_BLOCKS, depth * COMPLETIONS_PER_DEPTH)?, round_time, length)?;
     match u64::from(fixed.blocks) * slices_of_block(cell) as u64 {
         slices if slices > limits::SLICES => Err(Error::TooMany { cell: cell.name.clone(), slices, round: round_time }),
         _ => Ok(fixed),
@@ -91,14 +90,28 @@ fn slices_of_block(cell: &Cell) -> usize {
     cell.arms.iter().map(|a| a.copies as usize).sum()
 }
 
-/// Completions and blocks from the slices of a pilot, each of which is run so many times. Medians: one slice that another process held up
-/// must not decide.
-fn derive(cell: &Cell, report: &Report, round_time: Duration, length: Length, times_run: f64) -> Result<Fixed, Error> {
+/// Why no arm did any work: what one of them could not be set up for, or what the kernel answered to the first request that failed, with what
+/// explains it.
+fn nothing_ran(cell: &str, spec: &Spec, report: &Report) -> Error {
+    let unsupported = report.arms.iter().find_map(|arm| arm.unsupported.clone());
+    let first = report.slices.iter().map(|slice| slice.first_error).find(|error| *error != 0);
+    let reason = unsupported.unwrap_or_else(|| match first {
+        Some(error) => format!("no request completed, the first failed with: {}", failure::text(spec, error)),
+        None => "no request completed".into(),
+    });
+    Error::NothingRan { cell: cell.into(), reason }
+}
+
+/// Completions and blocks from the slices of a pilot, each of which is run twice where slices are conditioned. Medians: one slice that another
+/// process held up must not decide.
+fn derive(cell: &Cell, spec: &Spec, report: &Report, round_time: Duration, length: Length) -> Result<Fixed, Error> {
     let times: Vec<Option<f64>> = (0..cell.arms.len()).map(|arm| ns_per_completion(report, arm)).collect();
-    let Some(slowest) = times.iter().flatten().copied().max_by(f64::total_cmp) else {
-        let reason = report.arms.iter().find_map(|a| a.unsupported.clone()).unwrap_or_else(|| "no request completed".into());
-        return Err(Error::NothingRan { cell: cell.name.clone(), reason });
+    // NOPs alone say nothing of the target.
+    let worked = cell.arms.iter().zip(&times).any(|(arm, time)| arm.control != Control::Ceiling && time.is_some());
+    let Some(slowest) = times.iter().flatten().copied().max_by(f64::total_cmp).filter(|_| worked) else {
+        return Err(nothing_ran(&cell.name, spec, report));
     };
+    let times_run = if spec.conditioning { 2.0 } else { 1.0 };
     let jobs = u64::from(cell.workload.jobs);
     let (Length::Slice(wanted) | Length::Trial(wanted)) = length;
     let least = u64::from(cell.workload.queue_depth) * COMPLETIONS_PER_DEPTH;
@@ -126,8 +139,7 @@ pub fn completions(tether: &Tether, spec: &Spec, time: Duration, interrupts: &In
     let look = Spec { blocks: PILOT_BLOCKS, completions: u64::from(queue_depth) * COMPLETIONS_PER_DEPTH, ..spec.clone() };
     let report =
         child::run(tether, &look, spec.hang_guard * 4, interrupts).map_err(|source| Error::Round { cell: cell(), source })?;
-    let unsupported = || report.arms[0].unsupported.clone().unwrap_or_else(|| "no request completed".into());
-    let each = ns_per_completion(&report, 0).ok_or_else(|| Error::NothingRan { cell: cell(), reason: unsupported() })?;
+    let each = ns_per_completion(&report, 0).ok_or_else(|| nothing_ran(&cell(), spec, &report))?;
     Ok((time.as_nanos() as f64 / each / f64::from(jobs)) as u64)
 }
 

@@ -127,7 +127,14 @@ pub fn open(spec: &Spec, member: usize) -> Result<File, SetupError> {
     let mut options = OpenOptions::new();
     options.read(true).write(workload.rw.writes()).custom_flags(direct);
     let fail = |source| SetupError::Open { path: path.display().to_string(), source };
-    let file = options.open(path).map_err(fail)?;
+    let file = match options.open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) && workload.direct => {
+            // Its name, which the descriptor that the runner lent does not say.
+            let named = std::fs::read_link(path).unwrap_or_else(|_| path.clone());
+            return Err(SetupError::NoDirectIo(named.display().to_string()));
+        }
+        opened => opened.map_err(fail)?,
+    };
     match spec.identities.get(member) {
         Some(held) if Identity::of(&file).map_err(fail)? != *held => Err(SetupError::OtherTarget(path.display().to_string())),
         _ => Ok(file),

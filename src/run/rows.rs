@@ -1,11 +1,13 @@
 //! From what a round process reports to the rows of the result files.
 
+use super::failure;
 use super::gates::{self, Context};
 use super::round::{self, Report, Slice, Spec};
 use super::store::RoundRows;
 use crate::perf::profile::Cause;
 use crate::plan::{Round, RoundKind};
 use crate::row::{ArmRow, Latency, Outcome, OverheadRow, TrialRow};
+use crate::target::tags::Tags;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
@@ -19,6 +21,8 @@ pub struct RunFacts {
     pub target: String,
     pub span_bytes: u64,
     pub allow_iowq: bool,
+    /// How many requests the target takes at once, where it tells.
+    pub tags: Option<Tags>,
     /// From the start of the run to the start of this round, for the latency log.
     pub since_start: Duration,
 }
@@ -67,6 +71,7 @@ pub fn from_report(facts: &RunFacts, round: &Round, spec: &Spec, report: &Report
     if !round.kind.is_watched() {
         rows.trials = report.slices.iter().map(|s| trial(round, spec, s)).collect();
     }
+    let shortage = facts.tags.as_ref().and_then(|tags| tags.shortage(&spec.workload));
     for (index, arm) in spec.arms.iter().enumerate() {
         let slices: Vec<&Slice> = report.slices.iter().filter(|s| s.arm == index).collect();
         let context = Context {
@@ -76,6 +81,8 @@ pub fn from_report(facts: &RunFacts, round: &Round, spec: &Spec, report: &Report
             allow_iowq: facts.allow_iowq,
             control: arm.control,
             profile: report.profile.as_ref(),
+            shortage: shortage.as_ref(),
+            failure: &|result| failure::text(spec, result),
             debug_build: cfg!(debug_assertions),
         };
         let latency = histogram(&report.arms[index].latency);

@@ -11,6 +11,7 @@ use crate::engine::variants::Tabled;
 use crate::engine::work::{Device, Io, Nop, Nvme};
 use crate::plan::{Arm, Control};
 use crate::random::Decisions;
+use crate::target::refused::{self, Asked};
 use crate::toggle::seats::Seats;
 use crate::toggle::{Levels, Toggle};
 use crate::workload::{Rw, Workload};
@@ -31,9 +32,12 @@ pub struct Ground {
     generic: Vec<Device>,
     pools: Vec<(Kind, Kind, Vec<Arc<Buffers>>)>,
     refused: Vec<(Kind, String)>,
-    /// Keeps the memory behind the buffers, and what is behind the descriptors.
+    /// Some requests write.
+    writes: bool,
+    /// Keeps the memory behind the buffers.
     _memory: Vec<Pool>,
-    _files: Vec<File>,
+    /// What is behind the descriptors.
+    files: Vec<File>,
 }
 
 impl Ground {
@@ -51,18 +55,19 @@ impl Ground {
             generic: Vec::new(),
             pools: Vec::new(),
             refused: Vec::new(),
+            writes: spec.workload.rw.writes(),
             _memory: Vec::new(),
-            _files: Vec::new(),
+            files: Vec::new(),
         };
         for index in 0..spec.paths.len() {
             let file = round::open(spec, index)?;
             ground.devices.push(Device { fd: file.as_raw_fd(), index: index as u32, ..Device::default() });
-            ground._files.push(file);
+            ground.files.push(file);
         }
         for (path, index) in spec.setting.generic.iter().zip(0..) {
             let (file, device) = generic(path, &spec.paths[index as usize], &spec.workload)?;
             ground.generic.push(Device { index, ..device });
-            ground._files.push(file);
+            ground.files.push(file);
         }
         for kind in order {
             let workload = &spec.workload;
@@ -75,6 +80,14 @@ impl Ground {
             }
         }
         Ok(ground)
+    }
+
+    /// An error of requests, with what about the target explains it.
+    fn explained(&self, error: SetupError) -> SetupError {
+        let SetupError::Refused { polled, ref source } = error else { return error };
+        let asked = Asked { writes: self.writes, polled };
+        let because = self.files.iter().map(|file| refused::because(file, source, asked)).find(|told| !told.is_empty());
+        SetupError::Unsupported(format!("{error}{}", because.unwrap_or_default()))
     }
 
     /// The buffers of a job in a block, and what kind of memory they really are.
@@ -168,7 +181,7 @@ impl<'a> Tracks<'a> {
         self.confine(&tuning)?;
         let tried = self.kinds[kind].1.iter_mut().try_for_each(|any| with_lane!(any, |lane| lane.try_on(&tuning, buffers)));
         self.release()?;
-        tried?;
+        tried.map_err(|error| self.ground.explained(error))?;
         self.arms.insert(number, (kind, tuning));
         let effective = self.effective(number, tuning.bits)?;
         match Toggle::all().find(|t| effective.get(*t) != arm.levels.get(*t)) {

@@ -16,8 +16,12 @@ pub mod mounts;
 pub mod nvme;
 mod open;
 
-pub use member::{Lent, Member};
+pub mod refused;
 pub mod room;
+pub mod scratch;
+pub mod tags;
+
+pub use member::{Lent, Member};
 
 use crate::control_group::memory::memory_limit;
 use crate::engine::{Options, capabilities, numa};
@@ -97,6 +101,8 @@ pub enum Error {
         "cannot make a loop device: {source}; it needs read and write access to /dev/loop-control and /dev/loop*: use kind = \"file\" or run as root"
     )]
     Loop { source: io::Error },
+    #[error("{path} cannot be written to: {because}", path = path.display())]
+    Unwritable { path: PathBuf, because: String },
     #[error("cannot make a temporary file of {size} bytes in {dir}: {source}; set TMPDIR to a directory with room", dir = dir.display())]
     Temporary { dir: PathBuf, size: u64, source: io::Error },
     #[error("{path} is not what it was when this run began: {how}; nothing more was done to it", path = path.display())]
@@ -259,7 +265,7 @@ impl Target {
 
     /// True where a slice may find what the one before left behind: in the caches and the erased blocks of a real disk, not in memory.
     pub fn carries_over(&self) -> bool {
-        let null_blk = |m: &Member| m.device.as_ref().is_some_and(|device| device.name().starts_with("nullb"));
+        let null_blk = |m: &Member| m.device.as_ref().is_some_and(BlockDevice::is_null_blk);
         !self.members.iter().all(|m| (m.made_here && m.device.is_some()) || null_blk(m))
     }
 

@@ -2,7 +2,8 @@
 
 use super::block_device::{BlockDevice, Generic};
 use super::guard::{self, Refusal};
-use super::{Access, Error, Kind, Member, Target, Wanted, fill, ioctl, loop_device, mounts, room};
+use super::scratch::{self, Scratch};
+use super::{Access, Error, Kind, Member, Target, Wanted, fill, ioctl, loop_device, mounts, refused, room};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::fs::{File, Metadata, OpenOptions};
@@ -41,6 +42,9 @@ fn device(path: &Path, wanted: Option<u64>, access: Access<'_>) -> Result<Target
     let fail = |source: std::io::Error| Error::Open { path: path.into(), source };
     let writes = allowed(path, access)?;
     expect_type(path, &std::fs::metadata(path).map_err(fail)?, "device", true)?;
+    if let Some(because) = BlockDevice::at(path).filter(|_| writes).and_then(|device| unwritable(&device)) {
+        return Err(Error::Unwritable { path: path.into(), because });
+    }
     let file = open_device(path, writes)?;
     let resolved = BlockDevice::of(&file);
     let device = resolved.as_ref().ok_or_else(|| fail(Errno::NXIO.into()))?;
@@ -63,6 +67,12 @@ fn device(path: &Path, wanted: Option<u64>, access: Access<'_>) -> Result<Target
         label: path.display().to_string(),
         description: format!("block device {}{called} of {size} bytes, logical block {logical}", path.display()),
     })
+}
+
+/// Why no workload of ours can write to a device. Some kernels open it all the same and fail each request.
+fn unwritable(device: &BlockDevice) -> Option<String> {
+    let zoned = || device.zones().map(|model| refused::zoned(device, &model));
+    device.is_read_only().then(|| refused::read_only(device)).or_else(zoned)
 }
 
 /// A device that is written to is claimed: from then on the kernel lets nobody mount it, swap to it or build on it.
@@ -157,7 +167,7 @@ fn by_component(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
 /// An unlinked, filled file in the temporary directory, reached through this process's descriptor.
 fn temporary(wanted: &Wanted) -> Result<Target, Error> {
     let size = wanted.size();
-    let dir = std::env::temp_dir();
+    let Scratch { dir, why } = scratch::choose();
     let fail = |source| Error::Temporary { dir: dir.clone(), size, source };
     // Here too: `auto` comes here where no loop device can be made after all.
     room::file(&dir, size, wanted.allowed_bytes)?;
@@ -169,7 +179,7 @@ fn temporary(wanted: &Wanted) -> Result<Target, Error> {
         logical_block_bytes: direct_io_alignment(&file),
         label: "temporary file".into(),
         description: format!(
-            "temporary file of {size} bytes in {} on {}; the disk below is shared with everything else on this machine",
+            "temporary file of {size} bytes in {} on {}{why}; the disk below is shared with everything else on this machine",
             dir.display(),
             file_system(&file)
         ),

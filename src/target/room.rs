@@ -1,7 +1,7 @@
 //! Whether there is room for what the tool makes, looked at before any of it is made: shared memory and files take it from everything else
 //! on the machine, and the kernel's answer to too little memory is to kill, not to refuse.
 
-use super::{Kind, Wanted, loop_device};
+use super::{Kind, Wanted, loop_device, scratch};
 use crate::control_group::memory::{Available, available_memory};
 use crate::units::{size_text, size_words};
 use crate::workload::Workload;
@@ -72,7 +72,7 @@ pub fn check(wanted: &[Wanted]) -> Result<(), Refusal> {
     let total = |some: &[&Wanted]| some.iter().fold(0, |sum: u64, w| sum.saturating_add(w.size()));
     let allowed = wanted.iter().map(|w| w.allowed_bytes).max().unwrap_or(0);
     memory(SIZE, total(&shared), allowed)?;
-    if files.is_empty() { Ok(()) } else { file(&std::env::temp_dir(), total(&files), allowed) }
+    if files.is_empty() { Ok(()) } else { file(&scratch::choose().dir, total(&files), allowed) }
 }
 
 const SIZE: &str = "[target] size (--size)";
@@ -93,7 +93,8 @@ fn memory(what: &str, wanted: u64, allowed: u64) -> Result<(), Refusal> {
     Store::memory().map_or(Ok(()), |memory| memory.give(what, wanted, allowed))
 }
 
-fn lies_in_memory(dir: &Path) -> bool {
+/// True of a directory whose files are memory: tmpfs, ramfs.
+pub fn lies_in_memory(dir: &Path) -> bool {
     const TMPFS: u64 = 0x0102_1994;
     const RAMFS: u64 = 0x8584_58F6;
     rustix::fs::statfs(dir).is_ok_and(|stat| [TMPFS, RAMFS].contains(&(stat.f_type as u64)))
@@ -124,7 +125,7 @@ mod tests {
         let memory = check(&[wanted(Kind::Loop, 1 << 50)]).unwrap_err().to_string();
         assert!(memory.contains("[target] size") && memory.contains("1024 TiB") && memory.contains("memory"), "{memory}");
         let disk = check(&[wanted(Kind::File, 1 << 60)]).unwrap_err().to_string();
-        assert!(disk.contains(&std::env::temp_dir().display().to_string()), "{disk}");
+        assert!(disk.contains(&scratch::choose().dir.display().to_string()), "{disk}");
         let half = available_memory().unwrap().bytes / 3;
         assert!(check(&[wanted(Kind::Loop, half), wanted(Kind::Loop, half)]).is_err(), "together they are too much");
         let users = Wanted { path: Some("/somewhere".into()), ..wanted(Kind::File, 1 << 60) };

@@ -6,6 +6,7 @@ mod bisect;
 mod bisect_repository;
 mod bounds;
 mod change_point;
+mod checks;
 mod claims;
 mod compare;
 mod counters;
