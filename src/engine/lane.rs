@@ -64,25 +64,14 @@ pub struct JobContext<'a> {
     pub place: Place<'a>,
 }
 
-/// Where a job's thread may run.
+/// Where a job's thread may run; where it is put, the seats say (`toggle/seats.rs`).
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
     /// Where it may run unless a toggle says otherwise.
     pub anywhere: &'a [u32],
-    /// The CPU that `cpu_affinity` pins it to.
-    pub pinned: u32,
     /// The node of `numa_bind`, and its CPUs.
     pub node: Option<u32>,
     pub node_cpus: &'a [u32],
-}
-
-impl Place<'_> {
-    /// The CPUs that `levels` allow.
-    pub fn cpus(&self, levels: &Levels) -> Vec<u32> {
-        let near = if levels.is_on(Toggle::NumaBind) { self.node_cpus } else { self.anywhere };
-        let pinned = if near.contains(&self.pinned) { self.pinned } else { near.first().copied().unwrap_or(self.pinned) };
-        if levels.is_on(Toggle::CpuAffinity) { vec![pinned] } else { near.to_vec() }
-    }
 }
 
 /// A ring on one thread. The pools behind its buffers are owned by the round, which drops its lanes first, and a ring is drained before every

@@ -224,8 +224,6 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
         ring_at_edge: keeps(Toggle::RegisteredRing),
         place: Place {
             anywhere: &seats.allowed,
-            // Where the thread is put is up to the seats (`tracks.rs`).
-            pinned: seats.allowed.first().copied().unwrap_or(0),
             node: spec.setting.numa_node,
             node_cpus: &seats.of_node,
         },
