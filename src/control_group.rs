@@ -3,8 +3,10 @@
 //! `cgroup.freeze`, `cgroup.events`, `cgroup.kill` and `cpu.stat` are described in the kernel's Documentation/admin-guide/cgroup-v2.rst; none needs
 //! a controller.
 
+pub mod membership;
 pub mod memory;
 
+use membership::View;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -77,9 +79,7 @@ impl Group {
         let usage: u64 = text.lines().find_map(|l| l.strip_prefix("usage_usec "))?.parse().ok()?;
         Some(usage * 1000)
     }
-}
 
-impl Group {
     /// Kills everything in it.
     pub fn kill(&self) {
         kill(&self.dir);
@@ -129,25 +129,8 @@ fn remove(dir: &Path) {
     }
 }
 
-/// The directory of this process's group.
-fn home() -> Result<PathBuf, Error> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let mount = mounted_at(&mounts).ok_or(Error::NotMounted)?;
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    // In a namespace of its own the path may lie outside of what is mounted.
-    let inside = mount.join(own(&groups));
-    Ok(if inside.is_dir() { inside } else { mount })
-}
-
-/// Where a text of `/proc/self/mounts` has cgroup v2.
-pub fn mounted_at(mounts: &str) -> Option<PathBuf> {
-    let mount = mounts.lines().map(|l| l.split(' ').collect::<Vec<_>>()).find(|f| f.get(2) == Some(&"cgroup2"));
-    mount.and_then(|f| f.get(1).map(PathBuf::from))
-}
-
-/// The process's group in a text of `/proc/self/cgroup`, below where cgroup v2 is mounted.
-pub fn own(groups: &str) -> &str {
-    let own = groups.lines().find_map(|l| l.strip_prefix("0::/")).unwrap_or_default();
-    // Joined to another path, an absolute one would take its place.
-    own.trim_start_matches('/')
+/// The directory of this process's group in version 2, below which groups are made; its nearest visible one where it lies out of sight.
+pub fn home() -> Result<PathBuf, Error> {
+    let own = View::of_this_process().unified().and_then(|lineage| lineage.dirs.into_iter().next());
+    own.ok_or(Error::NotMounted)
 }

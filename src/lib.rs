@@ -14,6 +14,7 @@ pub mod exit;
 pub mod experiment;
 pub mod export;
 pub mod limits;
+pub mod mounts;
 pub mod name;
 pub mod nightly;
 pub mod peer;

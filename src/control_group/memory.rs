@@ -1,20 +1,29 @@
 //! How much memory this process may still take: what the machine has to give, and what each control group on the way from the root to this
 //! process allows, in version 1, in version 2 and where both are mounted.
 //!
-//! The kernel's Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst describe the files, proc_pid_mountinfo(5) and cgroups(7) the
-//! tables that lead to them.
+//! The kernel's Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst describe the files.
 
+use super::membership::{Controller, Groups, Version, View};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The least memory limit on the way to this process, in bytes; `None` without any. For what compares sizes with memory.
-pub fn memory_limit() -> Option<u64> {
-    View::of_this_process().limit()
+/// The least memory limit on the way to this process. For what compares sizes with memory.
+pub fn memory_limit() -> Limit {
+    limit_of(View::of_this_process())
 }
 
 /// The memory that may still be taken. `None` where the machine does not tell.
 pub fn available_memory() -> Option<Available> {
-    View::of_this_process().available()
+    available_of(View::of_this_process())
+}
+
+/// What control groups allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The least limit that can be seen; `None` without any.
+    pub bytes: Option<u64>,
+    /// Every group that may limit was seen.
+    pub whole: bool,
 }
 
 /// Memory that may still be taken, and what says so.
@@ -25,120 +34,50 @@ pub struct Available {
     pub group: Option<PathBuf>,
 }
 
-/// Where the tables of a process and the files of groups are: `/`, but in tests.
-struct View<'a> {
-    root: &'a Path,
-}
-
-/// A hierarchy of groups that limits memory.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Version {
-    One,
-    Two,
-}
-
-impl Version {
-    /// The files of the limit and of what is used, and the prefix of keys in `memory.stat` that count all of a group and those below it.
-    fn files(self) -> [&'static str; 3] {
-        match self {
-            Version::One => ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_"],
-            Version::Two => ["memory.max", "memory.current", ""],
-        }
-    }
-}
-
 /// Version 1 says "no limit" by the largest multiple of a page.
 const UNLIMITED: u64 = 1 << 62;
 
-impl View<'_> {
-    fn of_this_process() -> View<'static> {
-        View { root: Path::new("/") }
-    }
-
-    fn read(&self, path: &str) -> String {
-        fs::read_to_string(self.root.join(path)).unwrap_or_default()
-    }
-
-    fn limit(&self) -> Option<u64> {
-        self.groups().iter().filter_map(|(version, dir)| limit(*version, dir)).min()
-    }
-
-    fn available(&self) -> Option<Available> {
-        let of_machine = kilobytes(&self.read("proc/meminfo"), "MemAvailable:").map(|bytes| Available { bytes, group: None });
-        let of_groups = self.groups().into_iter().filter_map(|(version, dir)| {
-            let bytes = limit(version, &dir)?.saturating_sub(in_use(version, &dir));
-            Some(Available { bytes, group: Some(dir) })
-        });
-        of_machine.into_iter().chain(of_groups).min_by_key(|available| available.bytes)
-    }
-
-    /// The directories of all groups that this process is in, from its own up to the top of what is mounted.
-    fn groups(&self) -> Vec<(Version, PathBuf)> {
-        let (mounts, own) = (self.read("proc/self/mountinfo"), self.read("proc/self/cgroup"));
-        mounts.lines().filter_map(Mount::parse).flat_map(|mount| self.on_the_way(&mount, &own)).collect()
-    }
-
-    fn on_the_way(&self, mount: &Mount, own: &str) -> Vec<(Version, PathBuf)> {
-        let path = own.lines().find_map(|line| {
-            let mut fields = line.splitn(3, ':');
-            let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-            let right = match mount.version {
-                Version::One => controllers.split(',').any(|c| c == "memory"),
-                Version::Two => controllers.is_empty(),
-            };
-            right.then_some(path)
-        });
-        let top = self.root.join(mount.point.trim_start_matches('/'));
-        // A container may see a part of the tree alone, mounted under a path that its processes' groups do not begin with.
-        let below = path.and_then(|path| Path::new(path).strip_prefix(&mount.part).ok()).unwrap_or(Path::new(""));
-        // "/.." is a group outside of the process's own name space: nothing of it can be seen.
-        let below = if below.starts_with("..") { Path::new("") } else { below };
-        below.ancestors().map(|part| (mount.version, top.join(part))).collect()
-    }
+fn limit_of(view: View<'_>) -> Limit {
+    let groups: Groups = view.groups(Controller::Memory);
+    Limit { bytes: groups.dirs().filter_map(|(version, dir)| limit(version, dir)).min(), whole: groups.whole }
 }
 
-/// A mounted hierarchy that may limit memory.
-struct Mount {
-    version: Version,
-    /// The group that is mounted.
-    part: String,
-    point: String,
+fn available_of(view: View<'_>) -> Option<Available> {
+    let of_machine = kilobytes(&view.read("proc/meminfo"), "MemAvailable:").map(|bytes| Available { bytes, group: None });
+    let groups = view.groups(Controller::Memory);
+    let of_groups = groups.dirs().filter_map(|(version, dir)| {
+        let bytes = limit(version, dir)?.saturating_sub(in_use(version, dir));
+        Some(Available { bytes, group: Some(dir.into()) })
+    });
+    of_machine.into_iter().chain(of_groups).min_by_key(|available| available.bytes)
 }
 
-impl Mount {
-    fn parse(line: &str) -> Option<Mount> {
-        let (before, after) = line.split_once(" - ")?;
-        let (mut before, mut after) = (before.split(' ').skip(3), after.split(' '));
-        let (part, point) = (unescaped(before.next()?), unescaped(before.next()?));
-        let (kind, options) = (after.next()?, after.nth(1)?);
-        let version = match kind {
-            "cgroup2" => Version::Two,
-            "cgroup" if options.split(',').any(|o| o == "memory") => Version::One,
-            _ => return None,
-        };
-        Some(Mount { version, part, point })
-    }
-}
-
-/// Spaces and the like stand as octal numbers in the table.
-fn unescaped(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(text.into(), |t, (from, to)| t.replace(from, to))
-}
-
+/// What a group may use. Beyond `memory.high` the kernel slows everything in it down and takes its pages back, so that is a limit, too; version 1
+/// also tells the least limit of the groups above, those out of sight included.
 fn limit(version: Version, dir: &Path) -> Option<u64> {
-    let bytes = number(&dir.join(version.files()[0]))?;
-    (bytes < UNLIMITED).then_some(bytes)
+    let told = match version {
+        Version::One => [number(&dir.join("memory.limit_in_bytes")), stat(dir, "hierarchical_memory_limit")],
+        Version::Two => [number(&dir.join("memory.max")), number(&dir.join("memory.high"))],
+    };
+    told.into_iter().flatten().filter(|bytes| *bytes < UNLIMITED).min()
 }
 
 /// What a group uses without the pages of files, which the kernel takes back before it kills.
 fn in_use(version: Version, dir: &Path) -> u64 {
-    let [_, usage, prefix] = version.files();
-    let stat = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
-    let of = |key: &str| stat.lines().find_map(|l| l.strip_prefix(&format!("{prefix}{key} "))?.trim().parse::<u64>().ok());
-    let files = of("inactive_file").unwrap_or(0).saturating_add(of("active_file").unwrap_or(0));
+    // Of version 1 the keys with a prefix count all of a group and those below it.
+    let (usage, prefix) = match version {
+        Version::One => ("memory.usage_in_bytes", "total_"),
+        Version::Two => ("memory.current", ""),
+    };
+    let files = |key: &str| stat(dir, &format!("{prefix}{key}")).unwrap_or(0);
+    let files = files("inactive_file").saturating_add(files("active_file"));
     number(&dir.join(usage)).unwrap_or(0).saturating_sub(files)
+}
+
+/// A line of a group's `memory.stat`.
+fn stat(dir: &Path, key: &str) -> Option<u64> {
+    let text = fs::read_to_string(dir.join("memory.stat")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 /// "max" is no number, and no limit.
@@ -153,31 +92,18 @@ fn kilobytes(text: &str, key: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::membership::tree::{UNIFIED, V1, V2, tree};
     use super::*;
 
     const MIB: u64 = 1 << 20;
-    const V1: &str = "36 32 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
-                      37 32 0:32 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n";
-    const V2: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
 
-    /// A tree of files; a machine with 64 MiB to give where it does not say otherwise.
-    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let home = tempfile::tempdir().unwrap();
-        for (path, text) in [("proc/meminfo", "MemTotal: 999999 kB\nMemAvailable:   65536 kB\n")].iter().chain(files) {
-            let path = home.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        home
-    }
-
-    /// Limit and availability in MiB, and the group by the end of its path.
+    /// Limit and availability in MiB, and the group by the end of its path; of a machine with 64 MiB to give where it does not say otherwise.
     fn seen(files: &[(&str, &str)]) -> (Option<u64>, Option<(u64, String)>) {
-        let home = tree(files);
+        let home = tree(&[&[("proc/meminfo", "MemTotal: 999999 kB\nMemAvailable:   65536 kB\n")], files].concat());
         let view = View { root: home.path() };
         let name = |group: PathBuf| group.strip_prefix(home.path().join("sys/fs/cgroup")).unwrap().display().to_string();
-        let available = view.available().map(|a| (a.bytes / MIB, a.group.map_or("machine".into(), name)));
-        (view.limit().map(|bytes| bytes / MIB), available)
+        let available = available_of(view).map(|a| (a.bytes / MIB, a.group.map_or("machine".into(), name)));
+        (limit_of(view).bytes.map(|bytes| bytes / MIB), available)
     }
 
     #[test]
@@ -211,7 +137,7 @@ mod tests {
 
     #[test]
     fn version_one_and_both_together() {
-        let hybrid = format!("{V1}41 32 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
+        let hybrid = [V1, UNIFIED].concat();
         let files = [
             ("proc/self/mountinfo", hybrid.as_str()),
             ("proc/self/cgroup", "5:cpu,cpuacct:/other\n4:memory:/job/step\n0::/user\n"),
@@ -224,6 +150,32 @@ mod tests {
         assert_eq!(seen(&files), (Some(20), Some((17, "memory/job".into()))));
         let narrower = [("sys/fs/cgroup/unified/user/memory.max", "5242880\n")];
         assert_eq!(seen(&[&files[..], &narrower].concat()), (Some(5), Some((5, "unified/user".into()))));
+    }
+
+    #[test]
+    fn a_high_mark_below_the_limit_is_the_limit() {
+        let files = [
+            ("proc/self/mountinfo", V2),
+            ("proc/self/cgroup", "0::/slice/unit\n"),
+            ("sys/fs/cgroup/slice/memory.max", "max\n"),
+            ("sys/fs/cgroup/slice/memory.high", "25165824\n"),
+            ("sys/fs/cgroup/slice/memory.current", "4194304\n"),
+            ("sys/fs/cgroup/slice/unit/memory.max", "33554432\n"),
+            ("sys/fs/cgroup/slice/unit/memory.high", "max\n"),
+        ];
+        assert_eq!(seen(&files), (Some(24), Some((20, "slice".into()))));
+    }
+
+    #[test]
+    fn version_one_tells_of_limits_out_of_sight() {
+        let files = [
+            ("proc/self/mountinfo", "36 32 0:31 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n"),
+            ("proc/self/cgroup", "4:memory:/docker/abc\n"),
+            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+            ("sys/fs/cgroup/memory/memory.usage_in_bytes", "1048576\n"),
+            ("sys/fs/cgroup/memory/memory.stat", "cache 0\nhierarchical_memory_limit 12582912\n"),
+        ];
+        assert_eq!(seen(&files), (Some(12), Some((11, "memory".into()))));
     }
 
     #[test]
@@ -243,6 +195,6 @@ mod tests {
     fn this_machine_tells() {
         let available = available_memory().unwrap();
         assert!(available.bytes > MIB, "{available:?}");
-        assert!(memory_limit().is_none_or(|limit| limit > MIB));
+        assert!(memory_limit().bytes.is_none_or(|limit| limit > MIB));
     }
 }

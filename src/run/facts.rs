@@ -1,9 +1,10 @@
 //! Everything about the machine and the target that may explain a result, as the kernel tells it. One table names each fact; what the kernel
 //! does not tell is null, not a guess.
 
+use crate::control_group::membership::View;
 use crate::engine::capabilities;
+use crate::mounts::{self, Mount};
 use crate::target::block_device::{self, BlockDevice};
-use crate::target::mounts::{self, Mount};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -185,9 +186,7 @@ fn find(at: &At) -> Option<String> {
 
 /// The process's control group.
 fn group() -> Option<PathBuf> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let group = groups.lines().find_map(|l| l.strip_prefix("0::/"))?;
-    Some(Path::new("/sys/fs/cgroup").join(group))
+    View::of_this_process().unified()?.dirs.into_iter().next()
 }
 
 fn line(path: &Path, key: &str) -> Option<String> {

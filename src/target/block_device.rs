@@ -3,7 +3,7 @@
 //!
 //! Layout of sysfs: Documentation/ABI/stable/sysfs-block of the kernel.
 
-use super::mounts::{self, Mount};
+use crate::mounts::{self, Mount};
 use rustix::fs::{FileType, Stat, fstat, major, minor};
 use std::fs;
 use std::os::fd::AsFd;

@@ -12,7 +12,6 @@ pub mod identity;
 mod ioctl;
 pub mod loop_device;
 mod member;
-pub mod mounts;
 pub mod nvme;
 mod open;
 
@@ -235,7 +234,7 @@ impl Target {
     fn regime(&self, workload: &Workload) -> Result<(), Error> {
         let (span, info) = (self.span_bytes, rustix::system::sysinfo());
         let all = info.totalram * u64::from(info.mem_unit);
-        let memory = memory_limit().map_or(all, |limit| limit.min(all));
+        let memory = memory_limit().bytes.map_or(all, |limit| limit.min(all));
         let fail = |cache, rule| Err(Error::Regime { cache, span, memory, rule });
         match workload.cache {
             Cache::Hit if !workload.direct && span > memory / 2 => fail("hit", "the span may be at most half of the memory"),

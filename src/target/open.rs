@@ -3,7 +3,8 @@
 use super::block_device::{BlockDevice, Generic};
 use super::guard::{self, Refusal};
 use super::scratch::{self, Scratch};
-use super::{Access, Error, Kind, Member, Target, Wanted, fill, ioctl, loop_device, mounts, refused, room};
+use super::{Access, Error, Kind, Member, Target, Wanted, fill, ioctl, loop_device, refused, room};
+use crate::mounts;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::fs::{File, Metadata, OpenOptions};

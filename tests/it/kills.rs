@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use uring_ablate::mounts::Mount;
 use uring_ablate::random::Decisions;
 
 const DEVICE_BYTES: u64 = 16 << 20;
@@ -108,15 +109,14 @@ fn bound<'a>(devices: &'a [(String, String)], own: &'a str) -> impl Iterator<Ite
 
 /// Mounts in or on the scenario's directory.
 fn mounts(home: &Path) -> Vec<String> {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    table.lines().filter(|line| line.contains(home.to_str().unwrap())).map(String::from).collect()
+    let ours = |mount: &Mount| [&mount.root, &mount.point, &mount.source].iter().any(|path| path.starts_with(home));
+    uring_ablate::mounts::all().iter().filter(|mount| ours(mount)).map(|mount| format!("{mount:?}")).collect()
 }
 
 /// Control groups that processes of these numbers made.
 fn groups(runners: &[u32]) -> Vec<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let Some(mount) = uring_ablate::control_group::mounted_at(&mounts) else { return vec![] };
-    let (mut found, mut dirs) = (vec![], vec![mount]);
+    // Those of children are made below the group that they share with this process.
+    let (mut found, mut dirs): (Vec<PathBuf>, Vec<PathBuf>) = (vec![], uring_ablate::control_group::home().into_iter().collect());
     while let Some(dir) = dirs.pop() {
         for path in fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).filter(|p| p.is_dir()) {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();

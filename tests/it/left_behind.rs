@@ -2,7 +2,7 @@
 
 use crate::support::{Bench, ONE_TOGGLE, READS, SMALL_TARGET, ablate, experiment, skip};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use uring_ablate::nightly::row::{NightRow, SeriesRow};
 use uring_ablate::nightly::store::History;
@@ -102,19 +102,10 @@ fn where_there_are_no_locks_the_remedy_is_said() {
     }
 }
 
-/// Where control groups of this process's children are made.
-fn groups() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-    let mount = mounts.lines().map(|l| l.split(' ').collect::<Vec<_>>()).find(|f| f.get(2) == Some(&"cgroup2"))?[1].to_string();
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?.lines().find_map(|l| l.strip_prefix("0::/").map(String::from))?;
-    let inside = Path::new(&mount).join(own);
-    Some(if inside.is_dir() { inside } else { mount.into() })
-}
-
 #[test]
 fn control_groups_of_runs_that_are_gone_are_removed_by_the_next() {
     let name = "control_groups_of_runs_that_are_gone_are_removed_by_the_next";
-    let Some(home) = groups() else { return skip(name, "no cgroup v2 file system is mounted") };
+    let Ok(home) = uring_ablate::control_group::home() else { return skip(name, "no cgroup v2 file system is mounted") };
     let mut gone = Command::new("true").spawn().unwrap();
     gone.wait().unwrap();
     let (left, mine) =

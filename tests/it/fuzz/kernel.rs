@@ -1,12 +1,12 @@
 //! What the kernel writes of itself; in a container or under a hypervisor it may be somebody else.
 
 use super::{fuzz, text};
-use std::path::Path;
+use uring_ablate::control_group::membership;
 use uring_ablate::peer::counter;
 use uring_ablate::run::cpus::Cpus;
 use uring_ablate::run::{environment, facts};
-use uring_ablate::target::{block_device, mounts};
-use uring_ablate::{control_group, engine::numa, perf};
+use uring_ablate::target::block_device;
+use uring_ablate::{engine::numa, mounts, perf};
 
 #[test]
 fn kallsyms() {
@@ -36,9 +36,9 @@ const MOUNTS: &[u8] = b"22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,di
 #[test]
 fn mountinfo() {
     fuzz("mountinfo", &[MOUNTS], |input| {
-        for mount in mounts::parse(&text(input)) {
-            assert!(!mount.kind.contains(' '));
-        }
+        let all = mounts::parse(&text(input));
+        assert!(all.iter().all(|mount| !mount.kind.contains(' ')));
+        assert!(mounts::reachable(&all).count() <= all.len());
     });
 }
 
@@ -49,19 +49,33 @@ fn a_line_of_mountinfo_that_is_cut_short_is_no_panic() {
 }
 
 #[test]
-fn mounts_and_control_groups() {
-    let mounts = b"cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\nnone /mnt tmpfs rw 0 0\n";
-    let groups = b"12:memory:/user.slice\n0::/user.slice/user-0.slice\n";
-    fuzz("control-groups", &[mounts, groups], |input| {
-        control_group::mounted_at(&text(input));
-        // Joined to where the file system is mounted it must stay below.
-        assert!(Path::new(control_group::own(&text(input))).is_relative());
+fn control_groups() {
+    let groups = b"12:memory:/user.slice\n4:cpu,cpuacct:/\n0::/user.slice/user-0.slice\n";
+    fuzz("control-groups", &[groups], |input| {
+        for membership in membership::memberships(&text(input)) {
+            assert!(membership.group.is_absolute());
+        }
     });
 }
 
+/// A made machine whose tables are edited: what is read of groups stays below where their file systems are mounted.
 #[test]
 fn a_control_group_is_below_its_file_system() {
-    assert_eq!(control_group::own("0:://etc"), "etc");
+    let home = tempfile::tempdir().unwrap();
+    let proc = home.path().join("proc/self");
+    std::fs::create_dir_all(&proc).unwrap();
+    std::fs::create_dir_all(home.path().join("sys/fs/cgroup/user.slice")).unwrap();
+    std::fs::write(proc.join("mountinfo"), MOUNTS).unwrap();
+    let cgroup = proc.join("cgroup");
+    for own in ["0:://etc", "0::/../../etc", "0::/user.slice/../../etc", "0::/user.slice"] {
+        std::fs::write(&cgroup, own).unwrap();
+        let seen = membership::View { root: home.path() }.unified().unwrap();
+        let top = home.path().join("sys/fs/cgroup");
+        assert!(
+            seen.dirs.iter().all(|dir| dir.starts_with(&top) && !dir.components().any(|c| c.as_os_str() == "..")),
+            "{seen:?}"
+        );
+    }
 }
 
 #[test]
