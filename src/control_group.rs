@@ -3,6 +3,7 @@
 //! `cgroup.freeze`, `cgroup.events`, `cgroup.kill` and `cpu.stat` are described in the kernel's Documentation/admin-guide/cgroup-v2.rst; none needs
 //! a controller.
 
+pub mod cpu;
 pub mod membership;
 pub mod memory;
 

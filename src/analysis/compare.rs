@@ -187,16 +187,8 @@ pub fn level_obstacle(reference: &Model, run: &Model) -> Option<String> {
         return Some("a run without manifest.json does not tell its machine".into());
     };
     let (before, after) = (&there.circumstances, &here.circumstances);
-    if before.fingerprint.is_empty() || after.fingerprint.is_empty() {
-        return Some("a machine's fingerprint is not known".into());
-    }
-    if before.fingerprint != after.fingerprint {
-        let facts = after.parted_by(before);
-        let by = if facts.is_empty() { String::new() } else { format!(", for {}", facts.join(", ")) };
-        return Some(format!("the fingerprints of the machines differ{by}"));
-    }
-    let target = (&there.target, &here.target);
-    (target.0 != target.1).then(|| "the targets differ".into())
+    let target = || (there.target != here.target).then(|| "the targets differ".into());
+    after.obstacle(before).or_else(target)
 }
 
 fn compare<'a>(models: &[&'a Model], cell: &'a str, settings: &Settings) -> CellComparison<'a> {

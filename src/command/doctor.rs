@@ -4,7 +4,8 @@ use super::Failure;
 use super::bench::target_of;
 use crate::cli::DoctorArgs;
 use crate::console;
-use crate::engine;
+use crate::control_group::cpu::{self, Quotas, Throttling};
+use crate::engine::{self, numa};
 use crate::exit::Exit;
 use crate::experiment;
 use crate::peer::fio::Fio;
@@ -52,7 +53,8 @@ fn machine() -> Vec<Finding> {
         |version| finding(Weight::Fine, "fio", version, ""),
     );
     let told = facts::machine();
-    [ring, fio].into_iter().chain([others(), processors(&told)].into_iter().flatten()).collect()
+    let quota = quota(cpu::quota(), cpu::throttling(), numa::online().len());
+    [ring, fio].into_iter().chain([others(), processors(&told), vec![quota]].into_iter().flatten()).collect()
 }
 
 /// What cannot be watched, on these devices.
@@ -89,6 +91,37 @@ fn others() -> Vec<Finding> {
     busy.into_iter().chain(steal).collect()
 }
 
+/// Whether a control group, of this process or above it, holds its CPU time back; of a machine of so many CPUs.
+fn quota(found: Option<Quotas>, held_back: Option<Throttling>, cpus: usize) -> Finding {
+    let say = |weight, text: String, remedy| finding(weight, "CPU quota of the control groups", text, remedy);
+    let Some(Quotas { least, whole }) = found else {
+        return say(Weight::Fine, "not known: no file system of control groups is mounted here".into(), "");
+    };
+    let Some(least) = least else {
+        let unseen = " of those that this process sees; groups above them may have one";
+        return say(Weight::Fine, format!("none{}", if whole { "" } else { unseen }), "");
+    };
+    let ms = |us: u64| us as f64 / 1e3;
+    let text = format!(
+        "{:.2} CPUs ({} ms in every {} ms), set by {}",
+        least.cpus(),
+        ms(least.quota_us),
+        ms(least.period_us),
+        least.group.display()
+    );
+    let times = held_back.filter(|held_back| held_back.times > 0);
+    let text = text
+        + &times.map_or_else(String::new, |t| {
+            format!("; held back {} times so far, {:.1} s in all", t.times, t.duration_us as f64 / 1e6)
+        });
+    // A quota of all CPUs or more cannot be used up.
+    if least.cpus() >= cpus as f64 {
+        say(Weight::Fine, text, "")
+    } else {
+        say(Weight::Disturbs, text, "run outside of the limited group")
+    }
+}
+
 fn processors(told: &Facts) -> Vec<Finding> {
     let value = |name: &str| told.get(name).cloned().flatten();
     let mut found = Vec::new();
@@ -100,13 +133,6 @@ fn processors(told: &Facts) -> Vec<Finding> {
     let disturbs = Weight::Disturbs;
     check("frequency governor", "governor", &|v| v == "performance", disturbs, "cpupower frequency-set -g performance");
     check("frequency boost", "boost", &|v| v == "0", disturbs, "echo 0 > /sys/devices/system/cpu/cpufreq/boost");
-    check(
-        "CPU quota of the control group",
-        "cgroup_cpu_max",
-        &|v| v.starts_with("max"),
-        disturbs,
-        "run outside of the limited group",
-    );
     let unlimited = |v: &str| {
         v.starts_with("unlimited") || v.split(' ').next().and_then(|n| n.parse().ok()).is_some_and(|n: u64| n >= LOCKED)
     };
@@ -181,23 +207,35 @@ fn text(findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control_group::cpu::Quota;
 
     #[test]
     fn the_worst_comes_first_and_names_its_remedy() {
-        let told: Facts =
-            [("governor", "powersave"), ("cgroup_cpu_max", "max 100000"), ("locked_memory_limit", "8388608 8388608 bytes")]
-                .map(|(name, value)| (name.to_string(), Some(value.to_string())))
-                .into();
+        let told: Facts = [("governor", "powersave"), ("boost", "0"), ("locked_memory_limit", "8388608 8388608 bytes")]
+            .map(|(name, value)| (name.to_string(), Some(value.to_string())))
+            .into();
         let mut found = processors(&told);
         found.sort_by_key(|f| f.weight);
         let shown: Vec<(Weight, &str)> = found.iter().map(|f| (f.weight, f.what.as_str())).collect();
-        let due = [
-            (Weight::Disturbs, "frequency governor"),
-            (Weight::Lacks, "locked memory"),
-            (Weight::Fine, "CPU quota of the control group"),
-        ];
+        let due = [(Weight::Disturbs, "frequency governor"), (Weight::Lacks, "locked memory"), (Weight::Fine, "frequency boost")];
         assert_eq!(shown, due);
         let text = text(&found);
         assert!(text.starts_with("disturbs the result:\n  frequency governor: powersave\n      -> cpupower"), "{text}");
+    }
+
+    #[test]
+    fn a_quota_disturbs_where_it_can_be_used_up_and_none_is_not_unknown() {
+        let least = Quota { quota_us: 50_000, period_us: 100_000, group: "/sys/fs/cgroup/slice".into() };
+        let limited = || Some(Quotas { least: Some(least.clone()), whole: true });
+        let found = quota(limited(), Some(Throttling { times: 3, duration_us: 1_500_000 }), 2);
+        let said = "0.50 CPUs (50 ms in every 100 ms), set by /sys/fs/cgroup/slice; held back 3 times so far, 1.5 s in all";
+        assert_eq!((found.weight, found.found.as_str()), (Weight::Disturbs, said));
+        assert!(!found.remedy.is_empty());
+        let wide = Quota { quota_us: 200_000, ..least.clone() };
+        assert_eq!(quota(Some(Quotas { least: Some(wide), whole: true }), None, 2).weight, Weight::Fine);
+        let none = |whole| quota(Some(Quotas { least: None, whole }), None, 2).found;
+        assert_eq!(none(true), "none");
+        assert!(none(false).contains("groups above them may have one"));
+        assert!(quota(None, None, 2).found.starts_with("not known"));
     }
 }

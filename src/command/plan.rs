@@ -14,6 +14,7 @@ use crate::experiment::{self, Experiment, FioConfig};
 use crate::plan::{self, Plan, RoundKind};
 use crate::row::kind_name;
 use crate::run::facts::{self, Circumstances};
+use crate::run::fingerprint::{self, fingerprint};
 use crate::run::{self, checks, peers};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::{self, Access, Target};
@@ -33,8 +34,8 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     check_cpus(&experiment)?;
     experiment.allow_size(args.allow.allow_size);
     // The target is not made yet: earlier runs on this machine count.
-    let machine = facts::fingerprint(&facts::machine(), &[]);
-    let here = |c: &Circumstances| facts::fingerprint(&c.machine, &[]) == machine;
+    let machine = fingerprint(&facts::machine(), &[]);
+    let here = |c: &Circumstances| fingerprint::same(&fingerprint(&c.machine, &[]), &machine);
     let spread = earlier::spread(&experiment, here);
     let learnt = earlier::rounds(&experiment, &spread);
     let setting = target::setting_of(experiment.target.iter().flat_map(|t| t.path.as_deref()), &experiment.options);

@@ -57,8 +57,8 @@ pub fn measure(mut experiment: Experiment, dir: &Path, resume: bool, allowed: &[
         run::check_target(dir, &target)?;
     }
     let learnt = || {
-        let fingerprint = Circumstances::read(&target.files()).fingerprint;
-        earlier::rounds(&experiment, &earlier::spread(&experiment, |c| c.fingerprint == fingerprint))
+        let here = Circumstances::read(&target.files());
+        earlier::rounds(&experiment, &earlier::spread(&experiment, |c| here.obstacle(c).is_none()))
     };
     // Earlier runs are read only where they have a say.
     let learnt = if resume || !earlier::chooses(&experiment) { None } else { learnt() };

@@ -8,7 +8,7 @@ use crate::analysis::effect::{CellEffects, Effect, TOLD_APART, placebo_failure};
 use crate::analysis::load::Arm;
 use crate::analysis::signed_rank::median;
 use crate::plan::ROUND_START;
-use crate::run::facts::THROTTLES;
+use crate::run::facts::{Circumstances, Facts, THROTTLED_US, THROTTLES};
 use statrs::distribution::{Binomial, DiscreteCDF};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -275,20 +275,72 @@ fn disturbances(model: &Model) -> String {
         );
     }
     let Some(manifest) = &model.manifest else { return text };
-    let found = &manifest.circumstances;
-    for what in THROTTLES {
-        let count = |facts: &BTreeMap<String, Option<String>>| facts.get(what)?.as_ref()?.parse::<u64>().ok();
-        let what = what.replace('_', " ");
-        let _ = match (count(&found.load_before), count(&found.load_after)) {
-            (Some(before), Some(after)) if after > before => {
-                writeln!(text, "- **{what}** {} times during the run.", after - before)
-            }
-            (Some(_), Some(_)) => Ok(()),
-            _ => writeln!(text, "- Whether this was {what} is not known: the machine does not say."),
-        };
+    let throttled = THROTTLES.into_iter().filter_map(|what| throttled(&manifest.circumstances, what));
+    text + &throttled.map(|line| line + "\n").collect::<String>()
+}
+
+/// What is to be said of a kind of throttling; `None` where there was none.
+fn throttled(found: &Circumstances, what: &str) -> Option<String> {
+    let shown = what.replace('_', " ");
+    match counted(found, what) {
+        Counted::More(times) => Some(format!("- **{shown}** {times} times{} during the run.", held_back(found, what))),
+        Counted::None => None,
+        Counted::Anew => Some(format!("- Whether this was {shown} is not known: the count began anew during the run.")),
+        Counted::Untold => Some(format!("- Whether this was {shown} is not known: the machine does not say.")),
     }
-    text
+}
+
+/// What a count of the kernel's did during a run.
+enum Counted {
+    More(u64),
+    None,
+    /// It is lower than before: the machine was restarted, or the run went on in other control groups.
+    Anew,
+    Untold,
+}
+
+fn counted(found: &Circumstances, what: &str) -> Counted {
+    let count = |facts: &Facts| facts.get(what)?.as_ref()?.parse::<u64>().ok();
+    match (count(&found.load_before), count(&found.load_after)) {
+        (Some(before), Some(after)) if after < before => Counted::Anew,
+        (Some(before), Some(after)) if after > before => Counted::More(after - before),
+        (Some(_), Some(_)) => Counted::None,
+        _ => Counted::Untold,
+    }
+}
+
+/// For how long control groups were held back, all CPUs added up; nothing for any other reason, and in runs that do not tell.
+fn held_back(found: &Circumstances, what: &str) -> String {
+    match counted(found, THROTTLED_US) {
+        Counted::More(us) if what == THROTTLES[1] => {
+            let shown = if us < 1_000_000 { format!("{:.1} ms", us as f64 / 1e3) } else { format!("{:.1} s", us as f64 / 1e6) };
+            format!(", {shown} in all,")
+        }
+        _ => String::new(),
+    }
 }
 
 /// Stolen time of a round above which its figures are doubtful.
 const STEAL_LIMIT: f64 = 0.05;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_back_not_held_back_and_not_known_are_three_things() {
+        let load = |times: Option<&str>, us: &str| -> Facts {
+            [(THROTTLES[1].to_string(), times.map(String::from)), (THROTTLED_US.to_string(), Some(us.into()))].into()
+        };
+        let said = |before: Option<&str>, after: Option<&str>| {
+            let found =
+                Circumstances { load_before: load(before, "1000"), load_after: load(after, "3500"), ..Default::default() };
+            throttled(&found, THROTTLES[1])
+        };
+        assert_eq!(said(Some("1"), Some("4")).unwrap(), "- **throttled by cgroup** 3 times, 2.5 ms in all, during the run.");
+        assert_eq!(said(Some("4"), Some("4")), None);
+        assert!(said(Some("4"), Some("1")).unwrap().contains("not known: the count began anew"));
+        assert!(said(None, Some("1")).unwrap().contains("not known"));
+        assert!(said(None, None).unwrap().contains("not known"));
+    }
+}

@@ -1,5 +1,6 @@
 //! What this machine is, as far as a reader of results needs to know.
 
+use super::processor;
 use serde::{Deserialize, Serialize};
 use std::{fmt, fs};
 
@@ -8,6 +9,7 @@ use std::{fmt, fs};
 pub struct Environment {
     pub host: String,
     pub kernel: String,
+    /// What its processors are called; empty where the machine does not tell.
     pub cpu: String,
     pub cpus: usize,
     pub memory_bytes: u64,
@@ -34,7 +36,7 @@ impl Environment {
     pub fn read() -> Environment {
         let system = rustix::system::uname();
         let release = system.release().to_string_lossy();
-        let cpu = value("/proc/cpuinfo", "model name").unwrap_or_default();
+        let cpu = processor::name().unwrap_or_default();
         Environment {
             host: system.nodename().to_string_lossy().into_owned(),
             kernel: format!("{} {release} {}", system.sysname().to_string_lossy(), system.machine().to_string_lossy()),

@@ -1,7 +1,10 @@
 //! Everything about the machine and the target that may explain a result, as the kernel tells it. One table names each fact; what the kernel
 //! does not tell is null, not a guess.
 
+use super::fingerprint::fingerprint;
+use super::processor;
 use crate::control_group::membership::View;
+use crate::control_group::{cpu, memory};
 use crate::engine::capabilities;
 use crate::mounts::{self, Mount};
 use crate::target::block_device::{self, BlockDevice};
@@ -21,67 +24,88 @@ enum At {
     Line(&'static str, &'static str),
     /// The names of a directory's entries with their first lines.
     Directory(&'static str),
-    /// A file of the process's control group (version 2).
+    /// A file of the process's own control group (version 2).
     Group(&'static str),
-    /// The value of a line of such a file.
-    GroupLine(&'static str, &'static str),
-    /// What the engine finds out.
+    /// What another module finds out.
     Asked(fn() -> Option<String>),
 }
 
-/// Of the machine. The last column says whether two runs must agree in it to be compared in absolute figures.
-const MACHINE: &[(&str, At, bool)] = &[
-    ("kernel_release", At::File("/proc/sys/kernel/osrelease"), true),
-    ("kernel_version", At::File("/proc/sys/kernel/version"), true),
-    ("kernel_command_line", At::File("/proc/cmdline"), true),
-    ("mitigations", At::Directory("/sys/devices/system/cpu/vulnerabilities"), true),
-    ("cpu_model", At::Line("/proc/cpuinfo", "model name"), true),
-    ("microcode", At::Line("/proc/cpuinfo", "microcode"), true),
-    ("cpus_online", At::File("/sys/devices/system/cpu/online"), true),
-    ("cpus_isolated", At::File("/sys/devices/system/cpu/isolated"), true),
-    ("hyper_threading", At::File("/sys/devices/system/cpu/smt/active"), true),
-    ("frequency_max_khz", At::File("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq"), true),
-    ("governor", At::File("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"), true),
-    ("boost", At::File("/sys/devices/system/cpu/cpufreq/boost"), true),
-    ("no_turbo", At::File("/sys/devices/system/cpu/intel_pstate/no_turbo"), true),
-    ("idle_driver", At::File("/sys/devices/system/cpu/cpuidle/current_driver"), true),
-    ("clock_source", At::File("/sys/devices/system/clocksource/clocksource0/current_clocksource"), true),
-    ("numa_nodes", At::File("/sys/devices/system/node/online"), true),
-    ("machine_vendor", At::File("/sys/class/dmi/id/sys_vendor"), true),
-    ("machine_product", At::File("/sys/class/dmi/id/product_name"), true),
-    ("hypervisor", At::File("/sys/hypervisor/type"), true),
-    ("iommus", At::Directory("/sys/class/iommu"), true),
-    ("memory", At::Line("/proc/meminfo", "MemTotal"), true),
-    ("huge_pages_reserved", At::Line("/proc/meminfo", "HugePages_Total"), false),
-    ("transparent_huge_pages", At::File("/sys/kernel/mm/transparent_hugepage/enabled"), true),
-    ("memory_free", At::Line("/proc/meminfo", "MemAvailable"), false),
-    ("locked_memory_limit", At::Line("/proc/self/limits", "Max locked memory"), false),
-    ("cgroup_cpu_max", At::Group("cpu.max"), true),
-    ("cgroup_memory_max", At::Group("memory.max"), false),
-    ("cgroup_cpus", At::Group("cpuset.cpus.effective"), true),
-    ("perf_event_paranoid", At::File("/proc/sys/kernel/perf_event_paranoid"), false),
-    ("io_uring_disabled", At::File("/proc/sys/kernel/io_uring_disabled"), false),
-    ("io_uring_features", At::Asked(capabilities::features), true),
-    ("io_uring_opcodes", At::Asked(capabilities::opcodes), true),
-    ("nvme_poll_queues", At::File("/sys/module/nvme/parameters/poll_queues"), true),
-    ("null_blk_poll_queues", At::File("/sys/module/null_blk/parameters/poll_queues"), true),
+/// What a fact has to do with comparing absolute figures of two runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bearing {
+    /// It tells machines apart: where it is not told, the machine is not known to be the same as any other.
+    Names,
+    /// Both must agree in it.
+    Agrees,
+    /// The same, but it was not always read: it is part of a fingerprint only where it says more than the facts that were.
+    Later,
+    /// Part of every fingerprint, and said better by another fact.
+    Kept,
+    /// None.
+    Apart,
+}
+
+use Bearing::{Agrees, Apart, Kept, Later, Names};
+
+/// Of the machine.
+const MACHINE: &[(&str, At, Bearing)] = &[
+    ("kernel_release", At::File("/proc/sys/kernel/osrelease"), Names),
+    ("kernel_version", At::File("/proc/sys/kernel/version"), Agrees),
+    ("kernel_command_line", At::File("/proc/cmdline"), Agrees),
+    ("mitigations", At::Directory("/sys/devices/system/cpu/vulnerabilities"), Agrees),
+    ("cpu_model", At::Asked(processor::name), Names),
+    ("microcode", At::Line("/proc/cpuinfo", "microcode"), Agrees),
+    ("cpus_online", At::File("/sys/devices/system/cpu/online"), Names),
+    ("cpus_isolated", At::File("/sys/devices/system/cpu/isolated"), Agrees),
+    ("hyper_threading", At::File("/sys/devices/system/cpu/smt/active"), Agrees),
+    ("frequency_max_khz", At::File("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq"), Agrees),
+    ("governor", At::File("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"), Agrees),
+    ("boost", At::File("/sys/devices/system/cpu/cpufreq/boost"), Agrees),
+    ("no_turbo", At::File("/sys/devices/system/cpu/intel_pstate/no_turbo"), Agrees),
+    ("idle_driver", At::File("/sys/devices/system/cpu/cpuidle/current_driver"), Agrees),
+    ("clock_source", At::File("/sys/devices/system/clocksource/clocksource0/current_clocksource"), Agrees),
+    ("numa_nodes", At::File("/sys/devices/system/node/online"), Agrees),
+    ("machine_vendor", At::File("/sys/class/dmi/id/sys_vendor"), Agrees),
+    ("machine_product", At::File("/sys/class/dmi/id/product_name"), Agrees),
+    ("hypervisor", At::File("/sys/hypervisor/type"), Agrees),
+    ("iommus", At::Directory("/sys/class/iommu"), Agrees),
+    ("memory", At::Line("/proc/meminfo", "MemTotal"), Names),
+    ("huge_pages_reserved", At::Line("/proc/meminfo", "HugePages_Total"), Apart),
+    ("transparent_huge_pages", At::File("/sys/kernel/mm/transparent_hugepage/enabled"), Agrees),
+    ("memory_free", At::Line("/proc/meminfo", "MemAvailable"), Apart),
+    ("locked_memory_limit", At::Line("/proc/self/limits", "Max locked memory"), Apart),
+    ("cgroup_cpu_max", At::Group("cpu.max"), Kept),
+    ("cpu_quota", At::Asked(quota), Later),
+    ("cpu_quota_group", At::Asked(quota_group), Apart),
+    ("cgroup_memory_max", At::Asked(memory_limit), Apart),
+    ("cgroup_cpus", At::Group("cpuset.cpus.effective"), Agrees),
+    ("perf_event_paranoid", At::File("/proc/sys/kernel/perf_event_paranoid"), Apart),
+    ("io_uring_disabled", At::File("/proc/sys/kernel/io_uring_disabled"), Apart),
+    ("io_uring_features", At::Asked(capabilities::features), Agrees),
+    ("io_uring_opcodes", At::Asked(capabilities::opcodes), Agrees),
+    ("nvme_poll_queues", At::File("/sys/module/nvme/parameters/poll_queues"), Agrees),
+    ("null_blk_poll_queues", At::File("/sys/module/null_blk/parameters/poll_queues"), Agrees),
 ];
 
-/// How often a processor was slowed for its heat, and this process held back by its group's limit.
+/// How often a processor was slowed for its heat, and this process held back by the limits of its groups.
 pub const THROTTLES: [&str; 2] = ["throttled_for_heat", "throttled_by_cgroup"];
 
+/// For how many microseconds groups were held back, all CPUs added up.
+pub const THROTTLED_US: &str = "throttled_by_cgroup_us";
+
 /// What else uses the machine: read before and after a run.
-const LOAD: &[(&str, At, bool)] = &[
-    ("load_average", At::File("/proc/loadavg"), false),
-    ("pressure_cpu", At::File("/proc/pressure/cpu"), false),
-    ("pressure_io", At::File("/proc/pressure/io"), false),
-    ("pressure_memory", At::File("/proc/pressure/memory"), false),
-    (THROTTLES[0], At::File("/sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count"), false),
-    (THROTTLES[1], At::GroupLine("cpu.stat", "nr_throttled"), false),
+const LOAD: &[(&str, At, Bearing)] = &[
+    ("load_average", At::File("/proc/loadavg"), Apart),
+    ("pressure_cpu", At::File("/proc/pressure/cpu"), Apart),
+    ("pressure_io", At::File("/proc/pressure/io"), Apart),
+    ("pressure_memory", At::File("/proc/pressure/memory"), Apart),
+    (THROTTLES[0], At::File("/sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count"), Apart),
+    (THROTTLES[1], At::Asked(|| Some(cpu::throttling()?.times.to_string())), Apart),
+    (THROTTLED_US, At::Asked(|| Some(cpu::throttling()?.duration_us.to_string())), Apart),
 ];
 
 /// Of a block device, below `/sys/dev/block/MAJOR:MINOR` or, for a partition, its disk; all of them belong to the fingerprint.
-const DEVICE: &[(&str, &str)] = &[
+pub(super) const DEVICE: &[(&str, &str)] = &[
     ("model", "device/model"),
     ("firmware", "device/firmware_rev"),
     ("sectors", "size"),
@@ -98,6 +122,11 @@ const DEVICE: &[(&str, &str)] = &[
     ("rotational", "queue/rotational"),
     ("write_cache", "queue/write_cache"),
 ];
+
+/// The names of the machine's facts, in the order of fingerprints.
+pub(super) fn bearings() -> impl Iterator<Item = (&'static str, Bearing)> {
+    MACHINE.iter().map(|(name, _, bearing)| (*name, *bearing))
+}
 
 /// The machine's.
 pub fn machine() -> Facts {
@@ -122,20 +151,10 @@ pub fn target(file: &File) -> Facts {
     facts
 }
 
-/// A digest of what must agree for absolute figures of two runs to be comparable: where and on what they were taken.
-pub fn fingerprint(machine: &Facts, targets: &[Facts]) -> String {
-    let identity =
-        |facts: &Facts| MACHINE.iter().filter(|m| m.2).map(|m| format!("{}={:?};", m.0, facts.get(m.0))).collect::<String>();
-    // The number of a loop device and its like is chance.
-    let of_target = |facts: &Facts| DEVICE.iter().map(|d| format!("{}={:?};", d.0, facts.get(d.0))).collect::<String>();
-    let text = identity(machine) + &targets.iter().map(of_target).collect::<String>();
-    format!("{:08x}", crc32fast::hash(text.as_bytes()))
-}
-
 /// What the kernel says of the machine and of the targets, and what else went on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Circumstances {
-    /// See [`fingerprint`].
+    /// See [`fingerprint`]; empty where it is not known.
     pub fingerprint: String,
     pub machine: Facts,
     pub targets: Vec<Facts>,
@@ -151,17 +170,9 @@ impl Circumstances {
         let fingerprint = fingerprint(&machine, &targets);
         Circumstances { fingerprint, machine, targets, load_before: load(), load_after: Facts::new() }
     }
-
-    /// Names of the facts that make the fingerprints of two runs differ.
-    pub fn parted_by(&self, other: &Circumstances) -> Vec<String> {
-        let machine = MACHINE.iter().filter(|m| m.2 && self.machine.get(m.0) != other.machine.get(m.0)).map(|m| m.0.to_string());
-        let of = |run: &Circumstances, name: &str| run.targets.iter().map(|t| t.get(name).cloned()).collect::<Vec<_>>();
-        let target = DEVICE.iter().filter(|d| of(self, d.0) != of(other, d.0)).map(|d| format!("target: {}", d.0));
-        machine.chain(target).collect()
-    }
 }
 
-fn table(rows: &[(&str, At, bool)]) -> Facts {
+fn table(rows: &[(&str, At, Bearing)]) -> Facts {
     rows.iter().map(|(name, at, _)| (name.to_string(), find(at))).collect()
 }
 
@@ -179,14 +190,28 @@ fn find(at: &At) -> Option<String> {
             };
             Some(entries.iter().map(show).collect::<Vec<_>>().join("; "))
         }
-        At::Group(file) => first_line(&group()?.join(file)),
-        At::GroupLine(file, key) => line(&group()?.join(file), key),
+        At::Group(file) => first_line(&View::of_this_process().unified()?.dirs.first()?.join(file)),
     }
 }
 
-/// The process's control group.
-fn group() -> Option<PathBuf> {
-    View::of_this_process().unified()?.dirs.into_iter().next()
+/// The quota that holds for this process, as `cpu.max` of version 2 puts it, or that there is none; a group out of sight may have one.
+fn quota() -> Option<String> {
+    let quotas = cpu::quota()?;
+    let shown = quotas.least.map(|least| format!("{} {}", least.quota_us, least.period_us));
+    shown.or_else(|| quotas.whole.then(|| NO_QUOTA.into()))
+}
+
+/// What `cpu_quota` says where no group has one.
+pub(super) const NO_QUOTA: &str = "none";
+
+fn quota_group() -> Option<String> {
+    Some(cpu::quota()?.least?.group.display().to_string())
+}
+
+/// The least memory limit on the way to this process, in bytes, or `max` where there is none.
+fn memory_limit() -> Option<String> {
+    let limit = memory::memory_limit();
+    limit.bytes.map(|bytes| bytes.to_string()).or_else(|| limit.whole.then(|| "max".into()))
 }
 
 fn line(path: &Path, key: &str) -> Option<String> {
@@ -209,22 +234,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fingerprint_is_of_the_place_and_not_of_the_moment() {
-        let (machine, device) = (machine(), target(&File::open("/proc/self/exe").unwrap()));
-        assert!(machine["cpu_model"].is_some() && machine["kernel_release"].is_some() && machine.contains_key("governor"));
-        let print = fingerprint(&machine, std::slice::from_ref(&device));
-        let with = |name: &str, value: &str| {
-            let mut changed = machine.clone();
-            changed.insert(name.into(), Some(value.into()));
-            fingerprint(&changed, std::slice::from_ref(&device))
-        };
-        assert_eq!(with("memory_free", "1 kB"), print);
-        assert_ne!(with("governor", "powersave-of-another-machine"), print);
-        let mut other = device.clone();
-        other.insert("scheduler".into(), Some("[bfq]".into()));
-        assert_ne!(fingerprint(&machine, std::slice::from_ref(&other)), print);
-        let run = |device| Circumstances { machine: machine.clone(), targets: vec![device], ..Circumstances::default() };
-        assert_eq!(run(device.clone()).parted_by(&run(other)), ["target: scheduler"]);
-        assert_eq!(run(device.clone()).parted_by(&run(device)), [""; 0]);
+    fn this_machine_tells_what_every_machine_does() {
+        let machine = machine();
+        let untold: Vec<&str> = MACHINE.iter().filter(|m| m.2 == Names && machine[m.0].is_none()).map(|m| m.0).collect();
+        assert_eq!(untold, [""; 0]);
+        assert!(machine.contains_key("governor"));
+        assert_eq!(machine.len(), MACHINE.len(), "each by one name");
+        let load = load();
+        assert_eq!(load[THROTTLES[1]].is_some(), load[THROTTLED_US].is_some());
     }
 }

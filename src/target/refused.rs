@@ -2,7 +2,7 @@
 //! be written to, or that its driver has no poll queues.
 
 use super::block_device::{self, BlockDevice};
-use super::mounts;
+use crate::mounts;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
