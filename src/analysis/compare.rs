@@ -253,14 +253,22 @@ fn control(models: &[&Model], contrast: &Contrast, metric: Metric) -> bool {
     contrast.kind == "placebo" || (first.is_some() && models.iter().all(|m| known(m) == first))
 }
 
+/// In how many cells that both have it is not known whether they did the same, as one of the manifests does not tell.
+pub fn untold_workloads(reference: &Model, run: &Model) -> usize {
+    let both = reference.cells.iter().filter(|there| run.cells.iter().any(|here| here.cell == there.cell));
+    both.filter(|c| [reference, run].iter().any(|model| workload(model, &c.cell).is_none())).count()
+}
+
+/// What a run does in a cell, as its manifest tells.
+fn workload(model: &Model, cell: &str) -> Option<Workload> {
+    let text = &model.manifest.as_ref()?.experiment.text;
+    let cells = experiment::parse(Path::new("manifest.json"), text).ok()?.cells;
+    cells.into_iter().find(|w| w.cell_name() == cell)
+}
+
 /// What the reference run does in a cell of this name instead; `None` where it does the same, or does not tell.
 fn other_workload(reference: &Model, run: &Model, cell: &str) -> Option<String> {
-    let of = |model: &Model| -> Option<Workload> {
-        let text = &model.manifest.as_ref()?.experiment.text;
-        let cells = experiment::parse(Path::new("manifest.json"), text).ok()?.cells;
-        cells.into_iter().find(|w| w.cell_name() == cell)
-    };
-    let (there, here) = (of(reference)?, of(run)?);
+    let (there, here) = (workload(reference, cell)?, workload(run, cell)?);
     (there != here)
         .then(|| "not the workload of this name in the reference run: other offsets, sizes or state of the cache".into())
 }
@@ -301,14 +309,22 @@ fn notes(models: [&Model; 2], cell: &str, effects: [&Effect; 2]) -> Vec<String> 
         let told = |a: &&Arm| a.cell == cell && a.treatment == treatment && a.outcome == "completed";
         model.data.arms.iter().filter(told).find_map(|a| a.levels.get(key).cloned())
     };
-    let mut others: Vec<String> = Vec::new();
+    let (mut others, mut untold): (Vec<String>, Vec<&str>) = (Vec::new(), Vec::new());
     for key in Toggle::all().map(Toggle::key) {
         let of = |model: &Model, c: &Contrast| [&c.treatment, &c.reference].map(|t| levels(model, t, key));
-        let differs = of(models[1], here).into_iter().zip(of(models[0], there)).find_map(|(here, there)| {
-            let (here, there) = (here?, there?);
+        let pairs: Vec<_> = of(models[1], here).into_iter().zip(of(models[0], there)).collect();
+        let differs = pairs.iter().find_map(|(here, there)| {
+            let (here, there) = (here.as_ref()?, there.as_ref()?);
             (here != there).then(|| format!("{key} = {here}, there {there}"))
         });
+        // A run of before a toggle was declared has no level of it.
+        if differs.is_none() && pairs.iter().any(|(here, there)| here.is_some() != there.is_some()) {
+            untold.push(key);
+        }
         others.extend(differs);
+    }
+    if !untold.is_empty() {
+        notes.push(format!("not known to be the same, as one of the two runs does not tell its level: {}", untold.join(", ")));
     }
     if !others.is_empty() {
         notes.push(format!("beside other levels than in the reference run: {}", others.join("; ")));
@@ -335,7 +351,8 @@ fn levels(models: &[&Model], cell: &str, workloads: &[Option<String>], settings:
         };
         let first = measured(models[0]);
         let of = |i: usize| {
-            let forbidden = i > 0 && (workloads[i].is_some() || level_obstacle(models[0], models[i]).is_some());
+            let untold = [models[0], models[i]].iter().any(|model| workload(model, cell).is_none());
+            let forbidden = i > 0 && (untold || workloads[i].is_some() || level_obstacle(models[0], models[i]).is_some());
             let here = measured(models[i]).filter(|_| !forbidden)?;
             let there = first.as_ref().filter(|_| i > 0);
             let shift = there.and_then(|there| Shift::of(here.rounds.iter().copied(), there.rounds.iter().copied(), settings));

@@ -36,6 +36,11 @@ pub fn merge(into: &mut History, sources: &[History]) -> Result<usize, Error> {
     Ok(added)
 }
 
+/// A night's fingerprint, where it says which machine it was: those of machines whose processors had no name are all alike.
+fn known_fingerprint(night: &NightRow) -> Option<String> {
+    (!night.fingerprint.is_empty() && !night.cpu.is_empty()).then(|| night.fingerprint.clone())
+}
+
 /// What a history knows of a machine.
 #[derive(Default)]
 struct Known {
@@ -48,7 +53,7 @@ fn machines(history: &History) -> BTreeMap<String, Known> {
     for night in history.tables().0 {
         let known = machines.entry(night.machine.clone()).or_default();
         known.nights.insert(identity(night));
-        known.fingerprints.insert(night.fingerprint.clone());
+        known.fingerprints.extend(known_fingerprint(night));
     }
     machines
 }

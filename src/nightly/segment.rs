@@ -23,15 +23,22 @@ impl Identity {
         Identity { platform, subject, reference }
     }
 
-    /// What became different, for a reader.
+    /// True where every part is known to agree: what one of two nights does not tell is not the same in both.
+    fn is_known_as(&self, before: &Identity) -> bool {
+        let Identity { platform, subject, reference } = self;
+        self == before && ![platform, subject, reference].into_iter().any(String::is_empty)
+    }
+
+    /// What became different, or is not known to be the same, for a reader.
     fn difference(&self, before: &Identity) -> String {
         let named = [
             ("platform", &before.platform, &self.platform),
             ("what is measured", &before.subject, &self.subject),
             ("reference", &before.reference, &self.reference),
         ];
-        let changed = named.iter().filter(|(_, old, new)| old != new);
-        changed.map(|(name, old, new)| format!("{name}: {old} -> {new}")).collect::<Vec<_>>().join("; ")
+        let shown = |text: &'_ str| if text.is_empty() { "not known".to_string() } else { text.to_string() };
+        let changed = named.iter().filter(|(_, old, new)| old != new || new.is_empty());
+        changed.map(|(name, old, new)| format!("{name}: {} -> {}", shown(old), shown(new))).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -167,7 +174,7 @@ impl Segments {
             (self.number, self.began) = (1, "first night".into());
             return;
         };
-        if before == *identity {
+        if identity.is_known_as(&before) {
             return;
         }
         let mut why = identity.difference(&before);
@@ -176,7 +183,7 @@ impl Segments {
             why += &format!("; {} open since {since} are left behind", open.len());
         }
         self.shelved.push((before, std::mem::take(&mut self.known)));
-        match self.shelved.iter().position(|(shelved, _)| shelved == identity) {
+        match self.shelved.iter().position(|(shelved, _)| identity.is_known_as(shelved)) {
             Some(place) => {
                 self.known = self.shelved.swap_remove(place).1;
                 self.known.values_mut().for_each(|segment| segment.began = format!("again: {why}"));
@@ -206,5 +213,24 @@ impl Segments {
     pub fn of(&self, key: &Key) -> Segment {
         let fresh = || Segment { number: self.number, began: self.began.clone(), ..Segment::default() };
         self.known.get(key).cloned().unwrap_or_else(fresh)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_night_does_not_tell_is_not_the_same_in_the_next() {
+        let of = |platform: &str| Identity { platform: platform.into(), subject: "s".into(), reference: "r".into() };
+        let mut segments = Segments::default();
+        let mut meet = |platform: &str| {
+            segments.meet(&of(platform));
+            (segments.number, segments.began.clone())
+        };
+        assert_eq!(meet("p"), (1, "first night".into()));
+        assert_eq!(meet("p"), (1, "first night".into()));
+        assert_eq!(meet(""), (2, "platform: p -> not known".into()));
+        assert_eq!(meet(""), (3, "platform: not known -> not known".into()));
     }
 }

@@ -56,8 +56,9 @@ impl<'a> History<'a> {
             cells: model.cells.iter().map(|c| (c.cell.as_str(), c.primary)).collect(),
             machines,
             subtitle: format!(
-                "{} runs in order of their time, evenly spaced; bars: {percent:.0} % intervals over the rounds of a run; levels may be compared where colour and shape agree: the same circumstances",
-                runs.len()
+                "{} runs in order of their time, evenly spaced; bars: {percent:.0} % intervals over the rounds of a run; levels may be compared where colour and shape agree: the same circumstances{}",
+                runs.len(),
+                if runs.iter().any(|run| run.fingerprint.is_empty()) { ", but not where those are unknown" } else { "" }
             ),
             foot: model.provenance(),
             name: model.manifest.as_ref().map_or("", |m| m.experiment.name.as_str()),

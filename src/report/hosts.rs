@@ -4,6 +4,7 @@ use super::escape;
 use super::night::{interval, nights};
 use crate::exit::Exit;
 use crate::nightly::row::{Finding, Key, NightRow, SeriesRow, by_night};
+use crate::run::fingerprint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -45,7 +46,7 @@ fn experiment(machines: &BTreeMap<&str, Machine<'_>>) -> String {
     for (name, machine) in machines {
         let (Some(first), Some(last)) = (machine.nights.first(), machine.nights.last()) else { continue };
         let NightRow { platform, cpu, kernel, fingerprint, summary, .. } = last;
-        let told = [platform, cpu, kernel, fingerprint, summary].map(|text| escape::text(text)).join(" | ");
+        let told = [platform.as_str(), cpu, kernel, fingerprint::shown(fingerprint), summary].map(escape::text).join(" | ");
         let (name, nights) = (escape::text(name), machine.nights.len());
         let _ = writeln!(
             text,

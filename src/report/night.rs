@@ -3,6 +3,7 @@
 use super::escape;
 use crate::nightly::row::{Alarm, Finding, NightRow, SeriesRow};
 use crate::nightly::verdict::sentence;
+use crate::run::fingerprint;
 use std::fmt::Write;
 
 /// The night as Markdown: what was found, each series, what a night like this can find.
@@ -25,9 +26,10 @@ pub fn markdown(night: &NightRow, series: &[SeriesRow]) -> String {
         let _ = writeln!(text, "\n{violations} slices ended with something still in flight: it is counted to whom came next.");
     }
     let NightRow { night, machine, kernel, cpu, platform, reference, candidate, version, fingerprint, .. } = night;
-    let facts = [night, machine, cpu, kernel, platform, fingerprint, candidate, reference, version];
-    let [night, machine, cpu, kernel, platform, fingerprint, candidate, reference, version] =
-        facts.map(|fact| escape::text(fact));
+    let (fingerprint, cpu) =
+        (fingerprint::shown(fingerprint), if cpu.is_empty() { "a processor without a name" } else { cpu.as_str() });
+    let facts: [&str; 9] = [night, machine, cpu, kernel, platform, fingerprint, candidate, reference, version];
+    let [night, machine, cpu, kernel, platform, fingerprint, candidate, reference, version] = facts.map(escape::text);
     let _ = writeln!(
         text,
         "\n{night} on {machine} ({cpu}, {kernel}; {platform}; fingerprint {fingerprint}): candidate {candidate}, reference {reference}, \

@@ -10,10 +10,12 @@ fn circumstances(found: &Circumstances) -> String {
     if found.machine.is_empty() {
         return String::new();
     }
-    let mut text = format!(
-        "\nFingerprint {}: absolute figures of runs that share it may be compared.\n\n| fact | value |\n|---|---|\n",
-        escape::text(&found.fingerprint)
-    );
+    let print = if found.fingerprint.is_empty() {
+        "The fingerprint is not known, since machine and target do not tell which they are: absolute figures may not be compared with other runs'".into()
+    } else {
+        format!("Fingerprint {}: absolute figures of runs that share it may be compared", escape::text(&found.fingerprint))
+    };
+    let mut text = format!("\n{print}.\n\n| fact | value |\n|---|---|\n");
     let loads = [("before: ", &found.load_before), ("after: ", &found.load_after)];
     let groups = [("", &found.machine)].into_iter().chain(found.targets.iter().map(|t| ("target: ", t))).chain(loads);
     for (prefix, facts) in groups {

@@ -20,6 +20,7 @@ pub mod store;
 pub mod tracks;
 mod walk;
 
+use crate::console;
 use crate::durable::Dir;
 use crate::experiment::{Experiment, Mode};
 use crate::plan::{self, Arm, Cell, Part, Plan, RoundKind};
@@ -189,6 +190,17 @@ fn check_unchanged(job: &Job<'_>, then: &Manifest, now: &Manifest) -> Result<(),
     }
     if then.environment.host != now.environment.host || then.environment.kernel != now.environment.kernel {
         return changed("the machine or its kernel");
+    }
+    let (before, after) = (&then.environment.cpu, &now.environment.cpu);
+    if before.is_empty() || after.is_empty() {
+        // Nothing says that it is another, and nothing that it is not: whoever goes on has to know.
+        let whose = if before.is_empty() { "the manifest of this run" } else { "this machine" };
+        let dir = job.dir.display();
+        console::note(format!(
+            "{dir}: {whose} does not name its processors; it is not known whether they are the same as before --resume"
+        ));
+    } else if before.split_whitespace().ne(after.split_whitespace()) {
+        return changed("the machine (its processors)");
     }
     Ok(())
 }

@@ -53,22 +53,26 @@ impl Identity {
         if self == now { None } else { self.other_than(now).or_else(|| Some("its serial number changed".into())) }
     }
 
-    /// Says in what `now`, opened anew, differs, if it is another device or file. Across boots numbers tell nothing: then a lasting name decides, and what has
-    /// none is not known to be the same.
+    /// Says in what `now`, opened anew, differs, if it is another device or file. Across boots numbers tell nothing: then a lasting name or a time
+    /// of birth decides, and what has none is not known to be the same.
     pub fn other_than(&self, now: &Identity) -> Option<String> {
+        let same_boot = !self.boot.is_empty() && self.boot == now.boot;
         match (&self.what, &now.what) {
-            (What::Device { sequence: Some(a), .. }, What::Device { sequence: Some(b), .. })
-                if self.boot == now.boot && a != b =>
-            {
+            (What::Device { sequence: Some(a), .. }, What::Device { sequence: Some(b), .. }) if same_boot && a != b => {
                 Some(format!("its disk sequence number was {a} and is {b}: another disk has taken its place"))
             }
             (What::Device { size_bytes: a, .. }, What::Device { size_bytes: b, .. }) if a != b => {
                 Some(format!("it had {a} bytes and has {b}"))
             }
-            (a @ What::Device { .. }, b @ What::Device { .. }) => devices(a, b, self.boot == now.boot),
+            (a @ What::Device { .. }, b @ What::Device { .. }) => devices(a, b, same_boot),
             (What::File { device: d, inode: i, born: t }, What::File { device, inode, born }) => {
-                let moved = self.boot == now.boot && d != device;
-                (moved || i != inode || t != born).then(|| format!("it was inode {i} and is inode {inode}, or was made anew"))
+                let moved = same_boot && d != device;
+                let nameless = || !same_boot && t.is_none();
+                let again =
+                    || "its file system keeps no time of birth by which to know it again after a restart of the machine".into();
+                let other = (moved || i != inode || t != born)
+                    .then(|| format!("it was inode {i} and is inode {inode}, or was made anew"));
+                other.or_else(|| nameless().then(again))
             }
             _ => Some("it was a file and is a device, or the other way round".into()),
         }
@@ -148,6 +152,7 @@ mod tests {
         assert!(!same(&named, &device("x", (8, 0), Some(2), Some("naa.5"))), "pulled and put back: its data may be others");
         let old = device("x", (8, 0), None, Some("naa.5"));
         assert!(same(&old, &old), "a kernel that counts no disks, a disk with a name");
+        assert!(!same(&device("", (8, 0), Some(1), None), &device("", (8, 0), Some(1), None)), "of boots that are not told");
         let nameless = device("x", (8, 0), None, None);
         assert!(!same(&nameless, &nameless), "neither: not known to be the same");
         assert_eq!(nameless.changed_to(&nameless), None, "unless it is held");
@@ -169,6 +174,11 @@ mod tests {
         assert_eq!(first.other_than(&identity(&b)), None);
         std::fs::write(&a, "x").unwrap();
         assert!(first.other_than(&identity(&a)).is_some());
+        let of = |boot: &str, born| Identity { boot: boot.into(), what: What::File { device: (0, 40), inode: 7, born } };
+        assert_eq!(of("x", None).other_than(&of("x", None)), None, "in one boot the inode is known");
+        assert!(of("x", None).other_than(&of("y", None)).unwrap().contains("no time of birth"), "not told is not the same");
+        assert!(of("", None).other_than(&of("", None)).is_some(), "boots that are not told are not known to be one");
+        assert_eq!(of("x", Some((1, 2))).other_than(&of("y", Some((1, 2)))), None);
         let text = serde_json::to_string(&first).unwrap();
         assert_eq!(serde_json::from_str::<Identity>(&text).unwrap(), first);
     }

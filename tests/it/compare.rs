@@ -142,6 +142,54 @@ fn ratios_are_those_of_effects_and_the_run_is_left_as_it_was() {
     }
 }
 
+#[test]
+fn facts_that_are_not_told_are_not_equal() {
+    let home = tempfile::tempdir().unwrap();
+    let out = |name: &str| home.path().join(name);
+    let levels = |markdown: &str| markdown.lines().find(|l| l.contains("**Absolute levels")).unwrap().to_string();
+    let (_, markdown, _) = compared(&[&committed(QUICK), &committed(QUICK_AGAIN)], &out("as-they-are"));
+    let said = levels(&markdown);
+    let unknown = &said[said.find("not known of both: ").unwrap()..];
+    assert!(unknown.contains("`governor`") && unknown.contains("`target: model`"), "{said}");
+    assert!(!unknown.contains("`clock_source`") && !unknown.contains("`memory_free`"), "{said}");
+
+    let runs = [QUICK, QUICK_AGAIN].map(|name| copy(name, &home.path().join(name)));
+    for run in &runs {
+        edit(run, |manifest| {
+            manifest["circumstances"]["machine"]["cpu_model"] = serde_json::Value::Null;
+            manifest["environment"]["cpu"] = "".into();
+        });
+    }
+    let (_, markdown, _) = compared(&[&runs[0], &runs[1]], &out("nameless"));
+    let said = levels(&markdown);
+    assert!(said.contains("may not be compared: it is not known whether machine and target are the same"), "{said}");
+    assert!(!markdown.contains("### Levels"), "{markdown}");
+    assert!(markdown.contains("CPU not known of either"), "{markdown}");
+
+    let run = copy(QUICK_AGAIN, &home.path().join("one-sided"));
+    edit(&run, |manifest| {
+        manifest["circumstances"]["machine"]["clock_source"] = serde_json::Value::Null;
+        manifest["circumstances"]["fingerprint"] = "00000001".into();
+    });
+    let (_, markdown, _) = compared(&[&committed(QUICK), &run], &out("one-sided-out"));
+    let said = levels(&markdown);
+    assert!(
+        said.contains("it is not known whether they agree in") && !said.contains("fingerprints of the machines differ"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_workload_and_a_level_that_are_not_told_are_said_to_be_unknown() {
+    let home = tempfile::tempdir().unwrap();
+    let run = copy(QUICK_AGAIN, &home.path().join("run"));
+    edit(&run, |manifest| manifest["experiment"]["text"] = "of another version = {".into());
+    rewrite(&run.join("arms.csv"), |cells, column| cells[column("eff_fixed_files")].clear());
+    let (_, markdown, _) = compared(&[&committed(QUICK), &run], &home.path().join("out"));
+    assert!(markdown.contains("it is not known whether both runs did the same"), "{markdown}");
+    assert!(markdown.contains("does not tell its level: fixed"), "{markdown}");
+}
+
 /// In the second run `full` without fixed files takes a quarter more time and CPU time than it did: the toggle is worth 1.25 times as much.
 #[test]
 fn an_arm_that_was_slowed_by_a_known_factor_is_found_with_its_size() {

@@ -182,4 +182,15 @@ fn machines_of_one_name_are_told_apart_and_a_history_that_grew_is_merged_again()
     assert_eq!(merge(&mut all, &[grown, other]).unwrap(), 2);
     let names: Vec<&str> = all.tables().0.iter().map(|n| n.night.as_str()).collect();
     assert_eq!(names, ["a1", "a2", "c1", "a3"], "the lines of a source keep their order");
+    // What says nothing of a machine is not in common: neither an unknown fingerprint, nor one of nights that knew no processor.
+    let unknown = of(&dir("d"), "nameless", "", &[("d1", times[0])]);
+    assert_eq!(merge(&mut all, &[unknown]).unwrap(), 1);
+    let unknown = of(&dir("e"), "nameless", "", &[("e1", times[1])]);
+    assert!(matches!(merge(&mut all, &[unknown]), Err(Error::Namesakes { .. })));
+    for name in ["f", "g"] {
+        let mut history = History::open(&dir(name)).unwrap();
+        let night = NightRow { machine: "arm".into(), fingerprint: "4".into(), cpu: String::new(), ..named(name) };
+        night_of(&mut history, night, steady(1.0));
+        assert_eq!(merge(&mut all, &[history]).is_ok(), name == "f", "{name}");
+    }
 }

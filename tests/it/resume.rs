@@ -198,3 +198,22 @@ fn the_latency_log_tells_when_each_round_began() {
     assert!(begins.iter().all(|(round, begin)| *round == 1 || *begin > 0.0), "{begins:?}");
     assert!(begins.windows(2).all(|w| (w[0].0 == w[1].0) == (w[0].1 == w[1].1) && w[0].1 <= w[1].1), "{begins:?}");
 }
+
+#[test]
+fn other_processors_are_refused_and_unknown_ones_are_said_to_be() {
+    let bench = Bench::small();
+    assert!(bench.run(&["--quiet"]).status.success());
+    let manifest = bench.out().join("manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let resumed = |cpu: &str| {
+        let mut told: serde_json::Value = serde_json::from_str(&text).unwrap();
+        told["environment"]["cpu"] = cpu.into();
+        std::fs::write(&manifest, told.to_string()).unwrap();
+        let output = bench.run(&["--resume", "--quiet"]);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = resumed("a processor of another machine");
+    assert!(code == Some(2) && said.contains("the machine (its processors)"), "{code:?}: {said}");
+    let (code, said) = resumed("");
+    assert!(code == Some(0) && said.contains("it is not known whether they are the same"), "{code:?}: {said}");
+}

@@ -3,7 +3,7 @@
 use super::super::{escape, validity};
 use super::Run;
 use crate::analysis::Model;
-use crate::analysis::compare::{Comparison, level_obstacle};
+use crate::analysis::compare::{Comparison, level_obstacle, untold_workloads};
 use crate::experiment::difference::{Changed, changed};
 use crate::run::manifest::Manifest;
 use std::fmt::Write;
@@ -71,6 +71,15 @@ fn ratios(reference: &Model, run: &Model, comparison: &Comparison<'_>, i: usize)
         let (here, there) = (run.settings.delta * 100.0, reference.settings.delta * 100.0);
         let _ = write!(text, " Its margin is {here} %, that of the reference run {there} %, by which differences are judged.");
     }
+    let untold = untold_workloads(reference, run);
+    if untold > 0 && reference.manifest.is_some() && run.manifest.is_some() {
+        let _ = write!(
+            text,
+            " **In {untold} {} it is not known whether both runs did the same**: the experiment in one manifest.json does not tell. \
+             Absolute levels are not compared there.",
+            if untold == 1 { "workload" } else { "workloads" }
+        );
+    }
     let noted = comparison.cells.iter().flat_map(|c| &c.rows).filter(|row| !row.sides[i].notes.is_empty()).count();
     if noted > 0 {
         let _ = write!(
@@ -104,27 +113,44 @@ fn keys(before: &str, after: &str) -> String {
 fn levels(reference: &Model, run: &Model) -> String {
     match level_obstacle(reference, run) {
         Some(why) => format!("may not be compared: {}.", escape::text(&why)),
-        None => "may be looked at side by side, the same machine and target, but they are **not paired in time: drift of the machine is in it**.".into(),
+        None => format!(
+            "may be looked at side by side, the same machine and target{}, but they are **not paired in time: drift of the machine is in it**.",
+            unknown(reference, run)
+        ),
     }
 }
 
-/// Something that a manifest tells.
+/// The facts of which it is not known whether the two agree in them.
+fn unknown(reference: &Model, run: &Model) -> String {
+    let Some((there, here)) = reference.manifest.as_ref().zip(run.manifest.as_ref()) else { return String::new() };
+    let beside = here.circumstances.beside(&there.circumstances);
+    let facts: Vec<String> = beside.unknown().into_iter().map(escape::code).collect();
+    if facts.is_empty() { String::new() } else { format!(" as far as both tell (not known of both: {})", facts.join(", ")) }
+}
+
+/// Something that a manifest tells; empty where it does not.
 type Fact = fn(&Manifest) -> String;
 
-/// What else differs between two runs.
+/// What else differs between two runs, or is not known to be the same.
 fn others(reference: &Model, run: &Model) -> Option<String> {
     let (there, here) = (reference.manifest.as_ref()?, run.manifest.as_ref()?);
-    let facts: [(&str, Fact); 6] = [
+    let facts: [(&str, Fact); 7] = [
         ("kernel", |m| m.environment.kernel.clone()),
-        ("CPU", |m| format!("{}, {} CPUs", m.environment.cpu, m.environment.cpus)),
+        ("CPU", |m| m.environment.cpu.split_whitespace().collect::<Vec<_>>().join(" ")),
+        ("number of CPUs", |m| m.environment.cpus.to_string()),
         ("version of uring-ablate", |m| m.environment.version.clone()),
         ("compiler", |m| m.environment.compiler.clone()),
         ("target", |m| m.target.description.clone()),
         ("fio", |m| m.fio.as_ref().map_or("none".into(), |f| f.version.clone())),
     ];
-    let differs = facts.into_iter().filter(|(_, of)| of(there) != of(here));
-    let said: Vec<String> =
-        differs.map(|(what, of)| format!("{what} {}, was {}", escape::text(&of(here)), escape::text(&of(there)))).collect();
+    let said = facts.into_iter().filter_map(|(what, of)| {
+        let shown = |text: String| if text.is_empty() { "not known".into() } else { escape::text(&text) };
+        match (of(here), of(there)) {
+            (here, there) if here.is_empty() && there.is_empty() => Some(format!("{what} not known of either")),
+            (here, there) => (here != there).then(|| format!("{what} {}, was {}", shown(here), shown(there))),
+        }
+    });
+    let said: Vec<String> = said.collect();
     (!said.is_empty()).then(|| format!("{}.", said.join("; ")))
 }
 
