@@ -94,6 +94,11 @@ pub fn duration_text(duration: Duration) -> String {
     if seconds < 100.0 { format!("{seconds:.0} s") } else { format!("{:.0} minutes", seconds / 60.0) }
 }
 
+/// Microseconds for a reader: `2.5 ms`, `1.5 s`.
+pub fn microseconds_words(us: u64) -> String {
+    if us < 1_000_000 { format!("{:.1} ms", us as f64 / 1e3) } else { format!("{:.1} s", us as f64 / 1e6) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +111,7 @@ mod tests {
         assert!(size_bytes("4q").is_err() && size_bytes("").is_err() && size_bytes("99999999t").is_err());
         assert_eq!(size_text(131_072), "128k");
         assert_eq!(size_text(4097), "4097");
+        assert_eq!([2500, 1_500_000].map(microseconds_words), ["2.5 ms", "1.5 s"]);
         assert_eq!([100, 1536, 1 << 30, 15 << 29].map(size_words), ["100 bytes", "1.5 KiB", "1 GiB", "7.5 GiB"]);
     }
 

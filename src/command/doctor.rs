@@ -17,6 +17,7 @@ use crate::run::{self, Obstacle};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::Target;
 use crate::toggle::{self, Levels, Toggle};
+use crate::units;
 use crate::workload::{Rw, Workload};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -109,11 +110,11 @@ fn quota(found: Option<Quotas>, held_back: Option<Throttling>, cpus: usize) -> F
         ms(least.period_us),
         least.group.display()
     );
-    let times = held_back.filter(|held_back| held_back.times > 0);
-    let text = text
-        + &times.map_or_else(String::new, |t| {
-            format!("; held back {} times so far, {:.1} s in all", t.times, t.duration_us as f64 / 1e6)
-        });
+    let held = held_back.filter(|held_back| held_back.times > 0).map(|Throttling { times, duration_us }| {
+        let times = if times == 1 { "once".into() } else { format!("{times} times") };
+        format!("; held back {times} so far, {} in all", units::microseconds_words(duration_us))
+    });
+    let text = text + &held.unwrap_or_default();
     // A quota of all CPUs or more cannot be used up.
     if least.cpus() >= cpus as f64 {
         say(Weight::Fine, text, "")

@@ -122,7 +122,8 @@ impl View<'_> {
         let mut places: Vec<(usize, PathBuf, &Path)> = shown.iter().filter_map(place).collect();
         places.sort_by_key(|(depth, ..)| std::cmp::Reverse(*depth));
         let known = places.into_iter().next().map(|(_, top, below)| (is_root(version, &top), top, below));
-        let (whole, top, below) = known.or_else(|| Some((false, top(shown.first()?), Path::new(""))))?;
+        let mounted = || shown.iter().map(|mount| top(mount)).find(|top| top.is_dir());
+        let (whole, top, below) = known.or_else(|| Some((false, mounted()?, Path::new(""))))?;
         let dirs = below.ancestors().map(|part| if part == Path::new("") { top.clone() } else { top.join(part) }).collect();
         Some(Lineage { version, dirs, whole })
     }
@@ -272,7 +273,11 @@ mod tests {
             assert_eq!(seen(&files(own)).0, paths(&[&["sys/fs/cgroup"]]), "{own}");
         }
         let outside = "30 23 0:26 /.. /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n";
-        assert_eq!(seen(&[(MOUNTS, outside), (OWN, "0::/\n")]).0, paths(&[&["sys/fs/cgroup"]]), "the group above the name space");
+        assert_eq!(
+            seen(&[(MOUNTS, outside), (OWN, "0::/\n"), (inner, "")]).0,
+            paths(&[&["sys/fs/cgroup"]]),
+            "the group above the name space"
+        );
     }
 
     #[test]
@@ -302,6 +307,8 @@ mod tests {
     #[test]
     fn nothing_mounted_is_nothing_known() {
         assert_eq!(seen(&[(OWN, "0::/a\n")]), (paths(&[]), false));
+        let covered = V2.to_owned() + "32 30 0:40 / /sys/fs rw - tmpfs none rw\n33 23 0:41 / /sys/fs rw - tmpfs none rw\n";
+        assert_eq!(seen(&[(MOUNTS, &covered), (OWN, "0::/a\n")]), (paths(&[]), false), "something lies over all of it");
         assert_eq!(memberships("0::a\n12\n\n3:x:/\n").len(), 1);
     }
 

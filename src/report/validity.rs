@@ -9,6 +9,7 @@ use crate::analysis::load::Arm;
 use crate::analysis::signed_rank::median;
 use crate::plan::ROUND_START;
 use crate::run::facts::{Circumstances, Facts, THROTTLED_US, THROTTLES};
+use crate::units;
 use statrs::distribution::{Binomial, DiscreteCDF};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -313,8 +314,7 @@ fn counted(found: &Circumstances, what: &str) -> Counted {
 fn held_back(found: &Circumstances, what: &str) -> String {
     match counted(found, THROTTLED_US) {
         Counted::More(us) if what == THROTTLES[1] => {
-            let shown = if us < 1_000_000 { format!("{:.1} ms", us as f64 / 1e3) } else { format!("{:.1} s", us as f64 / 1e6) };
-            format!(", {shown} in all,")
+            format!(", {} in all,", units::microseconds_words(us))
         }
         _ => String::new(),
     }

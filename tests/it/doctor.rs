@@ -2,10 +2,6 @@
 
 use crate::support::{Bench, READS, ablate, as_nobody, experiment, root, skip};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::Command;
-use std::{fs, io};
-use uring_ablate::control_group::membership::{Controller, Version, View};
 
 fn findings(output: &std::process::Output) -> Vec<serde_json::Value> {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)))
@@ -78,46 +74,4 @@ fn an_ordinary_user_is_told_what_is_missing() {
     };
     let open = below("perf_event_paranoid", 2) && below("kptr_restrict", 1);
     assert_eq!(weight("profiles").as_deref(), Some(if open { "fine" } else { "lacks" }));
-}
-
-/// A pair of groups of the hierarchy that limits CPU time, one in the other; removed when dropped.
-struct Nested(PathBuf);
-
-impl Nested {
-    /// The outer one may use half a CPU, the inner one has no limit of its own.
-    fn make() -> io::Result<Nested> {
-        let groups = View::of_this_process().groups(Controller::Cpu);
-        let lineage = groups.lineages.first().ok_or_else(|| io::Error::other("no control groups are mounted"))?;
-        let made = Nested(lineage.dirs[0].join(format!("ablate-test-{}", std::process::id())));
-        fs::create_dir_all(made.0.join("inner"))?;
-        match lineage.version {
-            Version::One => fs::write(made.0.join("cpu.cfs_quota_us"), "50000")?,
-            Version::Two => fs::write(made.0.join("cpu.max"), "50000 100000")?,
-        }
-        Ok(made)
-    }
-}
-
-impl Drop for Nested {
-    fn drop(&mut self) {
-        let _ = (fs::remove_dir(self.0.join("inner")), fs::remove_dir(&self.0));
-    }
-}
-
-#[test]
-fn the_quota_of_a_group_above_is_found() {
-    let name = "the_quota_of_a_group_above_is_found";
-    let groups = match Nested::make() {
-        Ok(groups) => groups,
-        Err(error) => return skip(name, &format!("no group with a CPU quota can be made here: {error}")),
-    };
-    let enter = format!("echo $$ >{}/inner/cgroup.procs && exec \"$0\" doctor --json", groups.0.display());
-    let output = Command::new("sh").arg("-c").arg(enter).arg(env!("CARGO_BIN_EXE_uring-ablate")).output().unwrap();
-    let found = findings(&output);
-    let quota = found.iter().find(|f| f["what"] == "CPU quota of the control groups").unwrap();
-    let said = quota["found"].as_str().unwrap();
-    assert!(said.starts_with("0.50 CPUs (50 ms in every 100 ms)"), "{said}");
-    assert!(said.contains(&groups.0.display().to_string()), "{said}");
-    // Of a machine with one CPU or more half of one can be used up.
-    assert_eq!(quota["weight"], "disturbs");
 }

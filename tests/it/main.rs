@@ -17,6 +17,7 @@ mod experiments;
 mod exports;
 mod faults;
 mod fuzz;
+mod group_limits;
 mod guard;
 mod guard_race;
 mod guide;
