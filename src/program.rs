@@ -6,7 +6,9 @@
 use rustix::fs::{Mode, Stat};
 use std::env;
 use std::ffi::OsStr;
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +49,53 @@ fn belongs_to_us(stat: &Stat) -> bool {
     [0, own].contains(&stat.st_uid) && !Mode::from_raw_mode(stat.st_mode).intersects(group | Mode::WOTH)
 }
 
+/// A program that is held open. A script needs its own path (`$0`), so a program may have to be started by it, and then has to be checked: what is
+/// put in its place is another program.
+#[derive(Debug)]
+pub struct Held {
+    pub path: PathBuf,
+    pub file: File,
+    then: Stat,
+}
+
+/// A program that is not the one that is held.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path} is no longer the program that is measured: {how}", path = path.display())]
+pub struct Replaced {
+    path: PathBuf,
+    how: String,
+}
+
+impl Held {
+    /// Of the file at `path`, opened.
+    pub fn new(path: PathBuf, file: File) -> io::Result<Held> {
+        let then = rustix::fs::fstat(&file)?;
+        Ok(Held { path, file, then })
+    }
+
+    /// A path to this very file, whatever has its name by now.
+    pub fn very_file(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
+    }
+
+    /// Checks that the file at the path is the one that is held, as it was when it was opened. As it is held, no other can have its number.
+    pub fn check(&self) -> Result<(), Replaced> {
+        let then = &self.then;
+        let how = match rustix::fs::stat(&self.path) {
+            Err(error) => format!("it cannot be found ({})", io::Error::from(error)),
+            Ok(now) if (now.st_dev, now.st_ino) != (then.st_dev, then.st_ino) => "another file has its name".into(),
+            Ok(now) if (now.st_size, now.st_mtime, now.st_mtime_nsec) != (then.st_size, then.st_mtime, then.st_mtime_nsec) => {
+                "it was written to".into()
+            }
+            Ok(now) if (now.st_ctime, now.st_ctime_nsec) != (then.st_ctime, then.st_ctime_nsec) => {
+                "its mode, its owner or its name was changed meanwhile".into()
+            }
+            Ok(_) => return Ok(()),
+        };
+        Err(Replaced { path: self.path.clone(), how })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +129,31 @@ mod tests {
         assert_eq!(find(Path::new("bin/evil")), Some(here.join("bin/evil")));
         assert_eq!(find(Path::new("/nonexistent/fio")), Some("/nonexistent/fio".into()));
         assert_eq!(find(Path::new("surely-no-such-program")), None);
+    }
+
+    #[test]
+    fn a_program_is_told_from_what_takes_its_place() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("program");
+        let hold = || {
+            write(&path, "one").unwrap();
+            Held::new(path.clone(), File::open(&path).unwrap()).unwrap()
+        };
+        let how = |held: &Held| held.check().map_err(|replaced| replaced.how);
+        let held = hold();
+        assert_eq!(how(&held), Ok(()));
+        write(home.path().join("other"), "two").unwrap();
+        std::fs::rename(home.path().join("other"), &path).unwrap();
+        assert_eq!(how(&held), Err("another file has its name".into()));
+        let held = hold();
+        File::options().append(true).open(&path).unwrap().set_len(1).unwrap();
+        assert_eq!(how(&held), Err("it was written to".into()));
+        let held = hold();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(how(&held), Err("its mode, its owner or its name was changed meanwhile".into()));
+        std::fs::remove_file(&path).unwrap();
+        assert!(how(&held).unwrap_err().starts_with("it cannot be found (No such file"));
+        assert_eq!(std::fs::read_to_string(held.very_file()).unwrap(), "one", "and is there all the same");
     }
 }

@@ -115,7 +115,7 @@ impl From<crate::nightly::Error> for Failure {
             E::Interrupted { .. } => Exit::Interrupted,
             E::Rounds(_) | E::TooSlow { .. } | E::Store(_) => Exit::Usage,
             E::Failing { .. } | E::TooFew { .. } => Exit::Inconclusive,
-            E::Peer(_) => Exit::Environment,
+            E::Peer(_) | E::Replaced(_) => Exit::Environment,
         };
         failure(exit)(&error)
     }

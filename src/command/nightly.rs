@@ -15,11 +15,13 @@ use crate::experiment::programs::Starts;
 use crate::experiment::{self, Experiment};
 use crate::export;
 use crate::nightly::arms::Programs;
+use crate::nightly::instrument::Watched;
 use crate::nightly::row::{NightRow, SCHEMA_VERSION};
 use crate::nightly::segment::{Identity, Segments};
 use crate::nightly::store::{self, History};
 use crate::nightly::unfinished::{self, Leftover};
 use crate::nightly::{self, Night, Settings, watch};
+use crate::program::Held;
 use crate::report::night::{markdown, with_remarks};
 use crate::run::checks;
 use crate::run::environment::Environment;
@@ -103,12 +105,12 @@ impl Tonight<'_> {
         let programs = self.programs();
         let means = Means { experiment: &self.experiment, target: target.as_ref(), tether: &tether, interrupts: &interrupts };
         let slices = means.slices()?;
-        let mut instrument = means.instrument(&programs, &slices)?;
+        let mut instrument = Watched { inner: means.instrument(&programs, &slices)?, programs: self.watched() };
         let (name, dir) = self.directory(history.as_ref())?;
         self.announce(dir.path(), target.as_ref());
         let mut notes = Notes::create(&dir, Bar::new(self.quiet))?;
         let clock = Instant::now();
-        let night = nightly::conduct(&name, instrument.as_mut(), &mut notes, &segments, self.settings())?;
+        let night = nightly::conduct(&name, &mut instrument, &mut notes, &segments, self.settings())?;
         drop(instrument);
         let mut row = self.row(&name, machine, identity, &night, clock.elapsed(), target.as_ref());
         row.violations = notes.violations;
@@ -153,8 +155,15 @@ impl Tonight<'_> {
 
     fn programs(&self) -> Programs {
         let [reference, candidate] = &self.programs;
-        let path = |p: &Program| if self.experiment.subject.is_some() { p.path.clone() } else { p.held() };
+        let by_path = self.experiment.subject.is_some();
+        let path = |p: &Program| if by_path { p.held.path.clone() } else { p.held.very_file() };
         Programs { reference: path(reference), candidate: path(candidate) }
+    }
+
+    /// The programs that are started by their paths, as a script of the user's has to be.
+    fn watched(&self) -> Vec<&Held> {
+        let by_path = self.experiment.subject.is_some();
+        self.programs.iter().map(|program| &program.held).filter(|_| by_path).collect()
     }
 
     fn settings(&self) -> Settings {
@@ -197,9 +206,9 @@ impl Tonight<'_> {
         console::note(format!(
             "{}: {} ({}) beside {} ({})\nnight: {}",
             self.experiment.name,
-            candidate.path.display(),
+            candidate.held.path.display(),
             candidate.id,
-            reference.path.display(),
+            reference.held.path.display(),
             reference.id,
             dir.display()
         ));

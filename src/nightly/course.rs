@@ -101,6 +101,7 @@ impl Course<'_> {
             }
             Err(instrument::Error::Interrupted) => return Err(Error::Interrupted { done, total }),
             Err(instrument::Error::Peer(error)) => return Err(Error::Peer(error)),
+            Err(instrument::Error::Replaced(replaced)) => return Err(Error::Replaced(replaced)),
             Err(instrument::Error::Round(reason)) => {
                 so_far.failures += 1;
                 so_far.reason.clone_from(&reason);

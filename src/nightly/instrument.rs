@@ -1,6 +1,7 @@
 //! What measures: any way to have the reference, the candidate and a second copy of the reference do the same work beside each other.
 
 use super::row::Better;
+use crate::program::{Held, Replaced};
 
 /// The three that take part, in the order of every array of figures.
 pub const ARMS: [&str; 3] = ["reference", "candidate", "placebo"];
@@ -32,6 +33,9 @@ pub enum Error {
     Round(String),
     #[error(transparent)]
     Peer(crate::peer::Error),
+    /// No round counts from here on.
+    #[error(transparent)]
+    Replaced(#[from] Replaced),
 }
 
 /// A way to measure.
@@ -43,4 +47,35 @@ pub trait Instrument {
 
     /// One round of a cell. Every arm is a fresh process; `seed` decides everything random.
     fn round(&mut self, cell: usize, seed: u64) -> Result<Round, Error>;
+}
+
+/// Measures with another instrument for as long as the programs that it starts by their paths are those that were there at first.
+pub struct Watched<'a> {
+    pub inner: Box<dyn Instrument + 'a>,
+    pub programs: Vec<&'a Held>,
+}
+
+impl Watched<'_> {
+    fn check(&self) -> Result<(), Error> {
+        Ok(self.programs.iter().try_for_each(|program| program.check())?)
+    }
+}
+
+impl Instrument for Watched<'_> {
+    fn cells(&self) -> Vec<String> {
+        self.inner.cells()
+    }
+
+    fn measures(&self) -> Vec<Measure> {
+        self.inner.measures()
+    }
+
+    /// Checked before and behind: of a round in which a program was replaced nobody knows which one it measured.
+    fn round(&mut self, cell: usize, seed: u64) -> Result<Round, Error> {
+        self.check()?;
+        match self.inner.round(cell, seed) {
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            round => self.check().and(round),
+        }
+    }
 }

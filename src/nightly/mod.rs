@@ -46,6 +46,8 @@ pub enum Error {
     Store(#[from] store::Error),
     #[error(transparent)]
     Peer(crate::peer::Error),
+    #[error("{0}; this night does not count: start it again, and leave both programs as they are until it ends")]
+    Replaced(crate::program::Replaced),
 }
 
 /// Is told of every round.

@@ -42,6 +42,7 @@ mod privileges;
 mod process_arms;
 mod profile;
 mod refusals;
+mod replaced;
 mod reports;
 mod resume;
 mod rounds;

@@ -9,8 +9,10 @@ use crate::durable::{self, Dir};
 use crate::exit::Exit;
 use crate::nightly::arms::Programs;
 use crate::nightly::course::FAILURES_IN_A_ROW;
-use crate::nightly::instrument::{self, Instrument, Measure};
+use crate::nightly::instrument::{self, Instrument, Measure, Watched};
+use crate::program::Held;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -38,6 +40,8 @@ pub struct Pairs<'a> {
     measures: Vec<Measure>,
     effort: Effort,
     dir: Dir,
+    /// Every program that was measured, by its path, by which it is started.
+    held: BTreeMap<PathBuf, Held>,
     figures: String,
 }
 
@@ -65,13 +69,22 @@ impl<'a> Pairs<'a> {
         }
         let measures = measures.into_iter().filter(|m| metric.is_none_or(|name| m.name == name)).collect();
         let dir = dir.make("rounds").map_err(|source| Error::Write { path: dir.join("rounds"), source })?;
-        Ok(Pairs { means, slices, cells, measures, effort, dir, figures: String::new() })
+        Ok(Pairs { means, slices, cells, measures, effort, dir, held: BTreeMap::new(), figures: String::new() })
     }
 
     /// Where the rounds of a pair are kept: programs lie in files that are named after their commits.
     fn file(good: &Path, candidate: &Path) -> String {
         let name = |program: &Path| program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         format!("{}-{}.csv", name(good), name(candidate))
+    }
+
+    /// Takes a program, unless it is held already.
+    fn hold(&mut self, path: &Path) -> Result<(), Error> {
+        if !self.held.contains_key(path) {
+            let held = durable::open_named(path).and_then(|file| Held::new(path.into(), file));
+            self.held.insert(path.into(), held.map_err(|source| Error::Read { path: path.into(), source })?);
+        }
+        Ok(())
     }
 
     /// A round of every cell that decides.
@@ -155,13 +168,16 @@ impl Judge for Pairs<'_> {
         let file = Pairs::file(good, candidate);
         let mut lines: Vec<Line> = state::kept(&self.dir, &file, &["cell", "metric", "seed", "good", "candidate"])?;
         let programs = Programs { reference: good.into(), candidate: candidate.into() };
+        for path in [good, candidate] {
+            self.hold(path)?;
+        }
         {
-            let mut instrument =
-                self.means.instrument(&programs, &self.slices).map_err(|failure| Error::Judge(failure.message))?;
+            let inner = self.means.instrument(&programs, &self.slices).map_err(|failure| Error::Judge(failure.message))?;
+            let mut instrument = Watched { inner, programs: vec![&self.held[good], &self.held[candidate]] };
             let cells = instrument.cells();
             let (mut done, mut failures) = (0, 0);
             while done < rounds {
-                match self.round(instrument.as_mut(), &cells) {
+                match self.round(&mut instrument, &cells) {
                     Ok(more) => {
                         let text = durable::lines(&more);
                         let write = |source| Error::Write { path: self.dir.join(&file), source };
@@ -171,6 +187,9 @@ impl Judge for Pairs<'_> {
                     }
                     Err(instrument::Error::Interrupted) => return Err(Error::Interrupted),
                     Err(instrument::Error::Peer(error)) => return Err(Error::Judge(error.to_string())),
+                    Err(instrument::Error::Replaced(replaced)) => {
+                        return Err(Error::Judge(format!("{replaced}; what it was is lost: begin anew with another --state")));
+                    }
                     Err(instrument::Error::Round(reason)) => {
                         failures += 1;
                         if failures == FAILURES_IN_A_ROW {

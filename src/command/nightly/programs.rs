@@ -6,19 +6,17 @@ use crate::durable::{self, Dir, PROGRAM};
 use crate::exit::Exit;
 use crate::experiment::Experiment;
 use crate::nightly::store::{Error, History};
-use crate::program;
+use crate::program::{self, Held};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// A program that is held open: what is built in its place during a night is not it.
 pub struct Program {
-    pub path: PathBuf,
     /// CRC-32 of the file.
     pub id: String,
-    file: File,
+    pub held: Held,
 }
 
 impl Program {
@@ -34,17 +32,13 @@ impl Program {
             message: format!("{option} {}: {reason}; name a program", named.display()),
         };
         let (path, file) = opened.map_err(|e| fail(e.to_string()))?;
-        let about = file.metadata().map_err(|e| fail(e.to_string()))?;
+        let held = Held::new(path, file).map_err(|e| fail(e.to_string()))?;
+        let about = held.file.metadata().map_err(|e| fail(e.to_string()))?;
         if about.permissions().mode() & 0o111 == 0 {
             return Err(fail("is no executable file".into()));
         }
-        let bytes = durable::whole(&file).map_err(|e| fail(e.to_string()))?;
-        Ok(Program { path, id: format!("{:08x}", crc32fast::hash(&bytes)), file })
-    }
-
-    /// A path to this very file, whatever has its name by now.
-    pub fn held(&self) -> PathBuf {
-        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
+        let bytes = durable::whole(&held.file).map_err(|e| fail(e.to_string()))?;
+        Ok(Program { id: format!("{:08x}", crc32fast::hash(&bytes)), held })
     }
 }
 
@@ -105,7 +99,11 @@ pub fn pin(history: &Dir, reference: &Program, named: bool) -> Result<(), Failur
         return Ok(());
     }
     let copy = || {
-        history.make(REFERENCE.0)?.replace_as(REFERENCE.1, &durable::whole(&durable::open_named(&reference.held())?)?, PROGRAM)
+        history.make(REFERENCE.0)?.replace_as(
+            REFERENCE.1,
+            &durable::whole(&durable::open_named(&reference.held.very_file())?)?,
+            PROGRAM,
+        )
     };
     Ok(copy().map_err(fail)?)
 }
