@@ -49,5 +49,43 @@ pub const HISTOGRAM_BYTES: u64 = 1 << 20;
 /// Significant digits of such a histogram, as this tool writes them: its size in memory goes by them.
 pub const HISTOGRAM_DIGITS: u32 = 3;
 
-/// A file of a run, a history or a search, and a program that is compared.
+/// A file of a history or a search, and a program that is compared.
 pub const FILE_BYTES: u64 = 1 << 30;
+
+/// How large a table of a run may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    pub bytes: u64,
+    pub rows: u64,
+}
+
+/// No row of a table is shorter; it counts where somebody else's are.
+const ROW_BYTES: u64 = 32;
+
+const fn table(bytes: u64) -> Table {
+    Table { bytes, rows: bytes / ROW_BYTES }
+}
+
+/// `trials.csv`: some six million slices, eight hours of such as last 5 ms.
+const TRIALS: Table = table(512 << 20);
+
+/// `latency.hlog`: the histograms of 500,000 arms of rounds.
+const LATENCY: Table = table(1 << 30);
+
+/// Every other table. `arms.csv` has room for 500,000 arms of rounds: ten thousand rounds of fifty.
+const OTHER: Table = table(256 << 20);
+
+/// How large a file of a run may be, by its name. A run ends before a file of its own outgrows what is read of it.
+pub fn of_file(name: &str) -> Table {
+    match name {
+        "trials.csv" => TRIALS,
+        "latency.hlog" => LATENCY,
+        _ => OTHER,
+    }
+}
+
+/// How often a treatment stands in a block of slices.
+pub const COPIES: usize = 64;
+
+/// Causes of CPU time in a table.
+pub const CAUSES: usize = 1000;

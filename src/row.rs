@@ -122,6 +122,14 @@ pub struct JournalRow {
 }
 
 impl JournalRow {
+    /// The files whose lengths it says, in the order in which they are written, each with the column that does.
+    pub const LENGTHS: [(&str, &str); 4] = [
+        ("trials.csv", "trials_bytes"),
+        ("arms.csv", "arms_bytes"),
+        ("latency.hlog", "latency_bytes"),
+        ("overhead.csv", "overhead_bytes"),
+    ];
+
     /// What later decisions rest on.
     pub fn finished(&self) -> Finished {
         let flagged = self.flagged.split_whitespace().map(String::from).collect();

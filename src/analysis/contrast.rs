@@ -2,7 +2,7 @@
 
 use super::load::Trial;
 use super::signed_rank::{hodges_lehmann, sd};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,8 +118,8 @@ pub fn contrasts(treatments: &[String]) -> Vec<Contrast> {
     for (_, kind, below) in below.iter().filter(|(.., below)| below != "baseline") {
         found.push(new(*kind, "last step", "full", below));
     }
-    let known = |name: &String| treatments.contains(name);
-    found.retain(|c| known(&c.treatment) && known(&c.reference));
+    let known: HashSet<&String> = treatments.iter().collect();
+    found.retain(|c| known.contains(&c.treatment) && known.contains(&c.reference));
     found
 }
 

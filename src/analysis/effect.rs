@@ -6,10 +6,10 @@ use super::contrast::{Contrast, FAMILY, LOOKED_AT, Metric, RoundRatio, contrasts
 use super::factorial::{Cells, Factorial, Logs, Variation, Weights};
 use super::family::{Member, adjusted, benjamini_hochberg};
 use super::fraction::Fraction;
-use super::load::{Data, OURS, Trial, WATCHED};
+use super::load::{Arm, Data, OURS, Trial, WATCHED};
 use super::signed_rank::{detectable, hodges_lehmann, interval, median, p_value, rounds_needed, t_interval};
 use super::verdict::{Evidence, Verdict, decide};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 /// What the analysis is told, beside the data.
@@ -170,7 +170,7 @@ impl CellEffects {
 /// Analyses every cell, in order of appearance.
 pub fn analyse(data: &Data, settings: &Settings) -> Vec<CellEffects> {
     let rounds = by_round(data);
-    cells(data).into_iter().map(|cell| analyse_cell(data, &rounds, cell, settings)).collect()
+    by_cell(data).into_iter().map(|arms| analyse_cell(data, &rounds, &arms, settings)).collect()
 }
 
 type RoundTrials<'a> = HashMap<&'a str, Vec<&'a Trial>>;
@@ -184,21 +184,31 @@ fn by_round(data: &Data) -> BTreeMap<u32, RoundTrials<'_>> {
     rounds
 }
 
-/// Names of the cells in order of appearance.
-pub fn cells(data: &Data) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
+/// The arms of each cell, in order of appearance; no cell is without any.
+fn by_cell(data: &Data) -> Vec<Vec<&Arm>> {
+    let (mut cells, mut places): (Vec<Vec<&Arm>>, HashMap<&str, usize>) = (Vec::new(), HashMap::new());
     for arm in &data.arms {
-        if !names.contains(&arm.cell.as_str()) {
-            names.push(&arm.cell);
+        let place = *places.entry(&arm.cell).or_insert(cells.len());
+        if place == cells.len() {
+            cells.push(Vec::new());
         }
+        cells[place].push(arm);
     }
-    names
+    cells
 }
 
-fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, cell: &str, settings: &Settings) -> CellEffects {
+/// Names of the cells in order of appearance.
+pub fn cells(data: &Data) -> Vec<&str> {
+    by_cell(data).into_iter().map(|arms| arms[0].cell.as_str()).collect()
+}
+
+/// Of the arms of one cell.
+fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, arms: &[&Arm], settings: &Settings) -> CellEffects {
+    let cell = arms[0].cell.as_str();
     let (mut treatments, mut numbers): (Vec<String>, Vec<u32>) = (Vec::new(), Vec::new());
-    for arm in data.arms.iter().filter(|a| a.cell == cell) {
-        if !treatments.contains(&arm.treatment) {
+    let mut known: HashSet<&str> = HashSet::new();
+    for arm in arms {
+        if known.insert(&arm.treatment) {
             treatments.push(arm.treatment.clone());
         }
         if numbers.last() != Some(&arm.round) {
@@ -206,17 +216,15 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, cell: &str
         }
     }
     // Beside a submitting kernel thread, in rounds of their own without a baseline, shares are others.
-    let of_baseline: Vec<u32> =
-        data.arms.iter().filter(|a| a.cell == cell && a.treatment == "baseline").map(|a| a.round).collect();
-    let share = |a: &&super::load::Arm| {
-        a.cell == cell
-            && (of_baseline.is_empty() || of_baseline.contains(&a.round))
+    let of_baseline: HashSet<u32> = arms.iter().filter(|a| a.treatment == "baseline").map(|a| a.round).collect();
+    let share = |a: &&&Arm| {
+        (of_baseline.is_empty() || of_baseline.contains(&a.round))
             && a.treatment == "full"
             && a.outcome == "completed"
             && a.kind != "peers"
             && !WATCHED.contains(&a.kind.as_str())
     };
-    let shares: Vec<f64> = data.arms.iter().filter(share).filter_map(|a| a.figures.get("thread_cpu_share").copied()).collect();
+    let shares: Vec<f64> = arms.iter().filter(share).filter_map(|a| a.figures.get("thread_cpu_share").copied()).collect();
     let thread_cpu_share = median(&shares);
     let primary = if thread_cpu_share.is_some_and(|s| s < SATURATED) { Metric::CpuPerOp } else { Metric::Iops };
     let mut effects = Vec::new();

@@ -1,5 +1,6 @@
 //! The latency log of a run: histograms of what was timed, each with the round, cell and treatment that its tag names.
 
+use super::intact;
 use super::load::{Data, Error};
 use crate::durable::Dir;
 use crate::{limits, units};
@@ -69,10 +70,9 @@ fn inflate(bytes: &[u8]) -> Result<Vec<u8>, String> {
 /// Reads `latency.hlog`: the arms that completed, in the order of the file; none where a run has no such file.
 pub fn load(dir: &Dir, data: &Data) -> Result<Vec<Recorded>, Error> {
     let path = dir.join("latency.hlog");
-    let mut bytes = match dir.read("latency.hlog") {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(Error::Read { path, source }),
+    let mut bytes = match intact::read(dir, "latency.hlog") {
+        Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read?,
     };
     // What follows the last line belongs to a round that was not finished.
     bytes.truncate(bytes.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1));

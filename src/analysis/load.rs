@@ -1,6 +1,7 @@
 //! Reads a run's files into typed rows. Uses only the columns that exist and only the rounds that were finished.
 
 use super::columns::{Holds, holds};
+use super::intact::{self, JOURNAL};
 use crate::durable::Dir;
 use crate::name;
 use crate::perf::counters;
@@ -18,6 +19,17 @@ pub enum Error {
     Read { path: PathBuf, source: std::io::Error },
     #[error("{path} cannot be read: {reason}", path = path.display())]
     Table { path: PathBuf, reason: String },
+    #[error(
+        "{path} is too large: {reason}, and no run of this tool writes more; copy the run again, or name another",
+        path = path.display()
+    )]
+    TooLarge { path: PathBuf, reason: String },
+    #[error(
+        "{path} is cut short: it has {has} bytes, and rounds.csv says that {written} were written; copy the run again from where it was measured; \
+         where this is the original, what was lost does not come back: measure again with another --out",
+        path = path.display()
+    )]
+    Cut { path: PathBuf, has: u64, written: u64 },
     #[error("{path} has no column {column}", path = path.display())]
     Column { path: PathBuf, column: &'static str },
     #[error(
@@ -56,7 +68,8 @@ pub struct Arm {
     pub queue_depth: Option<f64>,
     pub jobs: Option<f64>,
     /// Levels of toggles as they took effect, by key; what the row does not say is absent.
-    pub levels: HashMap<&'static str, String>,
+    /// Shared by the arms that have the same.
+    pub levels: Arc<HashMap<&'static str, String>>,
     /// Numeric columns by name; an empty cell is absent.
     pub figures: HashMap<&'static str, f64>,
 }
@@ -112,11 +125,12 @@ pub struct Data {
 impl Data {
     /// Of rounds that were measured again keeps the second where it broke fewer gates, else the first; returns those that do not count.
     fn replace(&mut self, redone: impl Iterator<Item = (u32, u32)>) -> BTreeSet<u32> {
-        let broken = |round: u32| -> BTreeSet<&str> {
-            let of = self.arms.iter().filter(|a| a.round == round && !["completed", "unsupported"].contains(&a.outcome.as_str()));
-            of.map(|a| a.treatment.as_str()).collect()
-        };
-        let better = |(first, again): &(u32, u32)| broken(*again).len() < broken(*first).len();
+        let mut broken: HashMap<u32, BTreeSet<&str>> = HashMap::new();
+        for arm in self.arms.iter().filter(|a| !["completed", "unsupported"].contains(&a.outcome.as_str())) {
+            broken.entry(arm.round).or_default().insert(&arm.treatment);
+        }
+        let broken = |round: &u32| broken.get(round).map_or(0, BTreeSet::len);
+        let better = |(first, again): &(u32, u32)| broken(again) < broken(first);
         let (better, worse): (Vec<_>, Vec<_>) = redone.partition(better);
         self.redone = better;
         self.redone.iter().map(|(first, _)| *first).chain(worse.into_iter().map(|(_, again)| again)).collect()
@@ -146,7 +160,8 @@ const FIGURES: [&str; 9] = [
 pub fn load(dir: &Dir) -> Result<Data, Error> {
     super::threads::start().map_err(Error::Threads)?;
     let mut data = Data::default();
-    let rounds = optional(dir, "rounds.csv", &mut data.warnings)?;
+    let rounds = optional(dir, JOURNAL, &mut data.warnings)?;
+    rounds.as_ref().map_or(Ok(()), |journal| intact::check(dir, journal, &mut data.warnings))?;
     data.rounds = rounds.map(|table| table.rounds()).transpose()?;
     let plan = optional(dir, "plan.csv", &mut data.warnings)?;
     data.planned_rounds = plan.as_ref().map(|t| t.frame.height());
@@ -154,6 +169,7 @@ pub fn load(dir: &Dir) -> Result<Data, Error> {
     let counts = |round: u32| finished.as_ref().is_none_or(|f| f.contains(&round));
     data.arms = Table::read(dir, "arms.csv", &mut data.warnings)?.arms()?;
     data.arms.retain(|a| counts(a.round));
+    intact::arms(dir, &data.arms)?;
     let redone = plan.map_or(Ok(Vec::new()), |table| table.redone())?;
     let replaced = data.replace(redone.into_iter().filter(|(_, again)| counts(*again)));
     // What broke a gate stays, for its reason.
@@ -163,9 +179,11 @@ pub fn load(dir: &Dir) -> Result<Data, Error> {
     let (mut trials, treatments) = Table::read(dir, "trials.csv", &mut data.warnings)?.trials()?;
     trials.retain(|t| completed.contains(&(t.round, treatments[t.treatment].as_str())));
     trials.sort_by_key(|t| (t.round, t.block, t.position));
+    intact::trials(dir, &trials, &treatments)?;
     (data.trials, data.treatments) = (trials, treatments);
     data.overhead = optional(dir, "overhead.csv", &mut data.warnings)?.map_or(Ok(Vec::new()), |table| table.overhead())?;
     data.overhead.retain(|o| completed.contains(&(o.round, o.treatment.as_str())));
+    intact::overhead(dir, &data.overhead)?;
     Ok(data)
 }
 
@@ -175,14 +193,14 @@ pub fn arms(dir: &Dir) -> Result<Vec<Arm>, Error> {
     Table::read(dir, "arms.csv", &mut Vec::new())?.arms()
 }
 
-fn optional(dir: &Dir, name: &str, warnings: &mut Vec<String>) -> Result<Option<Table>, Error> {
+pub(super) fn optional(dir: &Dir, name: &str, warnings: &mut Vec<String>) -> Result<Option<Table>, Error> {
     let there = dir.holds(name).map_err(|source| Error::Read { path: dir.join(name), source })?;
     if there { Table::read(dir, name, warnings).map(Some) } else { Ok(None) }
 }
 
 /// One CSV file as polars reads it.
 pub(super) struct Table {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) frame: DataFrame,
 }
 
@@ -200,7 +218,7 @@ impl Table {
         kind: impl Fn(&str) -> DataType,
     ) -> Result<Table, Error> {
         let path = dir.join(name);
-        let mut bytes = dir.read(name).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let mut bytes = intact::read(dir, name)?;
         let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         if whole < bytes.len() {
             warnings.push(format!("the last line of {name} was torn and is left out"));
@@ -225,11 +243,11 @@ impl Table {
     }
 
     /// A column that may be missing; its cells are then empty.
-    fn maybe_numbers(&self, name: &'static str) -> Result<Vec<Option<f64>>, Error> {
+    pub(super) fn maybe_numbers(&self, name: &'static str) -> Result<Vec<Option<f64>>, Error> {
         if self.frame.column(name).is_err() { Ok(vec![None; self.frame.height()]) } else { self.numbers(name) }
     }
 
-    fn required(&self, name: &'static str) -> Result<Vec<f64>, Error> {
+    pub(super) fn required(&self, name: &'static str) -> Result<Vec<f64>, Error> {
         let empty = || Error::Table { path: self.path.clone(), reason: format!("an empty cell in column {name}") };
         self.numbers(name)?.into_iter().map(|v| v.ok_or_else(empty)).collect()
     }
@@ -288,8 +306,17 @@ impl Table {
             .chain(counters::columns())
             .map(|name| Ok((name, self.maybe_numbers(name)?)))
             .collect::<Result<_, Error>>()?;
-        let levels: Vec<(&'static str, Vec<Option<String>>)> =
+        let levels: Vec<(&'static str, Vec<Option<&str>>)> =
             Toggle::all().filter_map(|t| Some((t.key(), self.levels(t)?))).collect();
+        let mut shared: HashMap<Vec<Option<&str>>, Arc<HashMap<&'static str, String>>> = HashMap::new();
+        let mut levels_of = |i: usize| {
+            let row: Vec<Option<&str>> = levels.iter().map(|(_, column)| column[i]).collect();
+            let map = |row: &Vec<Option<&str>>| {
+                let told = levels.iter().zip(row).filter_map(|((key, _), level)| Some((*key, (*level)?.to_string())));
+                Arc::new(told.collect::<HashMap<_, _>>())
+            };
+            Arc::clone(shared.entry(row).or_insert_with_key(map))
+        };
         let arm = |i: usize| Arm {
             round: rounds[i] as u32,
             kind: kinds[i].clone(),
@@ -303,16 +330,15 @@ impl Table {
             block_size_bytes: sizes[i],
             queue_depth: depths[i],
             jobs: jobs[i],
-            levels: levels.iter().filter_map(|(key, column)| Some((*key, column[i].clone()?))).collect(),
+            levels: levels_of(i),
             figures: figures.iter().filter_map(|(name, column)| Some((*name, column[i]?))).collect(),
         };
         Ok((0..rounds.len()).map(arm).collect())
     }
 
     /// The effective levels of a toggle; `None` where the table has none.
-    fn levels(&self, toggle: Toggle) -> Option<Vec<Option<String>>> {
-        let column = self.frame.column(&format!("eff_{}", toggle.key())).ok()?;
-        Some(column.str().ok()?.iter().map(|level| level.map(String::from)).collect())
+    fn levels(&self, toggle: Toggle) -> Option<Vec<Option<&str>>> {
+        Some(self.frame.column(&format!("eff_{}", toggle.key())).ok()?.str().ok()?.iter().collect())
     }
 
     fn redone(&self) -> Result<Vec<(u32, u32)>, Error> {

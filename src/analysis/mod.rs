@@ -13,6 +13,7 @@ pub mod factorial;
 pub mod family;
 pub mod fraction;
 pub mod history;
+pub mod intact;
 pub mod latency;
 pub mod level;
 pub mod load;

@@ -57,10 +57,14 @@ pub fn changes(data: &Data, cell: &str, alpha: f64) -> Vec<Change> {
 fn compare(before: &[&Overhead], after: &[&Overhead], alpha: f64) -> Vec<Change> {
     let rounds_of = |rows: &[&Overhead]| rows.iter().map(|r| r.round).collect::<BTreeSet<_>>();
     let rounds: BTreeSet<u32> = rounds_of(before).intersection(&rounds_of(after)).copied().collect();
-    let names: BTreeSet<&str> = before.iter().chain(after).map(|r| r.category.as_str()).collect();
+    let sides = [before, after].map(by_cause);
+    let names: BTreeSet<&str> = sides.iter().flat_map(|side| side.keys().copied()).collect();
     let change = |category: &str| {
-        let wanted = |name: &str| category.is_empty() || name == category;
-        let (before, after) = (sums(before, &rounds, wanted), sums(after, &rounds, wanted));
+        let of = |all: &[&Overhead], side: &BTreeMap<&str, Vec<&Overhead>>| match side.get(category) {
+            _ if category.is_empty() => sums(all, &rounds),
+            rows => sums(rows.map_or(&[], Vec::as_slice), &rounds),
+        };
+        let (before, after) = (of(before, &sides[0]), of(after, &sides[1]));
         let differences: Vec<f64> = rounds.iter().map(|round| after[round].0 - before[round].0).collect();
         Change {
             kind: "",
@@ -80,13 +84,20 @@ fn compare(before: &[&Overhead], after: &[&Overhead], alpha: f64) -> Vec<Change>
 pub fn of_causes(data: &Data, cell: &str, treatment: &str, causes: &[String]) -> Rounds {
     let own = |o: &&Overhead| o.cell == cell && o.treatment == treatment && o.own;
     let rows: Vec<&Overhead> = data.overhead.iter().filter(own).collect();
-    sums(&rows, &rows.iter().map(|r| r.round).collect(), |name| causes.iter().any(|cause| cause == name))
+    let wanted: Vec<&Overhead> = rows.iter().copied().filter(|r| causes.contains(&r.category)).collect();
+    sums(&wanted, &rows.iter().map(|r| r.round).collect())
 }
 
-/// A round in which the cause was never seen counts as none of it.
-fn sums(rows: &[&Overhead], rounds: &BTreeSet<u32>, wanted: impl Fn(&str) -> bool) -> Rounds {
+fn by_cause<'a>(rows: &[&'a Overhead]) -> BTreeMap<&'a str, Vec<&'a Overhead>> {
+    let mut causes: BTreeMap<&str, Vec<&Overhead>> = BTreeMap::new();
+    rows.iter().copied().for_each(|row| causes.entry(&row.category).or_default().push(row));
+    causes
+}
+
+/// A round in which none of these rows was seen counts as none of it.
+fn sums(rows: &[&Overhead], rounds: &BTreeSet<u32>) -> Rounds {
     let mut sums: Rounds = rounds.iter().map(|round| (*round, (0.0, 0.0))).collect();
-    for row in rows.iter().filter(|r| wanted(&r.category)) {
+    for row in rows {
         if let Some(sum) = sums.get_mut(&row.round) {
             *sum = (sum.0 + row.ns_per_op, sum.1 + row.share.unwrap_or(0.0));
         }
@@ -129,10 +140,8 @@ pub fn costs(data: &Data, cell: &str, alpha: f64) -> Vec<Cost> {
     }
     let cost = |(treatment, rows): (&str, Vec<&Overhead>)| {
         let rounds: BTreeSet<u32> = rows.iter().map(|r| r.round).collect();
-        let names: BTreeSet<&str> = rows.iter().map(|r| r.category.as_str()).collect();
-        let causes =
-            names.into_iter().map(|name| (name.to_string(), mean(&sums(&rows, &rounds, |other| other == name)).0)).collect();
-        let totals: Vec<f64> = sums(&rows, &rounds, |_| true).values().map(|(ns, _)| *ns).collect();
+        let causes = by_cause(&rows).into_iter().map(|(name, rows)| (name.to_string(), mean(&sums(&rows, &rounds)).0)).collect();
+        let totals: Vec<f64> = sums(&rows, &rounds).values().map(|(ns, _)| *ns).collect();
         Cost { treatment: treatment.into(), causes, bounds: interval(&totals, 1.0 - alpha), rounds: totals }
     };
     treatments.into_iter().map(cost).collect()

@@ -143,6 +143,11 @@ impl Dir {
         whole(&self.file(name)?)
     }
 
+    /// A whole file of at most `most` bytes.
+    pub fn read_within(&self, name: impl AsRef<OsStr>, most: u64) -> io::Result<Vec<u8>> {
+        whole_within(&self.file(name)?, most)
+    }
+
     /// A whole file of text.
     pub fn text(&self, name: impl AsRef<OsStr>) -> io::Result<String> {
         String::from_utf8(self.read(name)?).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-8 text"))
@@ -258,17 +263,18 @@ pub fn whole(file: &File) -> io::Result<Vec<u8>> {
 
 /// All of an opened file of at most `most` bytes.
 pub fn whole_within(file: &File, most: u64) -> io::Result<Vec<u8>> {
-    let too_large = || {
-        let reason = format!("it is larger than {}, the most that is read of it", units::size_words(most));
+    let too_large = |length: u64| {
+        let [has, most] = [length, most].map(units::size_words);
+        let reason = format!("it has {has} and is larger than {most}, the most that is read of it");
         io::Error::new(io::ErrorKind::FileTooLarge, reason)
     };
     let length = file.metadata()?.len();
     if length > most {
-        return Err(too_large());
+        return Err(too_large(length));
     }
     let mut bytes = Vec::with_capacity(length as usize + 1);
     file.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most { Err(too_large()) } else { Ok(bytes) }
+    if bytes.len() as u64 > most { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) }
 }
 
 /// A name that leads nowhere else.

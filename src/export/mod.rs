@@ -8,9 +8,10 @@ pub mod night;
 
 use crate::analysis::contrast::Metric;
 use crate::analysis::level::{Series, series};
-use crate::analysis::{Model, load, tables};
+use crate::analysis::{Model, intact, load, tables};
 use crate::durable::{self, Dir};
 use crate::text;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -83,7 +84,9 @@ pub fn text(results: &Path, format: Format, metric: Metric) -> Result<String, Er
 
 /// Writes every table that the run has into `out`; returns the files with their numbers of rows.
 pub fn parquet(results: &Path, out: &Path) -> Result<Vec<(PathBuf, usize)>, Error> {
-    parquet_of(&opened(results)?, &tables::NAMES, out)
+    let results = opened(results)?;
+    let finished = intact::finished(&results)?;
+    written(&results, &tables::NAMES, finished.as_ref(), out)
 }
 
 fn opened(results: &Path) -> Result<Dir, Error> {
@@ -92,9 +95,13 @@ fn opened(results: &Path) -> Result<Dir, Error> {
 
 /// The same of tables by name.
 pub fn parquet_of(results: &Dir, names: &[&str], out: &Path) -> Result<Vec<(PathBuf, usize)>, Error> {
+    written(results, names, None, out)
+}
+
+fn written(results: &Dir, names: &[&str], finished: Option<&BTreeSet<u32>>, out: &Path) -> Result<Vec<(PathBuf, usize)>, Error> {
     let mut written = Vec::new();
     for name in names {
-        let Some((bytes, rows)) = tables::parquet(results, name)? else { continue };
+        let Some((bytes, rows)) = tables::parquet(results, name, finished)? else { continue };
         let dir = results.create_at(out).map_err(|source| Error::Write { path: out.into(), source })?;
         let name = Path::new(name).with_extension("parquet");
         dir.replace(&name, &bytes).map_err(|source| Error::Write { path: dir.join(&name), source })?;

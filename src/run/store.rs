@@ -5,17 +5,18 @@
 
 use super::pace::Journal;
 use crate::durable::{self, Dir, line, lines};
+use crate::limits;
 use crate::plan::Round;
 use crate::row::{ArmRow, JournalRow, OverheadRow, TrialRow};
+use crate::units;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io;
 use std::path::{Path, PathBuf};
 
-const TRIALS: &str = "trials.csv";
-const ARMS: &str = "arms.csv";
-const LATENCY: &str = "latency.hlog";
-const OVERHEAD: &str = "overhead.csv";
-const APPENDED: [&str; 4] = [TRIALS, ARMS, LATENCY, OVERHEAD];
+const APPENDED: [&str; 4] = {
+    let [(trials, _), (arms, _), (latency, _), (overhead, _)] = JournalRow::LENGTHS;
+    [trials, arms, latency, overhead]
+};
 const JOURNAL: &str = "rounds.csv";
 const PLAN: &str = "plan.csv";
 const MANIFEST: &str = "manifest.json";
@@ -35,6 +36,12 @@ pub enum Error {
     Busy(PathBuf),
     #[error("{path} is damaged: {reason}", path = path.display())]
     Damaged { path: PathBuf, reason: String },
+    #[error(
+        "{path} would grow to {size}, and at most {most} of it are read, so the run ends here; what was measured is kept and can be reported on; \
+         measure less in one run (fewer rounds or workloads), or in longer slices ([design] slice_time)",
+        path = path.display(), size = units::size_words(*size), most = units::size_words(*most)
+    )]
+    Full { path: PathBuf, size: u64, most: u64 },
     #[error("cannot lock {path}: {source}", path = path.display())]
     Lock { path: PathBuf, source: io::Error },
 }
@@ -157,10 +164,18 @@ impl Store {
         Ok((store, rows.iter().map(|r| (r.round, r.finished())).collect()))
     }
 
-    /// Makes a round durable. Until the last step has reached the disk the round does not count.
+    /// Makes a round durable. Until the last step has reached the disk the round does not count. [`Error::Full`], with nothing written, where a
+    /// file would outgrow what is read of it.
     pub fn commit(&mut self, rows: &RoundRows, mut journal: JournalRow) -> Result<(), Error> {
         let arms: String = rows.arms.iter().map(|row| line(&row.record())).collect();
-        for (i, text) in [lines(&rows.trials), arms, rows.latency.clone(), lines(&rows.overhead)].iter().enumerate() {
+        let texts = [lines(&rows.trials), arms, rows.latency.clone(), lines(&rows.overhead)];
+        for ((name, length), text) in APPENDED.into_iter().zip(self.lengths).zip(&texts) {
+            let (size, most) = (length + text.len() as u64, limits::of_file(name).bytes);
+            if size > most {
+                return Err(Error::Full { path: self.dir.join(name), size, most });
+            }
+        }
+        for (i, text) in texts.iter().enumerate() {
             self.append(APPENDED[i], text.as_bytes())?;
             self.lengths[i] += text.len() as u64;
         }
@@ -256,7 +271,7 @@ mod tests {
     }
 
     fn contents(dir: &Path) -> Vec<String> {
-        [TRIALS, ARMS, LATENCY, OVERHEAD, JOURNAL].iter().map(|f| fs::read_to_string(dir.join(f)).unwrap()).collect()
+        APPENDED.iter().chain(&[JOURNAL]).map(|f| fs::read_to_string(dir.join(f)).unwrap()).collect()
     }
 
     #[test]
@@ -277,10 +292,11 @@ mod tests {
         let after = contents(&dir);
         assert!(matches!(resume(&dir), Err(Error::Busy(_))), "one run at a time");
         drop(store);
-        for (file, name) in [TRIALS, ARMS, LATENCY, OVERHEAD, JOURNAL].into_iter().enumerate() {
+        let names = || APPENDED.into_iter().chain([JOURNAL]);
+        for (file, name) in names().enumerate() {
             for cut_at in whole[file].len()..after[file].len() {
                 // As a kill leaves them: files are appended in order, the journal last.
-                for (later, text) in [TRIALS, ARMS, LATENCY, OVERHEAD, JOURNAL].iter().zip(&after) {
+                for (later, text) in names().zip(&after) {
                     fs::write(dir.join(later), text).unwrap();
                 }
                 fs::write(dir.join(JOURNAL), if name == JOURNAL { &after[4][..cut_at] } else { &whole[4] }).unwrap();
@@ -295,6 +311,21 @@ mod tests {
     }
 
     #[test]
+    fn a_run_ends_before_a_file_outgrows_what_is_read_of_it() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = Store::create(home.path(), &"m").unwrap();
+        store.commit(&rows(1), journal(1)).unwrap();
+        let whole = contents(home.path());
+        store.lengths[1] = limits::of_file("arms.csv").bytes;
+        store.commit(&RoundRows { arms: vec![], ..rows(2) }, journal(2)).unwrap();
+        store.lengths[0] = limits::of_file("trials.csv").bytes;
+        let error = store.commit(&rows(3), journal(3)).unwrap_err();
+        assert!(matches!(&error, Error::Full { path, .. } if path.ends_with("trials.csv")), "{error}");
+        assert!(error.to_string().contains("at most 512 MiB of it are read"), "{error}");
+        assert!(contents(home.path()).iter().zip(&whole).all(|(now, then)| now.starts_with(then) && !now.contains("\n3,")));
+    }
+
+    #[test]
     fn a_run_is_never_overwritten_and_needs_a_manifest_to_resume() {
         let home = tempfile::tempdir().unwrap();
         assert!(matches!(resume(home.path()), Err(Error::Nothing(_))));
@@ -305,10 +336,10 @@ mod tests {
     #[test]
     fn results_without_a_manifest_are_not_overwritten_and_a_killed_start_is() {
         let home = tempfile::tempdir().unwrap();
-        fs::write(home.path().join(TRIALS), empty_files()[0].clone()).unwrap();
+        fs::write(home.path().join("trials.csv"), empty_files()[0].clone()).unwrap();
         Store::create(home.path(), &"m").unwrap();
         fs::remove_file(home.path().join(MANIFEST)).unwrap();
-        fs::write(home.path().join(ARMS), "somebody's\n").unwrap();
+        fs::write(home.path().join("arms.csv"), "somebody's\n").unwrap();
         assert!(matches!(Store::create(home.path(), &"m"), Err(Error::Occupied(_))));
     }
 }

@@ -9,6 +9,7 @@ mod change_point;
 mod checks;
 mod claims;
 mod compare;
+mod copies;
 mod counters;
 mod cpus;
 mod designs;
