@@ -94,14 +94,6 @@ pub enum Verb {
     },
 }
 
-impl Verb {
-    /// True for those that take memory and start processes to measure.
-    pub fn measures(&self) -> bool {
-        use Verb::{Bench, Bisect, Doctor, Nightly, Plan, Run, Selftest};
-        matches!(self, Run(_) | Plan(_) | Nightly(_) | Bisect(_) | Bench(_) | Doctor(_) | Selftest(_))
-    }
-}
-
 /// What `shell` needs to complete our command line.
 pub fn completions(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();

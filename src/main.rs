@@ -14,14 +14,13 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(told) => return usage(&told),
     };
+    // Before this process may become another user, who could not ask it: the file is then root's.
+    spawn::yield_memory();
     if let Err(failure) = command::privilege(&cli.verb) {
         return failed(&failure);
     }
     // A file that may not grow further is an error like a full disk, and not the end.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
-    if cli.verb.measures() {
-        spawn::yield_memory();
-    }
     let outcome = match &cli.verb {
         Verb::Run(args) => command::run(args, cli.quiet),
         Verb::Plan(args) => command::plan(args),

@@ -57,8 +57,8 @@ impl Tether {
 /// What the kernel adds to our badness when memory runs out; 1000 is the most.
 const OOM_SCORE_ADJUSTMENT: u16 = 800;
 
-/// Asks the kernel to kill this process, and whatever it starts, before others when memory runs out: what a measurement takes must not cost a
-/// neighbour his life. What somebody set higher stays.
+/// Asks the kernel to kill this process, and whatever it starts, before others when memory runs out: what a measurement takes, or what somebody
+/// else's files take to be read, must not cost a neighbour his life. What somebody set higher stays.
 pub fn yield_memory() {
     const FILE: &str = "/proc/self/oom_score_adj";
     let now = std::fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());

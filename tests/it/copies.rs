@@ -4,8 +4,10 @@
 use crate::support::{ablate, rows};
 use std::fmt::Write;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 use uring_ablate::row::{ArmRow, TrialRow};
 
 const QUICK: &str = "results/quick/20261125T045913Z-vm";
@@ -161,4 +163,35 @@ fn very_many_rounds_take_no_more_than_their_share_of_time() {
     assert!(output.status.success(), "not within 15 s of CPU time: {:?} {}", output.status, said(&output));
     let effects = rows(&out.join("effects.csv"));
     assert!(effects.iter().any(|row| row["kind"] == "leave-one-out" && row["n_rounds"] == MANY_ROUNDS.to_string()));
+}
+
+/// The score of a process that is about to say more than a pipe holds, once it has read what it was to read.
+fn score_of(args: &[&str]) -> String {
+    let mut child = ablate().args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut pipe = child.stdout.take().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&pipe, 4096).unwrap();
+    // It speaks when its work is done, and then waits for who listens.
+    let mut first = [0; 1];
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let read = pipe.read(&mut first).unwrap();
+    let score = fs::read_to_string(format!("/proc/{}/oom_score_adj", child.id())).unwrap();
+    assert!(read == 1 && Instant::now() < deadline, "{args:?} said nothing");
+    drop(pipe);
+    child.wait().unwrap();
+    score.trim().into()
+}
+
+#[test]
+fn who_reads_the_files_of_others_is_taken_first_when_memory_runs_out() {
+    let (home, run) = copy();
+    let run = run.to_str().unwrap();
+    let (out, committed) = (home.path().join("out"), committed());
+    let cases: [&[&str]; 3] = [
+        &["report", run, "--out", out.to_str().unwrap()],
+        &["compare", committed.to_str().unwrap(), run],
+        &["export", run, "--format", "go-benchfmt"],
+    ];
+    for args in cases {
+        assert_eq!(score_of(args), "800", "{args:?}");
+    }
 }
