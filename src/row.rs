@@ -4,6 +4,7 @@ use crate::limits;
 use crate::perf::counters::{self, Counts};
 use crate::plan::RoundKind;
 use crate::run::pace::Finished;
+use crate::target::route::Route;
 use crate::text;
 use crate::toggle::{Levels, Toggle};
 use crate::workload::Workload;
@@ -265,6 +266,10 @@ pub struct ArmRow {
     pub job_fairness: Option<f64>,
     pub enters: Option<u64>,
     pub latency: Latency,
+    /// By what route the bytes of its round went, where they were to go to a device by our own requests.
+    pub route: Option<Route>,
+    /// Bytes that the kernel counted on block devices over bytes moved, in the whole round.
+    pub device_share: Option<f64>,
     /// Of rounds with counters.
     pub counts: Option<Counts>,
 }
@@ -343,6 +348,8 @@ const MEASURES: &[Column] = &[
     ("lat_ns_p999", |r| cell(r.latency.p999)),
     ("lat_ns_max", |r| cell(r.latency.max)),
     ("lat_samples", |r| cell(r.latency.samples)),
+    ("route", |r| r.route.as_ref().map_or_else(String::new, |route| text::line(&route.to_string()))),
+    ("device_share", |r| cell(r.device_share)),
 ];
 
 fn cell<T: ToString>(value: Option<T>) -> String {

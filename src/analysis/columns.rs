@@ -12,12 +12,13 @@ pub enum Holds {
     Flags,
 }
 
-const TEXT: [&str; 44] = [
+const TEXT: [&str; 45] = [
     "cell",
     "treatment",
     "kind",
     "outcome",
     "reason",
+    "route",
     "target",
     "engine",
     "experiment",

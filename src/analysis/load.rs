@@ -61,6 +61,8 @@ pub struct Arm {
     pub engine: String,
     pub outcome: String,
     pub reason: String,
+    /// As the column of this name says, see [`crate::target::route`]; empty in runs of old.
+    pub route: String,
     pub target: String,
     /// As in the experiment: `read`, `randrw`, ...
     pub rw: String,
@@ -144,12 +146,13 @@ pub const WATCHED: [&str; 2] = ["profile", "counts"];
 pub const OURS: [&str; 2] = ["slices", "isolated"];
 
 /// The numeric columns of `arms.csv` that reports show, beside the counts.
-const FIGURES: [&str; 9] = [
+const FIGURES: [&str; 10] = [
     "iops",
     "bandwidth_bytes_per_s",
     "cpu_total_ns_per_op",
     "thread_cpu_share",
     "enters_per_op",
+    "device_share",
     "lat_ns_p50",
     "lat_ns_p90",
     "lat_ns_p99",
@@ -297,6 +300,7 @@ impl Table {
         let rounds = self.required("round")?;
         let (cells, [treatments, outcomes]) = (self.names("cell"), ["treatment", "outcome"].map(|c| self.texts(c)));
         let [kinds, engines, reasons, targets, rw] = ["kind", "engine", "reason", "target", "rw"].map(|c| self.maybe_texts(c));
+        let routes = self.maybe_texts("route")?;
         let (cells, treatments, outcomes, kinds, engines, reasons, targets, rw) =
             (cells?, treatments?, outcomes?, kinds?, engines?, reasons?, targets?, rw?);
         let [sizes, depths, jobs] = ["block_size_bytes", "queue_depth", "jobs"].map(|c| self.maybe_numbers(c));
@@ -325,6 +329,7 @@ impl Table {
             engine: engines[i].clone(),
             outcome: outcomes[i].clone(),
             reason: reasons[i].clone(),
+            route: routes[i].clone(),
             target: targets[i].clone(),
             rw: rw[i].clone(),
             block_size_bytes: sizes[i],

@@ -12,6 +12,7 @@ use crate::run::round::{Report, Spec};
 use crate::run::rows::{self, RunFacts};
 use crate::run::{self, checks, child, pilot};
 use crate::spawn::{Interrupts, Tether};
+use crate::target::route::Route;
 use crate::target::tags::Tags;
 use crate::target::{self, Access, Kind, Target, Wanted};
 use crate::toggle::{self, Levels, Toggle};
@@ -26,8 +27,9 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
     let workload = workload(args);
     target::room::buffers(&workload, 1, args.allow_size.unwrap_or(0)).map_err(target::Error::from)?;
-    let target = target(args, Access::of(workload.rw.writes(), &args.allow_destructive))?;
+    let mut target = target(args, Access::of(workload.rw.writes(), &args.allow_destructive))?;
     target.accepts(&workload)?;
+    target.prove(&workload)?;
     let levels = levels(args, &workload, &target)?;
     let found = checks::of_target(&target, &[workload], args.allow_iowq);
     checks::warnings(&found).into_iter().for_each(console::note);
@@ -46,6 +48,7 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         hang_guard: run::HANG_GUARD + args.runtime * 2,
         profile: None,
         counted: args.counters.then(|| target.devices()),
+        tallied: target.sight.devices(),
     };
     let run = |time: Duration| -> Result<Report, run::Error> {
         let _lent = target.lend()?;
@@ -65,6 +68,8 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         span_bytes: target.span_bytes,
         allow_iowq: args.allow_iowq,
         tags: Tags::of_target(&target),
+        sight: target.sight.clone(),
+        promised: target.promises_direct_io(),
         since_start: Duration::ZERO,
     };
     let (cell, kind, part) = (workload.cell_name(), RoundKind::Isolated, Part::All);
@@ -163,7 +168,13 @@ fn json(row: &ArmRow) -> serde_json::Value {
 
 /// The row for people.
 fn text(row: &ArmRow, target: &Target) -> String {
-    let mut lines = vec![format!("{} on {}", row.cell, target.description)];
+    let mut lines = Vec::new();
+    let mut beside = String::new();
+    if let Some(Route::Unobservable { why }) = &row.route {
+        lines.push(format!("ROUTE NOT PROVED: nobody could check that the bytes came from or went to a device: {why}"));
+        beside = format!(" ({})", crate::report::route::MARK);
+    }
+    lines.push(format!("{} on {}", row.cell, target.description));
     if row.outcome != Outcome::Completed {
         lines.push(format!("{}: {}", row.outcome.name(), row.reason));
     }
@@ -172,13 +183,23 @@ fn text(row: &ArmRow, target: &Target) -> String {
         lines.push(format!("in effect: {}", pairs.join(", ")));
     }
     let fields = ArmRow::header().into_iter().zip(row.record());
-    let wanted = ["iops", "bandwidth_bytes_per_s", "cpu_total_ns_per_op", "thread_cpu_share", "job_fairness", "enters_per_op"];
+    let wanted = [
+        "iops",
+        "bandwidth_bytes_per_s",
+        "cpu_total_ns_per_op",
+        "thread_cpu_share",
+        "job_fairness",
+        "enters_per_op",
+        "device_share",
+    ];
+    let rates = ["iops", "bandwidth_bytes_per_s"];
+    let note = |key: &str| if rates.contains(&key) { beside.as_str() } else { "" };
     let shown = |key: &str| wanted.contains(&key) || key.starts_with("lat_");
     let counted = |key: &str| counters::columns().any(|column| column == key);
     let measured = fields.filter(|(key, value)| (shown(key) || counted(key)) && !value.is_empty());
     lines.extend(measured.map(|(key, value)| match value.parse::<f64>() {
-        Ok(number) if number >= 100.0 => format!("{key:>22} {number:.0}"),
-        Ok(number) => format!("{key:>22} {number:.3}"),
+        Ok(number) if number >= 100.0 => format!("{key:>22} {number:.0}{}", note(&key)),
+        Ok(number) => format!("{key:>22} {number:.3}{}", note(&key)),
         Err(_) => format!("{key:>22} {value}"),
     }));
     lines.join("\n")

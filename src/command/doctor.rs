@@ -15,7 +15,8 @@ use crate::run::cpus::{Cpus, Shares};
 use crate::run::facts::{self, Facts};
 use crate::run::{self, Obstacle};
 use crate::spawn::{Interrupts, Tether};
-use crate::target::Target;
+use crate::target::route::{self, Sight};
+use crate::target::{self, Target};
 use crate::toggle::{self, Levels, Toggle};
 use crate::units;
 use crate::workload::{Rw, Workload};
@@ -32,9 +33,9 @@ const LOOK_BYTES: u64 = 64 << 20;
 pub fn doctor(args: &DoctorArgs) -> Result<Exit, Failure> {
     let mut findings = machine();
     if findings.iter().all(|f| f.weight != Weight::Prevents) {
-        let target = target_of(args.target.clone(), args.target.is_none().then_some(LOOK_BYTES))?;
+        let mut target = target_of(args.target.clone(), args.target.is_none().then_some(LOOK_BYTES))?;
         findings.extend(watching(&target.devices()));
-        findings.extend(on_target(&target)?);
+        findings.extend(on_target(&mut target)?);
     }
     findings.sort_by_key(|f| f.weight);
     let json = || serde_json::to_string_pretty(&findings).expect("findings are text") + "\n";
@@ -144,14 +145,42 @@ fn processors(told: &Facts) -> Vec<Finding> {
 /// Buffers of the seed's larger size, twice, may be locked.
 const LOCKED: u64 = 2 * 128 * (128 << 10);
 
-fn on_target(target: &Target) -> Result<Vec<Finding>, Failure> {
-    let buffered = Workload { rw: Rw::Randwrite, direct: false, ..Workload::example() };
-    let mut found = checks::of_target(target, &[Workload::example(), buffered], false);
-    match target.accepts(&Workload::example()) {
-        Ok(()) => found.extend(toggles(target)?),
+fn on_target(target: &mut Target) -> Result<Vec<Finding>, Failure> {
+    let usual = Workload::example();
+    let buffered = Workload { rw: Rw::Randwrite, direct: false, ..usual };
+    let mut found = checks::of_target(target, &[usual, buffered], false);
+    match target.accepts(&usual).and_then(|()| target.prove(&usual)) {
+        Ok(()) => {
+            found.push(witness(&target.sight));
+            found.extend(toggles(target)?);
+        }
+        Err(target::Error::Route(error)) => {
+            found.push(finding(Weight::Prevents, "direct I/O", error.to_string(), "see the message"))
+        }
         Err(error) => found.push(finding(Weight::Prevents, "requests of 4096 bytes", error.to_string(), TOO_SMALL)),
     }
     Ok(found)
+}
+
+/// Whether it can be proved that bytes come from the device.
+fn witness(sight: &Sight) -> Finding {
+    match sight {
+        Sight::Process => {
+            finding(Weight::Fine, "route", "a known direct read of 4 KiB blocks was counted in full on block devices", "")
+        }
+        Sight::Devices(_) => finding(
+            Weight::Fine,
+            "route",
+            "others submit for this process; the devices behind the target counted a known direct read in full",
+            "",
+        ),
+        Sight::Nobody { why } => finding(
+            Weight::Disturbs,
+            "route",
+            format!("{}: {why}", route::NOT_PROVED),
+            "use a file on a disk, a block device or a loop device",
+        ),
+    }
 }
 
 const TOO_SMALL: &str = "name a larger file or device";

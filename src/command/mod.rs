@@ -80,8 +80,10 @@ impl From<engine::SetupError> for Failure {
 impl From<target::Error> for Failure {
     fn from(error: target::Error) -> Failure {
         use target::Error as E;
-        let refused =
-            matches!(error, E::Guard(_) | E::Changed { .. } | E::Unwritable { .. } | E::Loop { .. } | E::Temporary { .. });
+        let refused = matches!(
+            error,
+            E::Guard(_) | E::Route(_) | E::Changed { .. } | E::Unwritable { .. } | E::Loop { .. } | E::Temporary { .. }
+        );
         failure(if refused { Exit::Environment } else { Exit::Usage })(&error)
     }
 }

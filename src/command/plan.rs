@@ -38,6 +38,7 @@ pub fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     let here = |c: &Circumstances| fingerprint::same(&fingerprint(&c.machine, &[]), &machine);
     let spread = earlier::spread(&experiment, here);
     let learnt = earlier::rounds(&experiment, &spread);
+    target::foresee(&experiment.target, &experiment.cells)?;
     let setting = target::setting_of(experiment.target.iter().flat_map(|t| t.path.as_deref()), &experiment.options);
     let place = plan::Place { setting: &setting, obstacle: &unlockable, limits: limits(&experiment, &[]), learnt };
     let plan = plan::make(&experiment, &place)?;

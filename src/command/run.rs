@@ -18,6 +18,7 @@ use crate::run::manifest::{Circumstances, Manifest};
 use crate::run::pace::{Pace, Widths};
 use crate::run::{self, Job};
 use crate::spawn::{Interrupts, Tether};
+use crate::target::route::{self, Sight};
 use crate::target::{self, Access, Target, room};
 use crate::toggle::Toggle;
 use crate::{control_group, workload::Workload};
@@ -134,8 +135,14 @@ pub fn prepare_for(experiment: &Experiment, access: Access<'_>) -> Result<Target
     for workload in &experiment.cells {
         room::buffers(workload, pools(experiment), allowed_bytes)?;
     }
-    let target = Target::resolve_all(&experiment.target, access)?;
-    experiment.cells.iter().try_for_each(|workload| target.accepts(workload))?;
+    let mut target = Target::resolve_all(&experiment.target, access)?;
+    for workload in &experiment.cells {
+        target.accepts(workload)?;
+        // What a command does to its target is its own affair, and counted from outside.
+        if experiment.subject.is_none() {
+            target.prove(workload)?;
+        }
+    }
     Ok(target)
 }
 
@@ -151,6 +158,9 @@ fn pools(experiment: &Experiment) -> u64 {
 
 fn announce(experiment: &Experiment, plan: &Plan, target: &Target, results: &Path) {
     console::note(format!("{}: {}\ntarget: {}", experiment.name, experiment.question, target.description));
+    if let Sight::Nobody { why } = &target.sight {
+        console::note(format!("{}: nobody can check that bytes come from or go to a device: {why}", route::NOT_PROVED));
+    }
     for cell in &plan.cells {
         console::note(format!("cell {}: {} arms, {} rounds", cell.name, cell.arms.len(), plan.repetitions));
         cell.dropped.iter().for_each(|d| console::note(format!("  without {}: {}", d.toggle, d.reason)));

@@ -66,6 +66,8 @@ pub enum SetupError {
     HugePages(io::Error),
     #[error("{0}")]
     Unsupported(String),
+    #[error("reading the target into the page cache, as cache = \"hit\" wants, or dropping it failed: {0}")]
+    Regime(io::Error),
     #[error("another job of the round failed")]
     OtherJob,
     #[error("binding memory to NUMA node {node} failed: {source}")]

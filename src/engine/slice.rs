@@ -55,6 +55,8 @@ pub struct Sample {
     pub overran: bool,
     /// Pieces of the span that were touched.
     pub touched: u64,
+    /// Requests of the whole slice, what fills and drains the ring included.
+    pub issued: u64,
 }
 
 /// Where the measured stretch begins or ends.
@@ -128,7 +130,7 @@ pub fn run<W: Tabled>(
     gang.barrier.wait();
     gang.stop.store(false, Relaxed);
     let moved = (total.0 - counted.0, total.1 - counted.1);
-    Ok(sample(lane, &tally, &fill, moved, (opened, closed), drained, touched))
+    Ok(Sample { issued, ..sample(lane, &tally, &fill, moved, (opened, closed), drained, touched) })
 }
 
 /// How often the spin control burns in a slice. Each time the device runs dry and must be woken, which changes what the requests themselves
@@ -187,6 +189,7 @@ fn sample<W: Tabled>(
         slots_intact: lane.worker.slots.intact(),
         overran: tally.overran || fill.overran || !drained.in_time,
         touched,
+        issued: 0,
     }
 }
 

@@ -3,6 +3,7 @@
 //! A device that serves nobody else is counted by its own statistics, at completion; on a shared one the process's I/O accounting counts,
 //! at submission. Either is proved with a known read before it is believed. Knows nothing of who is measured.
 
+pub use crate::target::route::tally::{device_bytes, process_bytes};
 use crate::target::{Member, Target};
 use memmap2::MmapMut;
 use nix::time::ClockId;
@@ -17,8 +18,6 @@ use std::time::Duration;
 const PROOF_BYTES: usize = 1 << 20;
 /// How long an idle counter is watched.
 const QUIET: Duration = Duration::from_millis(20);
-/// The unit of `/sys/block/X/stat`, whatever the device's sector is.
-const SECTOR_BYTES: u64 = 512;
 
 /// Why the counter cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -150,20 +149,6 @@ fn known_read(target: &Target, path: &Path) -> Result<usize, Error> {
     Ok(length)
 }
 
-/// Bytes that `/sys/block/X/stat` tells of: sectors read and written are the third and the seventh field.
-pub fn device_bytes(text: &str) -> Option<u64> {
-    let mut fields = text.split_ascii_whitespace();
-    let read: u64 = fields.nth(2)?.parse().ok()?;
-    let written: u64 = fields.nth(3)?.parse().ok()?;
-    read.checked_add(written)?.checked_mul(SECTOR_BYTES)
-}
-
-/// Bytes that `/proc/PID/io` tells of.
-pub fn process_bytes(text: &str) -> Option<u64> {
-    let field = |name: &str| text.lines().find_map(|l| l.strip_prefix(name))?.trim().parse::<u64>().ok();
-    field("read_bytes:")?.checked_add(field("write_bytes:")?)
-}
-
 /// Requests that `/sys/block/X/inflight` tells of, reads and writes.
 pub fn inflight(text: &str) -> Option<u64> {
     let mut fields = text.split_ascii_whitespace().map(|f| f.parse::<u64>().ok());
@@ -193,12 +178,7 @@ mod tests {
 
     #[test]
     fn fields_are_the_kernels() {
-        let stat = "  25 1 2048 3 7 0 16 4 0 2 2 0 0 0 0 0 0\n";
-        assert_eq!(device_bytes(stat), Some((2048 + 16) * 512));
-        let io = "rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 4096\nwrite_bytes: 512\ncancelled_write_bytes: 9\n";
-        assert_eq!(process_bytes(io), Some(4608));
-        assert_eq!(inflight("       3        4\n"), Some(7));
-        assert_eq!((device_bytes("1 2"), process_bytes("rchar: 1\n"), inflight("")), (None, None, None));
+        assert_eq!((inflight("       3        4\n"), inflight("")), (Some(7), None));
     }
 
     #[test]

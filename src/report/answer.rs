@@ -1,6 +1,6 @@
 //! What a reader came for, in a few sentences: what pays, how sure that is, and where fio stands.
 
-use super::{escape, validity};
+use super::{escape, route, validity};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
@@ -21,15 +21,20 @@ pub fn section(model: &Model) -> String {
 
 /// A bullet or a line of a table for each workload, and whether to believe it.
 pub fn body(model: &Model) -> String {
-    let answer: String = if model.cells.len() <= MOST_IN_WORDS { model.cells.iter().map(lines).collect() } else { table(model) };
+    let answer: String = if model.cells.len() <= MOST_IN_WORDS {
+        model.cells.iter().map(|cell| lines(model, cell)).collect()
+    } else {
+        table(model)
+    };
     let emulated = model.manifest.as_ref().and_then(|m| m.environment.emulated.as_ref());
     let caution = emulated.map_or_else(String::new, |what| format!("\n**Emulated.** {}.\n", escape::text(what)));
     format!("{answer}{caution}\n**Can this run be trusted?** {}\n", validity::summary(model))
 }
 
 /// A workload with a line for each question.
-fn lines(cell: &CellEffects) -> String {
-    let mut text = format!("- **{}**{}\n", escape::text(&cell.cell), saturated(cell));
+fn lines(model: &Model, cell: &CellEffects) -> String {
+    let route = route::mark(model, &cell.cell);
+    let mut text = format!("- **{}**{route}{}\n", escape::text(&cell.cell), saturated(cell));
     let mut line = |title: &str, words: String| {
         if !words.is_empty() {
             let _ = writeln!(text, "  - **{title}:** {words}.");
@@ -134,7 +139,8 @@ fn table(model: &Model) -> String {
             .next()
             .map_or_else(Default::default, |(iops, cpu)| (escape::text(&iops.contrast.reference), short(iops), short(cpu)));
         let (all, all_cpu) = (total(Metric::Iops), total(Metric::CpuPerOp));
-        let _ = writeln!(text, "| {} | {side} | {all} | {all_cpu} | {peer} | {iops} | {cpu} |", escape::text(&cell.cell));
+        let route = route::mark(model, &cell.cell);
+        let _ = writeln!(text, "| {}{route} | {side} | {all} | {all_cpu} | {peer} | {iops} | {cpu} |", escape::text(&cell.cell));
     }
     text
 }

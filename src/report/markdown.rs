@@ -1,6 +1,6 @@
 //! `report.md`: the answer first, then the tables it rests on, then what speaks against it.
 
-use super::{advice, answer, claims, counts, escape, factorial, overhead, reproduce, toggles, validity};
+use super::{advice, answer, claims, counts, escape, factorial, overhead, reproduce, route, toggles, validity};
 use crate::analysis::Model;
 use crate::analysis::claim::Judged;
 use crate::analysis::effect::CellEffects;
@@ -20,6 +20,7 @@ pub fn report(model: &Model, judged: &[Judged], gallery: &Gallery, dir: &Path) -
         let _ = writeln!(text, "{}\n", escape::text(&manifest.experiment.question));
         let _ = writeln!(text, "Target: {}.\n", escape::text(&manifest.target.description));
     }
+    text += &route::first(model);
     text += &answer::section(model);
     text += &advice::section(model);
     text += &claims::section(judged);
@@ -38,7 +39,7 @@ const WHOLE_RUN: [&str; 3] = ["matrix", "depth", "history"];
 
 /// Everything on one workload.
 fn in_detail(model: &Model, cell: &CellEffects, charts: &Charts<'_>) -> String {
-    let mut text = format!("\n## {}\n\n", escape::text(&cell.cell));
+    let mut text = format!("\n## {}{}\n\n", escape::text(&cell.cell), route::mark(model, &cell.cell));
     let mut part = |title: &str, kinds: &[&str], words: String| {
         let pictures = charts.of(Some(&cell.cell), kinds);
         if !words.is_empty() || !pictures.is_empty() {

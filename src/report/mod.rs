@@ -14,6 +14,7 @@ mod markdown;
 pub mod night;
 mod overhead;
 mod reproduce;
+pub mod route;
 pub mod splice;
 mod terminal;
 mod toggles;

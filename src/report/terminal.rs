@@ -1,6 +1,6 @@
 //! The tables that a run ends with in the terminal.
 
-use super::validity;
+use super::{route, validity};
 use crate::analysis::Model;
 use crate::analysis::claim::Judged;
 use crate::analysis::contrast::Metric;
@@ -10,9 +10,10 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 /// One table per cell: toggles, then fio; after them the claims and whether to trust all that.
 pub fn tables(model: &Model, judged: &[Judged]) -> String {
-    let cells = model.cells.iter().map(|cell| format!("{}\n{}\n", heading(cell), table(cell))).collect::<Vec<_>>().join("\n");
+    let cells =
+        model.cells.iter().map(|cell| format!("{}\n{}\n", heading(model, cell), table(cell))).collect::<Vec<_>>().join("\n");
     let trust = validity::summary(model).replace("**", "").replace("&#8203;", "").replace('\\', "");
-    format!("{cells}{}\nCan this run be trusted? {trust}\n", claims(judged))
+    format!("{}{cells}{}\nCan this run be trusted? {trust}\n", route::line(model), claims(judged))
 }
 
 fn claims(judged: &[Judged]) -> String {
@@ -25,11 +26,12 @@ fn claims(judged: &[Judged]) -> String {
     if judged.is_empty() { String::new() } else { format!("\n{table}\n") }
 }
 
-fn heading(cell: &CellEffects) -> String {
+fn heading(model: &Model, cell: &CellEffects) -> String {
     let share = cell.thread_cpu_share.map_or_else(String::new, |s| format!(", loop on the CPU {:.0} % of the time", s * 100.0));
     let side = cell.saturated().map_or_else(String::new, |s| format!("; bound by {}", s.name()));
     let verdicts = if cell.bound_by_target() { ": verdicts come from CPU per operation" } else { "" };
-    format!("{}{share}{side}{verdicts}\nratios are with the toggle / without it, or ours / fio", line(&cell.cell))
+    let route = route::mark(model, &cell.cell);
+    format!("{}{route}{share}{side}{verdicts}\nratios are with the toggle / without it, or ours / fio", line(&cell.cell))
 }
 
 fn table(cell: &CellEffects) -> Table {

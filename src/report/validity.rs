@@ -1,6 +1,6 @@
 //! The section of `report.md` that says what speaks against the run: controls, time lost, what disturbed it, what was left out.
 
-use super::escape;
+use super::{escape, route};
 use crate::analysis::Model;
 use crate::analysis::components::Components;
 use crate::analysis::contrast::{FAMILY, Metric};
@@ -34,6 +34,7 @@ pub fn section(model: &Model) -> String {
     text += &redone(model);
     text += &time_lost(model);
     text += &disturbances(model);
+    text += &route::cached(model);
     let mut reasons: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
     for arm in model.data.arms.iter().filter(|a| a.outcome != "completed") {
         *reasons.entry((&arm.treatment, &arm.outcome, &arm.reason)).or_default() += 1;

@@ -1,5 +1,6 @@
 //! One round process: started, given its spec, and ended in time.
 
+use super::regime;
 use super::round::{Report, Spec};
 use crate::process::{Process, Wait};
 use crate::spawn::{Interrupts, Tether};
@@ -26,6 +27,7 @@ const KILLED: &str = "; the kernel kills what takes more memory than there is or
 
 /// Runs one round process to its end.
 pub fn run(tether: &Tether, spec: &Spec, timeout: Duration, interrupts: &Interrupts) -> Result<Report, Error> {
+    let timeout = timeout + regime::allowance(spec);
     let input = serde_json::to_vec(spec).map_err(io::Error::other)?;
     // Our own: bounded by the plan, and not to be woken for while it measures.
     let mut process = Process::start_with(&mut tether.own("round"), &input, u64::MAX)?;

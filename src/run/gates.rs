@@ -1,10 +1,12 @@
 //! The validity gates: what must hold of an arm's round before its figures are believed.
 
+use super::regime::Regime;
 use super::round::{ArmReport, Slice};
 use crate::engine::slice::least_coverage;
 use crate::perf::profile::Profile;
 use crate::plan::Control;
 use crate::row::Outcome;
+use crate::target::route::Route;
 use crate::target::tags::Shortage;
 use crate::toggle::{Levels, Toggle};
 use crate::workload::{Distribution, Rw, Workload};
@@ -28,6 +30,10 @@ pub struct Context<'a> {
     pub shortage: Option<&'a Shortage>,
     /// What a failed request's result means on this target.
     pub failure: &'a dyn Fn(i32) -> String,
+    /// By what route the bytes of the whole round went; `None` where it moved none.
+    pub route: Option<&'a Route>,
+    /// What became of the page cache's state, where the workload goes through it.
+    pub regime: Option<&'a Regime>,
     /// A debug build may plan and test, not record.
     pub debug_build: bool,
 }
@@ -43,7 +49,18 @@ pub fn judge(context: &Context<'_>, report: &ArmReport, slices: &[&Slice]) -> (O
     if slices.iter().any(|s| s.overran) {
         return (Outcome::TimedOut, "a slice ran into the hang guard".into());
     }
-    let gates: [Gate; 8] = [release_build, no_errors, all_bytes, labels, buffers_unshared, coverage, no_workers, whole_profile];
+    let gates: [Gate; 10] = [
+        release_build,
+        no_errors,
+        all_bytes,
+        labels,
+        buffers_unshared,
+        coverage,
+        reached_the_device,
+        cached,
+        no_workers,
+        whole_profile,
+    ];
     match gates.iter().find_map(|gate| gate(context, report, slices)) {
         Some(reason) => (Outcome::Invalid, reason),
         None => (Outcome::Completed, String::new()),
@@ -96,6 +113,26 @@ fn coverage(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<S
     (touched < least).then(|| format!("offsets touched {touched} of 64 pieces of the span, at least {least} were due"))
 }
 
+/// The kernel counts for the process and the devices, not for an arm, so the arms of a round that move bytes stand or fall together.
+fn reached_the_device(context: &Context<'_>, _: &ArmReport, _: &[&Slice]) -> Option<String> {
+    match context.route? {
+        Route::Contradicted { cause } if counts(context.workload, context.control, context.requested) => Some(cause.clone()),
+        _ => None,
+    }
+}
+
+fn cached(context: &Context<'_>, _: &ArmReport, _: &[&Slice]) -> Option<String> {
+    match context.regime? {
+        Regime::Broken(cause) if counts(context.workload, context.control, context.requested) => Some(cause.clone()),
+        _ => None,
+    }
+}
+
+/// True for an arm whose requests move bytes through the block layer, where they are counted. NVMe commands bypass it, straight to the device.
+pub fn counts(workload: &Workload, control: Control, levels: &Levels) -> bool {
+    workload.rw != Rw::Nop && control != Control::Ceiling && !levels.is_on(Toggle::Passthrough)
+}
+
 fn no_workers(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
     let total: u64 = slices.iter().map(|s| s.cpu_total_ns).sum();
     let own: u64 = slices.iter().map(|s| s.thread_cpu_ns).sum();
@@ -145,6 +182,7 @@ mod tests {
             slots_intact: true,
             overran: false,
             touched: 1 << (i % 64),
+            issued: 10,
         }
     }
 
@@ -166,6 +204,8 @@ mod tests {
             profile: None,
             shortage: None,
             failure: &errno,
+            route: None,
+            regime: None,
             debug_build,
         };
         judge(&context, &report, &slices.iter().collect::<Vec<_>>())
@@ -221,6 +261,8 @@ mod tests {
                 profile: Some(profile),
                 shortage: None,
                 failure: &errno,
+                route: None,
+                regime: None,
                 debug_build: false,
             };
             let slices: Vec<Slice> = (0..64).map(slice).collect();

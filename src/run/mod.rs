@@ -14,11 +14,13 @@ pub mod pace;
 pub mod peers;
 pub mod pilot;
 pub mod processor;
+pub mod regime;
 pub mod round;
 pub mod rows;
 pub mod store;
 pub mod tracks;
 mod walk;
+mod watch;
 
 use crate::console;
 use crate::durable::Dir;
@@ -213,6 +215,8 @@ fn run_facts(job: &Job<'_>, manifest: &Manifest) -> RunFacts {
         span_bytes: job.target.span_bytes,
         allow_iowq: job.experiment.allow_iowq,
         tags: Tags::of_target(job.target),
+        sight: job.target.sight.clone(),
+        promised: job.target.promises_direct_io(),
         since_start: Duration::ZERO,
     }
 }
@@ -239,6 +243,7 @@ pub fn spec(experiment: &Experiment, target: &Target, cell: &Cell, part: Part, s
         hang_guard: HANG_GUARD + experiment.trial_time * 2,
         profile: None,
         counted: None,
+        tallied: target.sight.devices(),
     }
 }
 

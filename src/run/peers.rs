@@ -12,6 +12,8 @@ use crate::row::{ArmRow, Outcome, TrialRow};
 use crate::run::manifest::{self, FioJob};
 use crate::spawn::{Interrupts, Tether};
 use crate::target::Target;
+use crate::target::route::tally::Tally;
+use crate::target::route::{self, Evidence, Route, Sight};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -163,11 +165,14 @@ impl<'a> Peers<'a> {
             let mut row = blank(facts, round, cell.workload, config.treatment(), "fio");
             match self.ready(cell, *config, time) {
                 Err(reason) => (row.outcome, row.reason) = (Outcome::Unsupported, reason),
-                Ok((fio, job)) => match whole::run(fio, &job, time, interrupts) {
-                    Ok(whole) => whole_figures(&mut row, &whole),
-                    Err(Error::Interrupted) => return None,
-                    Err(error @ Error::Hung { .. }) => (row.outcome, row.reason) = (Outcome::TimedOut, error.to_string()),
-                    Err(error) => (row.outcome, row.reason) = (Outcome::Failed, error.to_string()),
+                Ok((fio, job)) => match (Tally::of_children(), whole::run(fio, &job, time, interrupts)) {
+                    (before, Ok(whole)) => {
+                        whole_figures(&mut row, &whole);
+                        whole_route(&mut row, facts, Tally::of_children().since(&before));
+                    }
+                    (_, Err(Error::Interrupted)) => return None,
+                    (_, Err(error @ Error::Hung { .. })) => (row.outcome, row.reason) = (Outcome::TimedOut, error.to_string()),
+                    (_, Err(error)) => (row.outcome, row.reason) = (Outcome::Failed, error.to_string()),
                 },
             }
             rows.arms.push(row);
@@ -243,6 +248,18 @@ fn measured(row: &mut ArmRow, slices: &[&duet::Slice]) {
     row.ops = Some(sum(|s| s.ops));
     row.bytes = Some(sum(|s| s.bytes));
     row.cpu_total_ns = Some(sum(|s| s.cpu_total_ns));
+}
+
+/// By what route the bytes of a whole run went that fio reports of itself. It may have moved more than it reports: what it cut off at its end.
+fn whole_route(row: &mut ArmRow, facts: &RunFacts, counted: Tally) {
+    let (Some(moved), true) = (row.bytes, row.workload.direct && facts.sight == Sight::Process) else { return };
+    let sum = counted.of_process().map(|sum| sum.min(moved));
+    let counted = Tally { read: sum, written: sum.map(|_| 0), ..Tally::default() };
+    let evidence = Evidence { workload: &row.workload, moved, counted: &counted, sight: &facts.sight, promised: facts.promised };
+    row.route = route::judge(&evidence);
+    if let Some(Route::Contradicted { cause }) = &row.route {
+        (row.outcome, row.reason) = (Outcome::Invalid, cause.clone());
+    }
 }
 
 fn whole_figures(row: &mut ArmRow, whole: &whole::Whole) {

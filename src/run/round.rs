@@ -1,16 +1,20 @@
 //! The body of a round process: sets up every arm once, then runs blocks of slices. Writes and prints nothing while slices run.
 
+use super::regime;
 use super::tracks::{Ground, Tracks};
+use super::watch::Watch;
 use crate::engine::lane::{JobContext, Place};
 use crate::engine::numa;
 use crate::engine::pattern::Pattern;
-use crate::engine::slice::{Edge, Gang, Instruments, Order, Sample};
+use crate::engine::slice::{Gang, Instruments, Order, Sample};
 use crate::engine::{Options, SetupError};
-use crate::perf::counters::{Counters, Counts};
+use crate::perf::counters::Counts;
 use crate::perf::profile::{Profile, Recorder, Stretch};
 use crate::plan::{Arm, Control, order};
 use crate::random::Decisions;
+use crate::target::block_device::Number;
 use crate::target::identity::Identity;
+use crate::target::route::tally::Tally;
 use crate::toggle::seats::Seats;
 use crate::toggle::{Levels, Setting, Toggle};
 use crate::workload::Workload;
@@ -20,7 +24,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::time::Duration;
 
 /// What a round process is told on its standard input.
@@ -50,6 +54,9 @@ pub struct Spec {
     pub profile: Option<u32>,
     /// Counters are read at the edges of slices; the devices (major and minor) on which they watch.
     pub counted: Option<Vec<(u32, u32)>>,
+    /// The devices whose statistics tell what the round moved, where those of the process do not.
+    #[serde(default)]
+    pub tallied: Vec<Number>,
 }
 
 /// What it answers on its standard output.
@@ -64,6 +71,10 @@ pub struct Report {
     pub system_ns: u64,
     /// Where the time went, where that was asked for, or why it cannot be said.
     pub profile: Option<Result<Profile, String>>,
+    /// What the kernel counted from before the first slice to behind the last.
+    pub tally: Tally,
+    /// Share of the span that was in the page cache before the first slice, of rounds through it.
+    pub resident: Option<f64>,
 }
 
 /// One slice, over all jobs.
@@ -92,6 +103,8 @@ pub struct Slice {
     pub slots_intact: bool,
     pub overran: bool,
     pub touched: u64,
+    /// Requests, those that fill and drain the rings included.
+    pub issued: u64,
 }
 
 /// One arm over the whole round.
@@ -150,6 +163,8 @@ struct Shared<'a> {
     gang: &'a Gang,
     refused: &'a [AtomicBool],
     recorder: &'a Mutex<Option<Result<Recorder, String>>>,
+    /// Set by the first job before any slice begins.
+    tally: &'a OnceLock<Tally>,
 }
 
 /// What one job brings home.
@@ -172,10 +187,14 @@ pub fn run(spec: &Spec) -> Result<Report, SetupError> {
     let schedule = order::blocks(&spec.arms, spec.blocks as usize, &mut decisions);
     let seeds: Vec<u64> = (0..spec.workload.jobs).map(|_| decisions.seed()).collect();
     let ground = Ground::prepare(spec, &mut decisions)?;
+    regime::prepare(spec).map_err(SetupError::Regime)?;
+    let resident = regime::resident(spec);
     let gang = Gang { barrier: Barrier::new(seeds.len()), stop: AtomicBool::new(false), broken: AtomicBool::new(false) };
     let refused: Vec<AtomicBool> = spec.arms.iter().map(|_| AtomicBool::new(false)).collect();
+    let tally = OnceLock::new();
     let shared = Shared {
         spec,
+        tally: &tally,
         ground: &ground,
         setup_order: &setup_order,
         schedule: &schedule,
@@ -186,12 +205,14 @@ pub fn run(spec: &Spec) -> Result<Report, SetupError> {
     let before = usage();
     let results = work(&shared, &seeds)?;
     let after = usage();
+    let now = Tally::now(&spec.tallied);
     let ran = ran(&shared);
     let arms = (0..spec.arms.len()).map(|arm| merge_arm(&results, &ran, arm)).collect();
     let slices: Vec<Slice> =
         ran.iter().zip(0..).map(|(place, i)| merge_slice(*place, results.iter().map(|r| &r.samples[i]))).collect();
     let profile = recorder.into_inner().unwrap().map(|r| r.map(|r| r.finish(&stretches(&slices))));
-    Ok(Report { setup_order, slices, arms, user_ns: after.0 - before.0, system_ns: after.1 - before.1, profile })
+    let tally = tally.get().map_or_else(Tally::default, |before| now.since(before));
+    Ok(Report { setup_order, slices, arms, user_ns: after.0 - before.0, system_ns: after.1 - before.1, profile, tally, resident })
 }
 
 fn work(shared: &Shared<'_>, seeds: &[u64]) -> Result<Vec<JobResult>, SetupError> {
@@ -208,6 +229,15 @@ fn work(shared: &Shared<'_>, seeds: &[u64]) -> Result<Vec<JobResult>, SetupError
     })
 }
 
+/// Waits until every job has tried its arms on. None begins a slice before the counters were read.
+fn start_together(shared: &Shared<'_>, number: u32) {
+    shared.gang.barrier.wait();
+    if number == 0 {
+        shared.tally.get_or_init(|| Tally::now(&shared.spec.tallied));
+    }
+    shared.gang.barrier.wait();
+}
+
 /// One job: its lanes, then every slice of every block.
 fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupError> {
     let Shared { spec, ground, .. } = *shared;
@@ -222,11 +252,7 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
         sqpoll: spec.options.sqpoll,
         buffers_at_edge: keeps(Toggle::FixedBuffers),
         ring_at_edge: keeps(Toggle::RegisteredRing),
-        place: Place {
-            anywhere: &seats.allowed,
-            node: spec.setting.numa_node,
-            node_cpus: &seats.of_node,
-        },
+        place: Place { anywhere: &seats.allowed, node: spec.setting.numa_node, node_cpus: &seats.of_node },
     };
     // What is made after the counters is counted with its maker; what devices do, by one job for all.
     let devices = |devices: &Vec<_>| if number == 0 { devices.clone() } else { vec![] };
@@ -239,7 +265,7 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
             refusals[arm] = Some(error.to_string());
         }
     }
-    shared.gang.barrier.wait();
+    start_together(shared, number);
     let mut latency: Vec<Histogram<u64>> = spec.arms.iter().map(|_| histogram()).collect();
     let mut discard = histogram();
     let mut samples = Vec::with_capacity(shared.schedule.iter().map(Vec::len).sum());
@@ -282,30 +308,6 @@ fn seats(spec: &Spec) -> Result<Seats, SetupError> {
         return numa::seats(&spec.options, spec.setting.numa_node).map_err(SetupError::Cpus);
     }
     Ok(spec.setting.seats.clone())
-}
-
-/// Counters and their sums for each arm.
-struct Watch {
-    counters: Option<Counters>,
-    counts: Vec<Counts>,
-}
-
-impl Watch {
-    fn new(devices: Option<Vec<(u32, u32)>>, arms: usize) -> Watch {
-        Watch { counters: devices.map(|devices| Counters::open(&devices)), counts: vec![Counts::default(); arms] }
-    }
-
-    fn edge(&mut self, edge: Edge, arm: usize) {
-        match (&mut self.counters, edge) {
-            (Some(counters), Edge::Begin) => counters.begin(),
-            (Some(counters), Edge::End) => counters.end(&mut self.counts[arm]),
-            (None, _) => {}
-        }
-    }
-
-    fn finish(self) -> Option<Vec<Counts>> {
-        Some(self.counters?.finish(self.counts))
-    }
 }
 
 /// Arm, copy, block and position in it of each slice that was measured, in order.
@@ -358,7 +360,8 @@ fn merge_slice<'a>((arm, copy, block, position): Ran, jobs: impl Iterator<Item =
         variant: jobs.clone().map(|s| s.variant).max().unwrap_or(0),
         slots_intact: jobs.clone().all(|s| s.slots_intact),
         overran: jobs.clone().any(|s| s.overran),
-        touched: jobs.fold(0, |bits, s| bits | s.touched),
+        touched: jobs.clone().fold(0, |bits, s| bits | s.touched),
+        issued: sum(|s| s.issued),
     }
 }
 

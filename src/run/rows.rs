@@ -2,11 +2,13 @@
 
 use super::failure;
 use super::gates::{self, Context};
+use super::regime::{self, Regime};
 use super::round::{self, Report, Slice, Spec};
 use super::store::RoundRows;
 use crate::perf::profile::Cause;
 use crate::plan::{Round, RoundKind};
 use crate::row::{ArmRow, Latency, Outcome, OverheadRow, TrialRow};
+use crate::target::route::{self, Evidence, Route, Sight};
 use crate::target::tags::Tags;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
@@ -23,6 +25,9 @@ pub struct RunFacts {
     pub allow_iowq: bool,
     /// How many requests the target takes at once, where it tells.
     pub tags: Option<Tags>,
+    /// Who sees what is moved on the target, and whether the kernel promises direct I/O on it.
+    pub sight: Sight,
+    pub promised: bool,
     /// From the start of the run to the start of this round, for the latency log.
     pub since_start: Duration,
 }
@@ -60,6 +65,8 @@ pub fn blank(
         job_fairness: None,
         enters: None,
         latency: Latency::default(),
+        route: None,
+        device_share: None,
         counts: None,
     }
 }
@@ -72,6 +79,10 @@ pub fn from_report(facts: &RunFacts, round: &Round, spec: &Spec, report: &Report
         rows.trials = report.slices.iter().map(|s| trial(round, spec, s)).collect();
     }
     let shortage = facts.tags.as_ref().and_then(|tags| tags.shortage(&spec.workload));
+    let (workload, counted, moved) = (&spec.workload, &report.tally, moved(spec, report));
+    let evidence = Evidence { workload, moved, counted, sight: &facts.sight, promised: facts.promised };
+    let regime = (!workload.direct).then(|| regime::judge(&evidence, report.resident));
+    let route = route_of(&evidence, regime.as_ref());
     for (index, arm) in spec.arms.iter().enumerate() {
         let slices: Vec<&Slice> = report.slices.iter().filter(|s| s.arm == index).collect();
         let context = Context {
@@ -83,6 +94,8 @@ pub fn from_report(facts: &RunFacts, round: &Round, spec: &Spec, report: &Report
             profile: report.profile.as_ref(),
             shortage: shortage.as_ref(),
             failure: &|result| failure::text(spec, result),
+            route: route.as_ref(),
+            regime: regime.as_ref(),
             debug_build: cfg!(debug_assertions),
         };
         let latency = histogram(&report.arms[index].latency);
@@ -98,11 +111,44 @@ pub fn from_report(facts: &RunFacts, round: &Round, spec: &Spec, report: &Report
             row.effective = Some(report.arms[index].effective);
             row.counts.clone_from(&report.arms[index].counts);
             row.job_fairness = fairness(&report.arms[index].job_ops);
+            if gates::counts(&spec.workload, arm.control, &arm.levels) {
+                row.route.clone_from(&route);
+                row.device_share = device_share(&evidence);
+            }
             rows.latency += &log_line(facts, round, &arm.treatment, &row, &latency);
         }
         rows.arms.push(row);
     }
     rows
+}
+
+/// Bytes that the counted arms of a round moved.
+fn moved(spec: &Spec, report: &Report) -> u64 {
+    let counts = |s: &&Slice| gates::counts(&spec.workload, spec.arms[s.arm].control, &spec.arms[s.arm].levels);
+    let issued: u64 = report.slices.iter().filter(counts).map(|s| s.issued).sum();
+    issued * u64::from(spec.workload.block_size_bytes)
+}
+
+/// By what route they went. The page cache is one of its own, of which all that can be asked is whether it was as declared.
+fn route_of(evidence: &Evidence<'_>, regime: Option<&Regime>) -> Option<Route> {
+    match regime {
+        Some(Regime::Untold(why)) => Some(Route::Unobservable { why: (*why).into() }),
+        Some(_) => None,
+        None => route::judge(evidence),
+    }
+}
+
+/// Bytes counted on devices over bytes moved, in the whole round.
+fn device_share(evidence: &Evidence<'_>) -> Option<f64> {
+    let Evidence { workload, moved, counted, sight, .. } = evidence;
+    let bytes = match sight {
+        // What is written to the page cache is counted as well, so only what is read tells of it.
+        Sight::Process if !workload.direct => counted.read,
+        Sight::Process => counted.of_process(),
+        Sight::Devices(_) => counted.devices,
+        Sight::Nobody { .. } => None,
+    }?;
+    (*moved > 0).then(|| bytes as f64 / *moved as f64)
 }
 
 /// Rows of a round that brought no report: every arm has the same outcome.

@@ -4,6 +4,7 @@
 //! descriptor and nothing has to be cleaned up. A memfd is not bounded by the size of `/dev/shm`.
 
 use super::block_device::BlockDevice;
+use super::route::Sight;
 use super::{Member, Target, Wanted, fill, ioctl};
 use rustix::fs::{MemfdFlags, Mode, OFlags, Stat, fstat, makedev, memfd_create};
 use std::fs::{File, OpenOptions};
@@ -38,6 +39,7 @@ pub fn over_shared_memory(wanted: &Wanted) -> io::Result<Target> {
              at small blocks, bound by the copying worker at large ones; it has no DMA, no interrupts and no poll queues"
         ),
         members: vec![Member::made(format!("/dev/loop{number}").into(), device)?],
+        sight: Sight::unknown(),
     })
 }
 

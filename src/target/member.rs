@@ -2,13 +2,26 @@
 
 use super::Error;
 use super::block_device::BlockDevice;
+use super::extents::Extents;
 use super::identity::Identity;
+use super::route;
+use crate::mounts;
+use crate::workload::{Rw, Workload};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// What the kernel says of direct I/O on a file (`STATX_DIOALIGN`, Linux 6.1; not every file system answers).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectIo {
+    Untold,
+    /// There is none: requests would go through the page cache.
+    Never,
+    /// At multiples of so many bytes.
+    From(u32),
+}
 
 /// A file or device of a target.
 #[derive(Debug)]
@@ -22,6 +35,10 @@ pub struct Member {
     /// Made by the tool, so writable without asking.
     pub made_here: bool,
     pub identity: Identity,
+    /// Of a file.
+    pub direct: DirectIo,
+    /// What of a file the user named is not on the device as it is read; `None` where nothing is known to be amiss.
+    pub extents: Option<Extents>,
     file: File,
     /// The generic device of an NVMe namespace.
     pub(super) generic: Option<OwnedFd>,
@@ -32,7 +49,9 @@ impl Member {
     pub(super) fn made(path: PathBuf, file: File) -> io::Result<Member> {
         let device = BlockDevice::of(&file);
         let own_device = device.as_ref().map(BlockDevice::name);
-        Ok(Member { path, device, own_device, made_here: true, identity: Identity::of(&file)?, file, generic: None })
+        let identity = Identity::of(&file)?;
+        let (direct, extents) = (direct_io(&file), None);
+        Ok(Member { path, device, own_device, made_here: true, identity, direct, extents, file, generic: None })
     }
 
     /// What the user named and `file` is open on.
@@ -43,17 +62,42 @@ impl Member {
         file: File,
     ) -> Result<Member, Error> {
         let identity = Identity::of(&file).map_err(|source| Error::Open { path: path.into(), source })?;
-        Ok(Member { path: path.into(), device, own_device, made_here: false, identity, file, generic: None })
+        let (direct, extents) = (direct_io(&file), None);
+        Ok(Member { path: path.into(), device, own_device, made_here: false, identity, direct, extents, file, generic: None })
+    }
+
+    /// Checks that the bytes of a workload can come from the device, as far as the file system tells.
+    pub(super) fn serves(&self, workload: &Workload) -> Result<(), route::Refusal> {
+        use route::Refusal as R;
+        let path = self.path.clone();
+        if workload.rw == Rw::Nop {
+            return Ok(());
+        }
+        if workload.direct && self.device.is_none() && self.direct == DirectIo::Never {
+            let kind = mounts::of(&self.file).map_or_else(|| "an unknown file system".into(), |mount| mount.kind);
+            return Err(R::NoDirect { path, kind });
+        }
+        let reads = !matches!(workload.rw, Rw::Write | Rw::Randwrite);
+        match self.extents {
+            Some(Extents { unwritten, span, .. }) if reads && unwritten > 0 => Err(R::Unwritten { path, unwritten, span }),
+            Some(Extents { inline, span, .. }) if workload.direct && inline > 0 => Err(R::Inline { path, inline, span }),
+            Some(Extents { encoded, span, .. }) if workload.direct && encoded > 0 => Err(R::Encoded { path, encoded, span }),
+            _ => Ok(()),
+        }
     }
 
     /// What a file no longer has of the span that is used of it: then other things than its blocks would be measured.
     pub(super) fn lost(&self, span_bytes: u64) -> Option<String> {
         let meta = self.file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-        let allocated = meta.blocks() * 512;
         if meta.len() < span_bytes {
             return Some(format!("it was cut to {} bytes", meta.len()));
         }
-        (allocated < meta.len()).then(|| format!("it has become sparse: {allocated} of its {} bytes are allocated", meta.len()))
+        let missing = |extents: Option<Extents>| extents.map_or((0, 0), |e| (e.holes, e.unwritten));
+        let (then, now) = (missing(self.extents), missing(Extents::of(&self.file, span_bytes)));
+        if now.0 > then.0 {
+            return Some(format!("it has become sparse: {} of its first {span_bytes} bytes are allocated", span_bytes - now.0));
+        }
+        (now.1 > then.1).then(|| format!("{} of its first {span_bytes} bytes were replaced by unwritten ones (fallocate)", now.1))
     }
 
     /// The descriptor that was checked.
@@ -69,6 +113,18 @@ impl Member {
     /// The same of its generic device.
     pub(super) fn generic_handle(&self) -> Option<PathBuf> {
         self.generic.as_ref().map(handle)
+    }
+}
+
+/// Asks the kernel what direct I/O a file can do.
+fn direct_io(file: &File) -> DirectIo {
+    use rustix::fs::{AtFlags, StatxFlags};
+    match rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) {
+        Ok(stat) if stat.stx_mask & StatxFlags::DIOALIGN.bits() != 0 => match stat.stx_dio_offset_align {
+            0 => DirectIo::Never,
+            align => DirectIo::From(align),
+        },
+        _ => DirectIo::Untold,
     }
 }
 

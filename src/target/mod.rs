@@ -5,6 +5,7 @@
 //! directory (an unlinked file, a loop device that clears itself), so that a kill at any moment leaves nothing behind.
 
 pub mod block_device;
+mod extents;
 pub mod fill;
 pub mod guard;
 pub mod identity;
@@ -17,17 +18,19 @@ mod open;
 
 pub mod refused;
 pub mod room;
+pub mod route;
 pub mod scratch;
 pub mod tags;
 
-pub use member::{Lent, Member};
+pub use member::{DirectIo, Lent, Member};
 
 use crate::control_group::memory::memory_limit;
 use crate::engine::{Options, capabilities, numa};
 use crate::toggle::Setting;
-use crate::workload::{Cache, Workload};
+use crate::workload::{Cache, Rw, Workload};
 use block_device::{BlockDevice, Number};
 use identity::Identity;
+use route::Sight;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
@@ -80,7 +83,7 @@ pub enum Error {
     #[error("[target] kind = \"{0}\" needs a path")]
     NoPath(&'static str),
     #[error(
-        "{path} is sparse ({allocated} of {size} bytes are allocated); holes are not read from the device: name a file that is written in full, for \
+        "{path} is sparse ({allocated} of its first {size} bytes are allocated); holes are not read from the device: name a file that is written in full, for \
          example a copy: cp --sparse=never {path} COPY", path = path.display()
     )]
     Sparse { path: PathBuf, allocated: u64, size: u64 },
@@ -110,6 +113,8 @@ pub enum Error {
     Room(#[from] room::Refusal),
     #[error(transparent)]
     Guard(#[from] guard::Refusal),
+    #[error(transparent)]
+    Route(#[from] route::Refusal),
 }
 
 /// What is to be done to a target.
@@ -142,6 +147,8 @@ pub struct Target {
     pub label: String,
     /// For reports: what it is, and what it can and cannot show.
     pub description: String,
+    /// Who sees what is moved on it; nobody does before [`Target::prove`].
+    pub sight: Sight,
 }
 
 impl Target {
@@ -169,6 +176,7 @@ impl Target {
             logical_block_bytes: a.logical_block_bytes.max(b.logical_block_bytes),
             label: format!("{} + {}", a.label, b.label),
             description: format!("{}; beside {}", a.description, b.description),
+            sight: a.sight,
         };
         Ok(targets.into_iter().reduce(join).expect("an experiment has a target"))
     }
@@ -229,6 +237,31 @@ impl Target {
         self.regime(workload)
     }
 
+    /// Reads some blocks of a workload of our engine and finds out who sees it. Refuses one whose bytes would not come from the device, by what the
+    /// file system tells or by what was counted.
+    pub fn prove(&mut self, workload: &Workload) -> Result<(), Error> {
+        self.members.iter().try_for_each(|member| member.serves(workload))?;
+        if workload.rw == Rw::Nop {
+            return Ok(());
+        }
+        let mut sight = Sight::Process;
+        for member in &self.members {
+            // Who sees least decides: the bytes of all members are one sum.
+            match route::proof::read(member, workload, self.span_bytes)? {
+                Sight::Process => {}
+                Sight::Devices(_) if self.members.len() > 1 => sight = Sight::Nobody { why: SEVERAL.into() },
+                other => sight = other,
+            }
+        }
+        self.sight = sight;
+        Ok(())
+    }
+
+    /// True where the kernel promises that direct requests go to a device.
+    pub fn promises_direct_io(&self) -> bool {
+        self.members.iter().all(|member| member.device.is_some() || matches!(member.direct, DirectIo::From(_)))
+    }
+
     /// Checks that a workload through the page cache is in the state that it declares: what is neither all in memory nor mostly outside lets
     /// the arms warm each other's cache.
     fn regime(&self, workload: &Workload) -> Result<(), Error> {
@@ -273,6 +306,30 @@ impl Target {
         let generic = self.members.iter().map(Member::generic_handle).collect::<Option<_>>().unwrap_or_default();
         setting(self.members.iter().map(|m| m.device.clone()), options, generic)
     }
+}
+
+const SEVERAL: &str = "others submit for this process on one of several targets, and no counter knows of all of them";
+
+/// Share of the first `span_bytes` of a file or device that the page cache holds; `None` where the kernel does not tell.
+pub fn resident(file: &File, span_bytes: u64) -> Option<f64> {
+    let pages = span_bytes.div_ceil(rustix::param::page_size() as u64).max(1);
+    ioctl::cached_pages(file, span_bytes).ok().map(|cached| (cached as f64 / pages as f64).min(1.0))
+}
+
+/// Checks, of files that exist and that a run would open, whether the bytes of workloads can come from the device. Says nothing of the rest.
+pub fn foresee(wanted: &[Wanted], workloads: &[Workload]) -> Result<(), Error> {
+    let named = wanted.iter().filter(|w| w.path.as_deref().is_some_and(Path::is_file) && w.kind == Kind::File);
+    for wanted in named {
+        match open::target(wanted, Access::Read) {
+            Ok(found) => {
+                let serves = |workload: &Workload| found.members.iter().try_for_each(|member| member.serves(workload));
+                workloads.iter().try_for_each(serves)?;
+            }
+            Err(error @ Error::Sparse { .. }) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// What devices offer to toggles that are not opened yet.

@@ -1,15 +1,18 @@
 //! Opens or makes one target: the descriptor first, then everything that is asked is asked of it.
 
 use super::block_device::{BlockDevice, Generic};
+use super::extents::Extents;
 use super::guard::{self, Refusal};
+use super::route::Sight;
 use super::scratch::{self, Scratch};
-use super::{Access, Error, Kind, Member, Target, Wanted, fill, ioctl, loop_device, refused, room};
+use super::{Access, DirectIo, Error, Kind, Member, Target, Wanted, fill, ioctl, loop_device, refused, room};
 use crate::mounts;
+use crate::units::size_words;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::fs::{File, Metadata, OpenOptions};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Opens or makes what is wanted.
@@ -57,6 +60,7 @@ fn device(path: &Path, wanted: Option<u64>, access: Access<'_>) -> Result<Target
     // The counters of a device that something else uses tell of everybody's traffic; those of a partition's disk too.
     let own_device = (!device.is_partition() && guard::unused(path, device).is_ok()).then(|| device.name());
     let called = if path.ends_with(device.name()) { String::new() } else { format!(" ({})", device.name()) };
+    let below = below(device);
     let generic = device.generic().map(|generic| open_generic(&file, &generic, writes)).transpose()?.flatten();
     let mut member = Member::named(path, resolved, own_device, file)?;
     member.generic = generic;
@@ -66,7 +70,8 @@ fn device(path: &Path, wanted: Option<u64>, access: Access<'_>) -> Result<Target
         span_bytes: span(path, size, wanted)?,
         logical_block_bytes: logical,
         label: path.display().to_string(),
-        description: format!("block device {}{called} of {size} bytes, logical block {logical}", path.display()),
+        description: format!("block device {}{called} of {size} bytes, logical block {logical}{below}", path.display()),
+        sight: Sight::unknown(),
     })
 }
 
@@ -114,20 +119,31 @@ fn file(path: &Path, wanted: Option<u64>, access: Access<'_>) -> Result<Target, 
     let meta = file.metadata().map_err(fail)?;
     expect_type(path, &meta, "file", false)?;
     let span_bytes = span(path, meta.len(), wanted)?;
-    let allocated = meta.blocks() * 512;
-    if allocated < meta.len() {
-        return Err(Error::Sparse { path: path.into(), allocated, size: meta.len() });
+    let extents = Extents::of(&file, span_bytes);
+    if let Some(Extents { span, holes: holes @ 1.., .. }) = extents {
+        return Err(Error::Sparse { path: path.into(), allocated: span - holes, size: span });
     }
     if writes {
         guard::check(path, &file)?;
     }
+    let mut description = format!("file {} on {}", path.display(), file_system(&file));
+    if let Some(Extents { unwritten: unwritten @ 1.., span, .. }) = extents {
+        description += &format!(
+            "; {} of its first {} were never written (fallocate), so the first write to such a block is also its conversion",
+            size_words(unwritten),
+            size_words(span)
+        );
+    }
+    let mut member = Member::named(path, None, None, file)?;
+    member.extents = extents;
     Ok(Target {
         span_bytes,
         writes,
-        logical_block_bytes: direct_io_alignment(&file),
+        logical_block_bytes: alignment(&member),
         label: path.display().to_string(),
-        description: format!("file {} on {}", path.display(), file_system(&file)),
-        members: vec![Member::named(path, None, None, file)?],
+        description,
+        members: vec![member],
+        sight: Sight::unknown(),
     })
 }
 
@@ -174,17 +190,19 @@ fn temporary(wanted: &Wanted) -> Result<Target, Error> {
     room::file(&dir, size, wanted.allowed_bytes)?;
     let file = tempfile::tempfile_in(&dir).map_err(fail)?;
     fill::fill(&file, size, wanted.stamps).map_err(fail)?;
+    let on = file_system(&file);
+    let member = Member::made("temporary file".into(), file).map_err(fail)?;
     Ok(Target {
         span_bytes: size,
         writes: true,
-        logical_block_bytes: direct_io_alignment(&file),
+        logical_block_bytes: alignment(&member),
         label: "temporary file".into(),
         description: format!(
-            "temporary file of {size} bytes in {} on {}{why}; the disk below is shared with everything else on this machine",
+            "temporary file of {size} bytes in {} on {on}{why}; the disk below is shared with everything else on this machine",
             dir.display(),
-            file_system(&file)
         ),
-        members: vec![Member::made("temporary file".into(), file).map_err(fail)?],
+        members: vec![member],
+        sight: Sight::unknown(),
     })
 }
 
@@ -211,11 +229,21 @@ fn span(path: &Path, has: u64, wanted: Option<u64>) -> Result<u64, Error> {
     }
 }
 
-/// The alignment that direct I/O on a file needs, as far as the kernel tells (6.1 and newer), else 512.
-fn direct_io_alignment(file: &File) -> u32 {
-    let flags = rustix::fs::AtFlags::EMPTY_PATH;
-    let stat = rustix::fs::statx(file, "", flags, rustix::fs::StatxFlags::DIOALIGN);
-    stat.ok().map(|s| s.stx_dio_offset_align).filter(|a| *a > 0).unwrap_or(512)
+/// The alignment that direct I/O on a file needs, as far as the kernel tells, else the least there is.
+fn alignment(member: &Member) -> u32 {
+    if let DirectIo::From(align) = member.direct { align } else { 512 }
+}
+
+/// What a loop device that is not the tool's reads from: it ends at the loop device what can be proved of it.
+fn below(device: &BlockDevice) -> String {
+    if loop_device::backing(device).is_none() {
+        return String::new();
+    }
+    let how = match device.attribute("loop/dio").as_deref() {
+        Some("1") => "directly",
+        _ => "through the page cache (losetup --direct-io=on changes that), so its figures may be those of memory",
+    };
+    format!("; a loop device, which reads and writes the file behind it {how}")
 }
 
 /// The name of the file system that a file lies on.

@@ -115,7 +115,7 @@ fn sparse_file() {
     std::fs::write(&bench.file, experiment(&target, READS, ONE_TOGGLE, "")).unwrap();
     assert_snapshot!(bench.verdict(&bench.run(&[])), @"
     exit 2
-    uring-ablate: DIR/holes is sparse (0 of 1048576 bytes are allocated); holes are not read from the device: name a file that is written in full, for example a copy: cp --sparse=never DIR/holes COPY
+    uring-ablate: DIR/holes is sparse (0 of its first 1048576 bytes are allocated); holes are not read from the device: name a file that is written in full, for example a copy: cp --sparse=never DIR/holes COPY
     ");
 }
 

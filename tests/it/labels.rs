@@ -41,6 +41,7 @@ fn spec(target: &Target, workload: Workload, levels: &[Levels]) -> Spec {
         hang_guard: Duration::from_secs(20),
         profile: None,
         counted: None,
+        tallied: vec![],
     }
 }
 

@@ -47,6 +47,7 @@ mod replaced;
 mod reports;
 mod resume;
 mod rounds;
+mod route;
 mod schedules;
 mod splice;
 mod statistics;

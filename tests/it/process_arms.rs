@@ -77,6 +77,7 @@ pub fn spec(paths: Vec<PathBuf>, span_bytes: u64) -> Spec {
         hang_guard: Duration::from_secs(20),
         profile: None,
         counted: None,
+        tallied: vec![],
     }
 }
 

@@ -44,6 +44,7 @@ fn spec(target: &Target, rw: Rw, jobs: u32, arms: Vec<Arm>, blocks: u32) -> Spec
         hang_guard: Duration::from_secs(20),
         profile: None,
         counted: None,
+        tallied: vec![],
     }
 }
 

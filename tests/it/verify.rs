@@ -38,6 +38,7 @@ fn spec(target: &Target, workload: Workload, arms: Vec<Arm>) -> Spec {
         hang_guard: Duration::from_secs(20),
         profile: None,
         counted: None,
+        tallied: vec![],
     }
 }
 

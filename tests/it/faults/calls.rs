@@ -89,6 +89,7 @@ const CALLS: &[(&str, &[&str])] = &[
     ("setrlimit", &["EPERM"]),
     ("seccomp", &["EACCES"]),
     ("fadvise64", &["EINVAL"]),
+    ("cachestat", &["EPERM"]),
     ("socket", &["EAFNOSUPPORT"]),
     ("connect", &["ECONNREFUSED"]),
 ];
