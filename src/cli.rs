@@ -8,7 +8,7 @@ use crate::analysis::contrast::Metric;
 use crate::export::Format;
 use crate::toggle::Toggle;
 use crate::workload::{self, Distribution, Rw};
-use crate::{engine, units};
+use crate::{engine, limits, units};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory, Parser, Subcommand};
 pub use clap_complete::Shell;
@@ -251,7 +251,7 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=i64::from(engine::MAX_QUEUE_DEPTH)))]
     pub iodepth: u32,
     /// Threads, each with its own ring.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::JOBS)))]
     pub numjobs: u32,
     /// Files or block devices, separated by colons (\: is a colon of a name) [default: a loop device over shared memory, else a temporary file].
     #[arg(long)]
@@ -272,7 +272,7 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
     pub direct: u8,
     /// Start so many requests a second and job, whatever has completed; latency then counts from the intended start.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::RATE)))]
     pub rate_iops: Option<u32>,
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]

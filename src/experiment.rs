@@ -194,7 +194,10 @@ impl Source<'_> {
     /// The time for the slices of one round: all of them are held in memory.
     fn round_time(&self, key: &str, value: Option<&Spanned<Scalar>>) -> Result<Option<Duration>, Error> {
         let bounded = |text: &Scalar| match some_time(&text.0)? {
-            time if time > limits::ROUND_TIME => Err(format!("{:?} is too long: 1h is the most; measure more rounds", text.0)),
+            time if time > limits::ROUND_TIME => {
+                let most = limits::ROUND_TIME.as_secs() / 3600;
+                Err(format!("{:?} is too long: {most}h is the most; measure more rounds", text.0))
+            }
             time => Ok(time),
         };
         value.map(|v| self.read(key, v, bounded)).transpose()
@@ -248,7 +251,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Experiment, Error> {
     let sweep = design::sweep(&source, &wire.design, &toggles)?;
     Ok(Experiment {
         name,
-        question: source.read("question", &wire.question, |q| text::words(q, MOST_WORDS))?,
+        question: source.read("question", &wire.question, |q| text::words(q, limits::SENTENCE))?,
         smoke: wire.smoke.clone(),
         allow_iowq: wire.target.0.iter().any(|target| target.allow_iowq),
         target: targets(&source, &wire)?,
@@ -309,9 +312,6 @@ fn apply(path: &Path, text: &str, overrides: &[String]) -> Result<String, Error>
     toml::to_string(&root).map_err(|e| Error::Set(e.to_string()))
 }
 
-/// Characters of a question or a claim.
-const MOST_WORDS: usize = 1000;
-
 fn check_name(name: &str) -> Result<String, String> {
     name::check(name).map(|()| name.into())
 }
@@ -338,12 +338,11 @@ fn not_too_many(rounds: u32) -> Result<u32, String> {
 /// No multiple of the kernel's own tick, so that the two do not walk in step.
 pub const FREQUENCY: u32 = 997;
 
-/// What the kernel takes by default (`kernel.perf_event_max_sample_rate`).
 fn ticks(frequency: u32) -> Result<u32, String> {
-    if (1..=100_000).contains(&frequency) {
+    if (1..=limits::TICKS).contains(&frequency) {
         Ok(frequency)
     } else {
-        Err(format!("{frequency} must be from 1 to 100000 ticks a second"))
+        Err(format!("{frequency} must be from 1 to {} ticks a second", limits::TICKS))
     }
 }
 

@@ -7,11 +7,32 @@ use std::time::Duration;
 /// Bytes of an experiment file.
 pub const EXPERIMENT_BYTES: u64 = 1 << 20;
 
+/// Characters of a question and of a claim.
+pub const SENTENCE: usize = 1000;
+
+/// Characters of what stands in every table: a metric's name, a machine's.
+pub const LABEL: usize = 80;
+
+/// The same of a unit.
+pub const UNIT: usize = 24;
+
+/// Characters of a name that may become part of a path: with what stands before and behind it, it stays below what file systems allow (255 bytes).
+pub const NAME: usize = 200;
+
 /// Items of a list in an experiment file.
 pub const LIST: usize = 1000;
 
 /// Workloads of an experiment: the product of the lists of `[workload]`.
 pub const CELLS: usize = 1000;
+
+/// Bytes of a block (`bs`).
+pub const BLOCK_BYTES: u64 = 1 << 30;
+
+/// Jobs of a workload (`numjobs`).
+pub const JOBS: u32 = 256;
+
+/// Requests a second that each job is to be given (`rate_iops`).
+pub const RATE: u32 = 100_000_000;
 
 /// Arms of a workload.
 pub const ARMS: usize = 256;
@@ -33,6 +54,18 @@ pub const PERCENT: f64 = 1000.0;
 
 /// Slices of one round.
 pub const ROUND_TIME: Duration = Duration::from_secs(3600);
+
+/// Ticks a second of a profile's clock: what the kernel takes by default (`kernel.perf_event_max_sample_rate`).
+pub const TICKS: u32 = 100_000;
+
+/// Requests that a peer says of a run: 30 days at 10^9 a second, ...
+pub const PEER_OPS: f64 = 3e15;
+
+/// ... its bytes: 2^63, which is more than 3 TB a second, ...
+pub const PEER_BYTES: f64 = 9.3e18;
+
+/// ... and its requests a second. No ring comes near it.
+pub const PEER_RATE: f64 = 1e12;
 
 /// What another program writes to its standard output, and to its standard error.
 pub const OUTPUT_BYTES: u64 = 16 << 20;
@@ -89,3 +122,6 @@ pub const COPIES: usize = 64;
 
 /// Causes of CPU time in a table.
 pub const CAUSES: usize = 1000;
+
+/// The file of what the user agreed to run: some 10,000 experiments.
+pub const TRUSTED_BYTES: u64 = 1 << 20;

@@ -1,7 +1,6 @@
 //! Names that may become part of a path, whoever wrote them.
 
-/// With what stands before and behind it, a name stays below what file systems allow (255 bytes).
-const LONGEST: usize = 200;
+use crate::limits;
 
 /// Checks a name that may become that of a file, by the rule for names in an experiment.
 pub fn check(name: &str) -> Result<(), String> {
@@ -9,9 +8,9 @@ pub fn check(name: &str) -> Result<(), String> {
     if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
         return Err(format!("{name:?} is no name; names are of letters, digits, -, _ and ., and begin with no ."));
     }
-    if name.len() > LONGEST {
+    if name.len() > limits::NAME {
         let (begin, length) = (&name[..32], name.len());
-        return Err(format!("the name {begin}... has {length} characters; at most {LONGEST} are allowed"));
+        return Err(format!("the name {begin}... has {length} characters; at most {} are allowed", limits::NAME));
     }
     Ok(())
 }
@@ -25,7 +24,7 @@ mod tests {
         for name in ["read-4k-qd128-j1", "randread-4k-qd1-j1-zipf1.2", "20260101T030000Z-host.example_2", "a..b"] {
             assert_eq!(check(name), Ok(()));
         }
-        let long = "x".repeat(LONGEST + 1);
+        let long = "x".repeat(limits::NAME + 1);
         for name in ["", ".", "..", ".hidden", "/tmp/x", "../x", "a/b", "a\nb", "a\0b", "a b", "\u{202e}a", &long] {
             assert!(check(name).is_err(), "{name:?}");
         }

@@ -4,6 +4,7 @@
 //! Nobody else may be able to write there, or he could agree in the user's name: the directories and the file must be the user's own and closed
 //! to others, and the last two are no links. For root the home is that of the password file, whatever `HOME` says under sudo.
 
+use crate::limits;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdirat, openat};
 use sha2::{Digest, Sha256};
 use std::env;
@@ -15,8 +16,6 @@ use std::path::{Path, PathBuf};
 
 const DIRECTORY: &str = "uring-ablate";
 const FILE: &str = "trusted";
-/// Beyond this nothing is read: some 10,000 experiments.
-const MOST_BYTES: u64 = 1 << 20;
 
 /// SHA-256 of parts that are told apart, in hexadecimal digits.
 pub fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
@@ -52,7 +51,7 @@ impl Trusted {
             file => File::from(file?),
         };
         let mut text = String::new();
-        file.take(MOST_BYTES).read_to_string(&mut text)?;
+        file.take(limits::TRUSTED_BYTES).read_to_string(&mut text)?;
         Ok(text.lines().any(|line| line.split(' ').next() == Some(hash)))
     }
 
@@ -122,6 +121,16 @@ mod tests {
         assert!(trusted.holds(&one).unwrap() && trusted.holds(&other).unwrap());
         let mode = |path: &str| fs::metadata(trusted.state.join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!([mode(""), mode(DIRECTORY), mode("uring-ablate/trusted")], [0o700, 0o700, 0o600]);
+    }
+
+    #[test]
+    fn of_a_file_that_is_too_large_the_beginning_is_read() {
+        let (_home, trusted) = trusted();
+        trusted.add("first", Path::new("x")).unwrap();
+        let file = trusted.state.join(DIRECTORY).join(FILE);
+        File::options().append(true).open(file).unwrap().write_all(&vec![b'\n'; limits::TRUSTED_BYTES as usize]).unwrap();
+        trusted.add("last", Path::new("x")).unwrap();
+        assert!(trusted.holds("first").unwrap() && !trusted.holds("last").unwrap(), "who agreed beyond the limit is asked again");
     }
 
     #[test]

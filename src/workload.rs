@@ -1,5 +1,6 @@
 //! One cell's work: what is read or written, where, in what blocks, how deep, how fast, by how many jobs.
 
+use crate::limits;
 use crate::units::{self, size_text};
 use serde::{Deserialize, Serialize};
 
@@ -74,8 +75,12 @@ impl Distribution {
 /// A block size: a multiple of 512 that a request can carry.
 pub fn block_size(text: &str) -> Result<u32, String> {
     let bytes = units::size_bytes(text).map_err(|e| e.to_string())?;
-    let fits = bytes > 0 && bytes.is_multiple_of(512) && bytes <= 1 << 30;
-    if fits { Ok(bytes as u32) } else { Err(format!("{text:?} must be a multiple of 512 bytes, at most 1GiB")) }
+    let fits = bytes > 0 && bytes.is_multiple_of(512) && bytes <= limits::BLOCK_BYTES;
+    if fits {
+        Ok(bytes as u32)
+    } else {
+        Err(format!("{text:?} must be a multiple of 512 bytes, at most {}", units::size_words(limits::BLOCK_BYTES)))
+    }
 }
 
 /// What the page cache holds where `direct = false`.

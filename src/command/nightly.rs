@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::experiment::programs::Starts;
 use crate::experiment::{self, Experiment};
 use crate::export;
+use crate::limits;
 use crate::nightly::arms::Programs;
 use crate::nightly::instrument::Watched;
 use crate::nightly::row::{NightRow, SCHEMA_VERSION};
@@ -43,12 +44,9 @@ const PULL_REQUEST: Duration = Duration::from_secs(285);
 /// Rounds of a night unless the experiment says otherwise: identical processes differ by more than identical arms do.
 const USUAL_ROUNDS: u32 = 24;
 
-/// Characters of a machine's name.
-const MOST_NAME: usize = 80;
-
 /// Runs a night.
 pub fn nightly(args: &NightlyArgs, quiet: bool) -> Result<Exit, Failure> {
-    let named = args.machine.as_deref().map_or(Ok(String::new()), |name| text::words(name, MOST_NAME));
+    let named = args.machine.as_deref().map_or(Ok(String::new()), |name| text::words(name, limits::LABEL));
     named.map_err(|reason| Failure { exit: Exit::Usage, message: format!("--machine: {reason}") })?;
     let mut experiment = experiment::load(&args.experiment, &args.overrides)?;
     trust::check(&args.experiment, &experiment, Starts::Subject, &args.overrides, &args.allow)?;

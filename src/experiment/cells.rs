@@ -38,7 +38,7 @@ pub fn read(source: &Source<'_>, wire: &WireWorkload) -> Result<Vec<Workload>, E
     cross(&|w| bs.iter().map(|bs| Workload { block_size_bytes: *bs, ..*w }).collect());
     let depth = source.list("iodepth", &wire.iodepth, number(1, MAX_QUEUE_DEPTH))?;
     cross(&|w| depth.iter().map(|depth| Workload { queue_depth: *depth, ..*w }).collect());
-    let jobs = or_else(wire.numjobs.as_ref(), "numjobs", 1, 256, 1)?;
+    let jobs = or_else(wire.numjobs.as_ref(), "numjobs", 1, limits::JOBS, 1)?;
     cross(&|w| jobs.iter().map(|jobs| Workload { jobs: *jobs, ..*w }).collect());
     let mix = or_else(wire.rwmixread.as_ref(), "rwmixread", 0, 100, 50)?;
     cross(&|w| {
@@ -51,7 +51,7 @@ pub fn read(source: &Source<'_>, wire: &WireWorkload) -> Result<Vec<Workload>, E
         let some = if w.rw.is_random() { &distribution[..] } else { &[Distribution::Uniform] };
         some.iter().map(|distribution| Workload { distribution: *distribution, ..*w }).collect()
     });
-    let rate = or_else(wire.rate_iops.as_ref(), "rate_iops", 0, 100_000_000, 0)?;
+    let rate = or_else(wire.rate_iops.as_ref(), "rate_iops", 0, limits::RATE, 0)?;
     cross(&|w| rate.iter().map(|rate| Workload { rate: (*rate > 0).then_some(*rate), ..*w }).collect());
     if cells.len() > limits::CELLS {
         let message = format!("[workload] lists make more than {} combinations, the limit; split the experiment", limits::CELLS);

@@ -1,7 +1,8 @@
 //! `[[claim]]`: what somebody says of a toggle or of a peer, in figures that a run can judge.
 
 use super::wire::{Wire, WireClaim};
-use super::{Error, FioConfig, MOST_WORDS, Source};
+use super::{Error, FioConfig, Source};
+use crate::limits;
 use crate::perf::category;
 use crate::text;
 use crate::toggle::Toggle;
@@ -68,7 +69,7 @@ pub fn read(source: &Source<'_>, claim: &WireClaim, wire: &Wire) -> Result<Claim
     let toggle = claim.toggle.as_ref().map(|t| source.read("[[claim]] toggle", t, |key| listed(key, wire))).transpose()?;
     let block_size_bytes =
         claim.bs.as_ref().map(|bs| source.read("[[claim]] bs", bs, |t| workload::block_size(&t.0))).transpose()?;
-    let text = source.read("[[claim]] text", &claim.text, |t| text::words(t, MOST_WORDS))?;
+    let text = source.read("[[claim]] text", &claim.text, |t| text::words(t, limits::SENTENCE))?;
     Ok(Claim { text, toggle, block_size_bytes, says })
 }
 

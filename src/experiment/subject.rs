@@ -2,6 +2,7 @@
 
 use super::wire::Scalar;
 use super::{Error, Source, not_too_many};
+use crate::limits;
 use crate::nightly::gate::LEAST_ROUNDS;
 use crate::nightly::row::Better;
 use crate::printed::{self, Match};
@@ -136,9 +137,6 @@ fn matched(found: &regex::Captures<'_>) -> Option<Match> {
     Some(Match { whole: found.get_match().range(), group: found.get(1)?.range() })
 }
 
-/// Characters of a metric's name, and of its unit: both stand in every table.
-const MOST_NAME: usize = 80;
-const MOST_UNIT: usize = 24;
 /// Longest time of a run unless said.
 const USUAL_LIMIT: Duration = Duration::from_secs(60);
 /// More rounds of a second run are not taken unasked.
@@ -189,8 +187,8 @@ fn metric(wire: &toml::Value) -> Result<SubjectMetric, String> {
         (None, Some(pattern)) => (By::Text(expression(&pattern)?), pattern),
         _ => return Err("name one of json and text".into()),
     };
-    let name = text::words(&printed.name.unwrap_or(found_by), MOST_NAME).map_err(|e| format!("name: {e}"))?;
-    let unit = text::words(&printed.unit, MOST_UNIT).map_err(|e| format!("unit: {e}"))?;
+    let name = text::words(&printed.name.unwrap_or(found_by), limits::LABEL).map_err(|e| format!("name: {e}"))?;
+    let unit = text::words(&printed.unit, limits::UNIT).map_err(|e| format!("unit: {e}"))?;
     Ok(SubjectMetric::Printed { find: Find { by, which: printed.which }, name, unit, better: printed.better })
 }
 

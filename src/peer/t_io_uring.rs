@@ -5,6 +5,7 @@
 
 use super::Error;
 use super::fio::Work;
+use crate::limits;
 use crate::process::{Process, Wait};
 use crate::program;
 use crate::spawn::{Interrupts, Tether};
@@ -89,9 +90,6 @@ pub fn arguments(work: &Work<'_>) -> Result<Vec<String>, Error> {
     Ok(arguments)
 }
 
-/// No ring comes near it.
-const MOST_RATE: f64 = 1e12;
-
 /// Mean of the per-second rates after the first.
 pub fn mean_rate(text: &str) -> Option<f64> {
     let rates: Vec<f64> = text.lines().filter(|l| !l.starts_with("Maximum")).filter_map(rate).skip(1).collect();
@@ -108,7 +106,7 @@ fn rate(line: &str) -> Option<f64> {
         "M" => 1e6,
         _ => return None,
     };
-    number.parse::<f64>().ok().map(|n| n * scale).filter(|n| *n < MOST_RATE)
+    number.parse::<f64>().ok().map(|n| n * scale).filter(|n| *n < limits::PEER_RATE)
 }
 
 #[cfg(test)]
@@ -124,6 +122,7 @@ mod tests {
         assert_eq!(mean_rate(text), Some(5_450_250.0));
         assert_eq!(mean_rate("IOPS=5.00M, IOS/call=32/31\n"), None, "one second is only the first");
         assert_eq!(mean_rate(&format!("IOPS=1,\nIOPS={},\n", "9".repeat(400))), None, "no rate");
+        assert_eq!(mean_rate(&format!("IOPS=1,\nIOPS={},\n", limits::PEER_RATE)), None, "no ring has it");
     }
 
     #[test]

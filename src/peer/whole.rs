@@ -104,7 +104,7 @@ pub fn parse(text: &str) -> Result<Whole, String> {
 fn credible(job: &Job, direction: &Direction) -> Result<(), String> {
     let longest_ms = limits::TIME.as_millis() as f64;
     // In percent of one CPU and in milliseconds, each over all threads.
-    let threads = f64::from(MOST_JOBS);
+    let threads = f64::from(limits::JOBS);
     let clat = &direction.clat_ns;
     let slowest = clat.percentile.values().copied().chain([clat.max]).max().unwrap_or(0);
     let figures = [
@@ -112,9 +112,9 @@ fn credible(job: &Job, direction: &Direction) -> Result<(), String> {
         ("sys_cpu", job.sys_cpu, 0.0, 100.0 * threads),
         ("job_runtime", job.job_runtime, 0.0, longest_ms * threads),
         ("runtime", direction.runtime as f64, 1.0, longest_ms),
-        ("total_ios", direction.total_ios as f64, 1.0, MOST_OPS),
-        ("io_bytes", direction.io_bytes as f64, 1.0, MOST_BYTES),
-        ("clat_ns N", clat.samples as f64, 0.0, MOST_OPS),
+        ("total_ios", direction.total_ios as f64, 1.0, limits::PEER_OPS),
+        ("io_bytes", direction.io_bytes as f64, 1.0, limits::PEER_BYTES),
+        ("clat_ns N", clat.samples as f64, 0.0, limits::PEER_OPS),
         ("clat_ns mean", clat.mean, 0.0, longest_ms * 1e6),
         ("clat_ns max or percentile", slowest as f64, 0.0, longest_ms * 1e6),
     ];
@@ -123,13 +123,6 @@ fn credible(job: &Job, direction: &Direction) -> Result<(), String> {
         None => Ok(()),
     }
 }
-
-/// Jobs of a workload (`numjobs`).
-const MOST_JOBS: u32 = 256;
-/// Requests of a run: 30 days at 10^9 a second, ...
-const MOST_OPS: f64 = 3e15;
-/// ... and bytes: 2^63, which is more than 3 TB a second.
-const MOST_BYTES: f64 = 9.3e18;
 
 fn latency(clat: &Completion) -> Latency {
     if clat.samples == 0 {
@@ -199,9 +192,12 @@ mod tests {
         };
         assert!(parse(&busy("", "")).is_ok());
         let most = u64::MAX.to_string();
+        let beyond = |limit: f64| (limit as u64 + (1 << 12)).to_string();
+        let (bytes, ops) = (beyond(limits::PEER_BYTES), beyond(limits::PEER_OPS));
         let absurd = [
-            ("io_bytes", &*most),
-            ("total_ios", &most),
+            ("io_bytes", &*bytes),
+            ("total_ios", &ops),
+            ("N", &ops),
             ("runtime", &most),
             ("runtime", "0"),
             ("max", &most),
