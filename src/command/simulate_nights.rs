@@ -8,6 +8,7 @@ use crate::experiment::subject::Gate;
 use crate::nightly::synthetic::{Course, World, history};
 use crate::nightly::{self, Settings};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::thread::Builder;
 
 /// Nights from a change to where it counts as found.
 const WITHIN: [u32; 4] = [1, 3, 5, 10];
@@ -27,8 +28,10 @@ pub fn simulate_nights(args: &SimulateNightsArgs) -> Result<Exit, Failure> {
         }
     };
     let results: Vec<_> = std::thread::scope(|scope| {
-        let started: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        started.into_iter().map(|t| t.join().expect("a simulation does not panic")).collect()
+        // Threads that cannot be started are done without: this one works, too.
+        let started: Vec<_> = (1..threads).map_while(|_| Builder::new().spawn_scoped(scope, work).ok()).collect();
+        let own = work();
+        started.into_iter().map(|t| t.join().expect("a simulation does not panic")).chain([own]).collect()
     });
     let all = results.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
     console::product(table(args, &all))?;

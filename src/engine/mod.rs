@@ -68,6 +68,8 @@ pub enum SetupError {
     Unsupported(String),
     #[error("reading the target into the page cache, as cache = \"hit\" wants, or dropping it failed: {0}")]
     Regime(io::Error),
+    #[error("starting a thread for each job failed: {0}; lower numjobs, or raise the limit on processes (ulimit -u, pids.max)")]
+    Thread(io::Error),
     #[error("another job of the round failed")]
     OtherJob,
     #[error("binding memory to NUMA node {node} failed: {source}")]

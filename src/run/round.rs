@@ -8,6 +8,7 @@ use crate::engine::numa;
 use crate::engine::pattern::Pattern;
 use crate::engine::slice::{Gang, Instruments, Order, Sample};
 use crate::engine::{Options, SetupError};
+use crate::limits;
 use crate::perf::counters::Counts;
 use crate::perf::profile::{Profile, Recorder, Stretch};
 use crate::plan::{Arm, Control, order};
@@ -25,6 +26,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Barrier, Mutex, OnceLock};
+use std::thread::Builder;
 use std::time::Duration;
 
 /// What a round process is told on its standard input.
@@ -126,7 +128,7 @@ const LATENCY_MAX_NS: u64 = 60_000_000_000;
 
 /// An empty latency histogram: three significant digits up to a minute, allocated whole.
 pub fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3).expect("constant bounds are valid")
+    Histogram::new_with_bounds(1, LATENCY_MAX_NS, limits::HISTOGRAM_DIGITS as u8).expect("constant bounds are valid")
 }
 
 /// Longer than any run.
@@ -219,9 +221,18 @@ fn work(shared: &Shared<'_>, seeds: &[u64]) -> Result<Vec<JobResult>, SetupError
     if let [seed] = seeds {
         return job(shared, 0, *seed).map(|result| vec![result]);
     }
+    // Jobs wait for each other, so none begins before all have their threads.
+    let all_started = OnceLock::new();
+    let begin = |number, seed| if *all_started.wait() { job(shared, number, seed) } else { Err(SetupError::OtherJob) };
+    let begin = &begin;
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..).zip(seeds).map(|(number, seed)| scope.spawn(move || job(shared, number, *seed))).collect();
-        let results: Vec<_> = threads.into_iter().map(|t| t.join().expect("a job does not panic")).collect();
+        let start = |(number, seed): (u32, &u64)| {
+            let seed = *seed;
+            Builder::new().spawn_scoped(scope, move || begin(number, seed)).map_err(SetupError::Thread)
+        };
+        let threads = (0..).zip(seeds).map(start).collect::<Result<Vec<_>, _>>();
+        let _ = all_started.set(threads.is_ok());
+        let results: Vec<_> = threads?.into_iter().map(|t| t.join().expect("a job does not panic")).collect();
         // The job that failed says why, before those that only ended with it.
         let cause = |r: &Result<JobResult, SetupError>| matches!(r, Err(e) if !matches!(e, SetupError::OtherJob));
         let (causes, rest): (Vec<_>, Vec<_>) = results.into_iter().partition(cause);
