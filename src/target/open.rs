@@ -255,6 +255,22 @@ fn file_system(file: &File) -> String {
 mod tests {
     use super::*;
 
+    /// Neither a device of another number, nor one that names no namespace, nor a link or a file passes for the generic device of a namespace.
+    #[test]
+    fn a_generic_device_of_something_else_is_not_used() {
+        let home = tempfile::tempdir().unwrap();
+        let link = home.path().join("ng0n1");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        let file = home.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        let block = File::open("/dev/zero").unwrap();
+        for (path, number) in [("/dev/null".into(), (1, 3)), ("/dev/null".into(), (237, 0)), (link, (1, 3)), (file, (0, 0))] {
+            let generic = Generic { path, number };
+            let opened = open_generic(&block, &generic, false);
+            assert!(matches!(opened, Ok(None)), "{generic:?}: {opened:?}");
+        }
+    }
+
     #[test]
     fn no_component_of_a_path_that_is_written_to_is_a_link() {
         let home = tempfile::tempdir().unwrap();
