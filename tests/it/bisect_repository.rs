@@ -1,7 +1,7 @@
 //! `bisect` in real repositories, with a judge of known truth: what is built, what is left alone, what survives an end at any moment.
 
 use crate::bisect::{EFFORT, Reader, task};
-use crate::support::{Bench, ablate, skip};
+use crate::support::{self, Bench, ablate, executable, prints_for, prints_tps, skip};
 use insta::assert_snapshot;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -43,18 +43,7 @@ impl Repo {
     }
 
     fn git(&self, arguments: &[&str]) -> String {
-        let who = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"];
-        let date = "2026-01-02T03:04:05Z";
-        let output = Command::new("git")
-            .args(who)
-            .args(arguments)
-            .current_dir(self.dir())
-            .env("GIT_AUTHOR_DATE", date)
-            .env("GIT_COMMITTER_DATE", date)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_string()
+        support::git(&self.dir(), arguments)
     }
 
     /// A commit whose program is `text`.
@@ -128,8 +117,7 @@ fn a_real_repository_is_searched_and_left_as_it_was() {
     fs::write(repo.dir().join("untracked"), "mine\n").unwrap();
     let hook = repo.dir().join(".git/hooks/post-checkout");
     fs::create_dir_all(hook.parent().unwrap()).unwrap();
-    fs::write(&hook, format!("#!/bin/sh\necho ran >{}\n", repo.path("hook").display())).unwrap();
-    fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    executable(&hook, &format!("#!/bin/sh\necho ran >{}\n", repo.path("hook").display()));
     let status = || repo.git(&["--no-optional-locks", "status", "--porcelain"]);
     let (before, said) = (repo.everything(), status());
     // In the middle of the user's work tree, as by default.
@@ -327,23 +315,13 @@ fn a_search_that_cannot_be_is_refused_with_a_remedy() {
     ");
 }
 
-/// What the verb is told: a command that prints a figure.
-const PRINTS: &str = "name = \"test\"\nquestion = \"?\"\n[workload]\nrw = \"read\"\nbs = \"4k\"\niodepth = 1\n[design]\nkind = []\ntoggles = []\n\
-                      rounds = 12\n[analysis]\ndelta = \"1%\"\n[subject]\ncommand = [\"{program}\"]\n\
-                      metric = { text = \"tps = ([0-9.]+)\", name = \"tps\", better = \"higher\" }\n";
-
-/// A program of so many transactions a second, give or take one in a hundred; `note` makes it another file.
-fn program(tps: u32, note: u32) -> String {
-    format!("#!/bin/bash\n# {note}\necho \"tps = $(({tps} + RANDOM % ({tps} / 100)))\"\n")
-}
-
 #[test]
 fn the_verb_measures_and_finds_the_commit_and_goes_on_after_a_kill() {
     let Some(repo) = Repo::new("the_verb_measures_and_finds_the_commit_and_goes_on_after_a_kill") else { return };
     for place in 0..8 {
-        repo.commit(&format!("change {place}"), &program(if place >= 5 { 94_500 } else { 100_000 }, place));
+        repo.commit(&format!("change {place}"), &prints_tps(if place >= 5 { 94_500 } else { 100_000 }, 100, place));
     }
-    let bench = Bench::new(PRINTS);
+    let bench = Bench::new(&prints_for(12));
     let bisect = |state: &str, more: &[&str]| {
         let mut command = ablate();
         command.arg("bisect").arg(&bench.file).args(["--good", "HEAD~7", "--bad", "HEAD", "--program", "out"]);
@@ -368,8 +346,8 @@ fn the_verb_measures_and_finds_the_commit_and_goes_on_after_a_kill() {
 #[test]
 fn the_verb_says_that_nothing_differs() {
     let Some(repo) = Repo::new("the_verb_says_that_nothing_differs") else { return };
-    (0..4).for_each(|place| repo.commit(&format!("change {place}\u{1b}[2J"), &program(100_000, place)));
-    let bench = Bench::new(PRINTS);
+    (0..4).for_each(|place| repo.commit(&format!("change {place}\u{1b}[2J"), &prints_tps(100_000, 100, place)));
+    let bench = Bench::new(&prints_for(12));
     let bisect = || {
         let mut command = ablate();
         command.arg("bisect").arg(&bench.file).args(["--good", "HEAD~3", "--bad", "HEAD", "--program", "out"]);

@@ -1,16 +1,13 @@
 //! How often the change-point model alarms without a change, and how soon with one, on simulated nights.
 
-use rand_distr::{Distribution, Gamma, StandardNormal, StudentT};
+use crate::statistics::normal;
+use rand_distr::{Distribution, Gamma, StudentT};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::SeedableRng;
 use uring_ablate::analysis::change_point::{Change, detect, lag1};
 
 /// The noise of a night.
 type Draw = fn(&mut Pcg64Mcg) -> f64;
-
-fn normal(random: &mut Pcg64Mcg) -> f64 {
-    StandardNormal.sample(random)
-}
 
 fn heavy_tailed(random: &mut Pcg64Mcg) -> f64 {
     StudentT::new(3.0).unwrap().sample(random)

@@ -1,6 +1,6 @@
 //! `compare` as a user runs it, on committed runs and on copies of one that were changed in a known way.
 
-use crate::support::{ablate, rows};
+use crate::support::{QUICK, QUICK_AGAIN, QUICK_DISK, ablate, committed, committed_run, edit_manifest, rows};
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,37 +9,13 @@ use uring_ablate::row::JournalRow;
 
 type Line = HashMap<String, String>;
 
-fn home() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn committed(name: &str) -> PathBuf {
-    home().join("results").join(name)
-}
-
-const QUICK: &str = "quick/20261125T045913Z-vm";
-const QUICK_AGAIN: &str = "quick/20261125T050059Z-vm";
-const QUICK_DISK: &str = "quick-disk/20261125T051314Z-vm";
-
-/// A copy of the files of a run that a comparison reads.
+/// A copy of a run whose rows may become shorter, which is not to look like a copy that was cut.
 fn copy(name: &str, to: &Path) -> PathBuf {
-    fs::create_dir_all(to).unwrap();
-    for file in ["trials.csv", "arms.csv", "rounds.csv", "plan.csv", "manifest.json"] {
-        fs::copy(committed(name).join(file), to.join(file)).unwrap();
-    }
-    // Rows may become shorter, which is not to look like a copy that was cut.
-    rewrite(&to.join("rounds.csv"), |cells, column| {
+    let run = committed_run(name, to);
+    rewrite(&run.join("rounds.csv"), |cells, column| {
         JournalRow::LENGTHS.iter().for_each(|(_, length)| cells[column(length)] = "0".into());
     });
-    to.to_path_buf()
-}
-
-/// Changes a copy's manifest.
-fn edit(run: &Path, change: impl FnOnce(&mut serde_json::Value)) {
-    let file = run.join("manifest.json");
-    let mut manifest: serde_json::Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
-    change(&mut manifest);
-    fs::write(file, manifest.to_string()).unwrap();
+    run
 }
 
 /// Changes the lines of a CSV file of a copy, cell by cell.
@@ -160,7 +136,7 @@ fn facts_that_are_not_told_are_not_equal() {
 
     let runs = [QUICK, QUICK_AGAIN].map(|name| copy(name, &home.path().join(name)));
     for run in &runs {
-        edit(run, |manifest| {
+        edit_manifest(run, |manifest| {
             manifest["circumstances"]["machine"]["cpu_model"] = serde_json::Value::Null;
             manifest["environment"]["cpu"] = "".into();
         });
@@ -172,7 +148,7 @@ fn facts_that_are_not_told_are_not_equal() {
     assert!(markdown.contains("CPU not known of either"), "{markdown}");
 
     let run = copy(QUICK_AGAIN, &home.path().join("one-sided"));
-    edit(&run, |manifest| {
+    edit_manifest(&run, |manifest| {
         manifest["circumstances"]["machine"]["clock_source"] = serde_json::Value::Null;
         manifest["circumstances"]["fingerprint"] = "00000001".into();
     });
@@ -188,7 +164,7 @@ fn facts_that_are_not_told_are_not_equal() {
 fn a_workload_and_a_level_that_are_not_told_are_said_to_be_unknown() {
     let home = tempfile::tempdir().unwrap();
     let run = copy(QUICK_AGAIN, &home.path().join("run"));
-    edit(&run, |manifest| manifest["experiment"]["text"] = "of another version = {".into());
+    edit_manifest(&run, |manifest| manifest["experiment"]["text"] = "of another version = {".into());
     rewrite(&run.join("arms.csv"), |cells, column| cells[column("eff_fixed_files")].clear());
     let (_, markdown, _) = compared(&[&committed(QUICK), &run], &home.path().join("out"));
     assert!(markdown.contains("it is not known whether both runs did the same"), "{markdown}");
@@ -262,7 +238,7 @@ fn kernels_name_their_runs_and_what_one_lacks_is_empty_with_its_reason() {
     let home = tempfile::tempdir().unwrap();
     let runs = ["6.12.0", "6.1.0", "7.3.0"].map(|kernel| {
         let run = copy(QUICK, &home.path().join(kernel));
-        edit(&run, |m| m["environment"]["kernel"] = format!("Linux {kernel} x86_64").into());
+        edit_manifest(&run, |m| m["environment"]["kernel"] = format!("Linux {kernel} x86_64").into());
         run
     });
     let without = |run: &Path, treatments: [&str; 2]| {
@@ -273,7 +249,7 @@ fn kernels_name_their_runs_and_what_one_lacks_is_empty_with_its_reason() {
         }
     };
     without(&runs[1], ["without:pow2_mask", "only:pow2_mask"]);
-    edit(&runs[1], |m| {
+    edit_manifest(&runs[1], |m| {
         let dropped =
             serde_json::json!({ "cell": "read-4k-qd128-j1", "toggle": "pow2_mask", "reason": "this kernel has no such thing" });
         m["dropped"].as_array_mut().unwrap().push(dropped);
@@ -318,7 +294,7 @@ fn kernels_name_their_runs_and_what_one_lacks_is_empty_with_its_reason() {
 fn another_workload_of_the_same_name_is_not_compared() {
     let home = tempfile::tempdir().unwrap();
     let other = copy(QUICK, &home.path().join("other"));
-    edit(&other, |m| {
+    edit_manifest(&other, |m| {
         let text = m["experiment"]["text"].as_str().unwrap().replace("iodepth = 128", "iodepth = 128\noffset = \"1MiB\"");
         m["experiment"]["text"] = text.into();
     });
@@ -354,12 +330,14 @@ fn without_out_nothing_is_written_and_without_manifests_names_are_all_there_is()
         fs::remove_file(run.join("manifest.json")).unwrap();
         run
     });
+    let files = || fs::read_dir(&runs[0]).unwrap().count();
+    let before = files();
     let output = compare(&[&runs[0], &runs[1]], None);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
         output.status.success() && text.contains("does not tell its experiment") && text.contains("does not tell its machine"),
         "{text}"
     );
-    assert_eq!(fs::read_dir(&runs[0]).unwrap().count(), 4);
+    assert_eq!(files(), before);
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2);
 }

@@ -1,13 +1,13 @@
 //! Every experiment that comes with the tool runs, on real I/O, with what it calls its smoke values; some in the lab (lab.rs).
 
 use crate::lab::IN_THE_LAB;
-use crate::support::{ablate, skip};
+use crate::support::{self, ablate, skip};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-fn home() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments")
+fn directory() -> PathBuf {
+    support::home().join("experiments")
 }
 
 fn runs_and_reports(stem: &str) {
@@ -15,7 +15,7 @@ fn runs_and_reports(stem: &str) {
         skip(&format!("experiments::{stem}"), "fio is not installed");
         return;
     }
-    let file = home().join(stem).with_extension("toml");
+    let file = directory().join(stem).with_extension("toml");
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     let output = ablate().args(["--quiet", "run", "--smoke"]).arg(&file).arg("--out").arg(&out).output().unwrap();
@@ -40,7 +40,7 @@ macro_rules! experiments {
         #[test]
         fn none_is_missing() {
             let names = |path: PathBuf| path.file_stem().unwrap().to_string_lossy().into_owned();
-            let found: BTreeSet<String> = fs::read_dir(home()).unwrap().map(|e| names(e.unwrap().path())).collect();
+            let found: BTreeSet<String> = fs::read_dir(directory()).unwrap().map(|e| names(e.unwrap().path())).collect();
             assert_eq!(found, [$($stem),*].into_iter().chain(IN_THE_LAB).map(String::from).collect());
         }
     };

@@ -1,46 +1,11 @@
 //! What is not written to: everything that holds or serves something, under whatever name. Before a run begins.
 
-use crate::support::{Bench, LoopDevice, ONE_TOGGLE, experiment, root, skip};
+use crate::support::{Bench, LoopDevice, Mounted, ONE_TOGGLE, WRITES, device, experiment, must, root, skip};
 use nix::fcntl::{FcntlArg, fcntl};
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-
-pub const WRITES: &str = "rw = \"randwrite\"\nbs = \"4k\"\niodepth = 4";
-
-/// Runs a program of the system that must succeed.
-pub fn must(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).output().unwrap_or_else(|e| panic!("{program}: {e}"));
-    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_string()
-}
-
-/// A loop device of 32 MiB, or a skip that is seen.
-pub fn device(test: &str, bench: &Bench) -> Option<LoopDevice> {
-    let found = root().then(|| LoopDevice::new(bench.dir.path(), 32 << 20, "512")).flatten();
-    if found.is_none() {
-        skip(test, "loop devices need root and losetup");
-    }
-    found
-}
-
-/// Where a file system is mounted, until the value goes.
-pub struct Mounted(pub PathBuf);
-
-impl Mounted {
-    pub fn new(device: &str, dir: &Path) -> Mounted {
-        fs::create_dir_all(dir).unwrap();
-        must("mount", &[device, dir.to_str().unwrap()]);
-        Mounted(dir.into())
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
-}
 
 /// What the tool says to writing to `path`, which the user allowed; the test's directory and device have other names.
 fn verdict(bench: &Bench, kind: &str, path: &str, device: &str) -> String {

@@ -1,13 +1,11 @@
 //! scripts/host-tune.sh: what it sets it puts back, whatever happens in between. On a made tree of settings, and on the queue of a real loop device.
 
-use crate::support::{LoopDevice, root, skip};
+use crate::support::{LoopDevice, home, root, said, skip, wait_until};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 /// A kernel file that reads as a word and refuses to be written.
 const REFUSING: &str = "/proc/sys/kernel/ostype";
@@ -93,7 +91,7 @@ impl Machine {
     }
 
     fn script(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/host-tune.sh"));
+        let mut command = Command::new(home().join("scripts/host-tune.sh"));
         command.args(args).env("HOST_TUNE_ROOT", self.dir.path());
         command
     }
@@ -120,21 +118,8 @@ fn tuned() -> BTreeMap<&'static str, String> {
     MADE.iter().map(|(place, _, value)| (*place, value.to_string())).collect()
 }
 
-/// Both streams.
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
 fn code(output: &Output) -> Option<i32> {
     output.status.code()
-}
-
-fn wait_until(what: &str, done: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what} did not happen");
-        sleep(Duration::from_millis(5));
-    }
 }
 
 const ON_NVME: [&str; 3] = ["apply", "--device", "/dev/nvme9n1"];

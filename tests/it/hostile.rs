@@ -1,10 +1,9 @@
 //! Text of others in everything that we print and leave: experiments, programs, results and histories from somebody else.
 
-use crate::support::{Bench, ablate, experiment};
+use crate::support::{Bench, QUICK, QUICK_AGAIN, ablate, committed, experiment, prints_for, program, script};
 use pulldown_cmark::{Event, Options, Parser, Tag};
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use uring_ablate::export::night::files;
@@ -77,26 +76,14 @@ fn assert_own_page(what: &str, page: &str) {
     }
 }
 
-fn script(dir: &Path, name: &str, body: &str) -> PathBuf {
-    let path = dir.join(name);
-    fs::write(&path, format!("#!/bin/bash\n{body}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    path
-}
-
 fn toml(text: &str) -> String {
     Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
 /// An experiment on a command, with the metric so called.
 fn nightly(name: &str, unit: &str) -> String {
-    format!(
-        "name = \"test\"\nquestion = \"?\"\n[workload]\nrw = \"read\"\nbs = \"4k\"\niodepth = 1\n[design]\nkind = []\ntoggles = []\nrounds = 12\n\
-         [subject]\ncommand = [\"{{program}}\"]\n\
-         metric = {{ text = \"tps = ([0-9.]+)\", name = {}, unit = {}, better = \"higher\" }}\n",
-        toml(name),
-        toml(unit)
-    )
+    let named = prints_for(12).replace("name = \"tps\"", &format!("name = {}", toml(name)));
+    named.replace("unit = \"1/s\"", &format!("unit = {}", toml(unit)))
 }
 
 #[test]
@@ -156,8 +143,7 @@ fn what_a_subject_says_and_is_called_forges_nothing() {
     for part in LINE.as_bytes().chunks(70).map(|part| std::str::from_utf8(part).unwrap().trim()) {
         let bench = Bench::new(&nightly(part, unit));
         let dir = bench.dir.path();
-        let good = script(dir, "good", "echo \"tps = $((100000 + RANDOM % 1000))\"");
-        let bad = script(dir, "bad", "echo \"tps = $((80000 + RANDOM % 1000))\"");
+        let (good, bad) = (program(dir, "good", 100_000), program(dir, "bad", 80_000));
         let out = dir.join("night");
         let mut command = ablate();
         command.arg("nightly").arg(&bench.file).arg("--pull-request").arg("--out").arg(&out);
@@ -305,7 +291,7 @@ fn a_history_from_somebody_else_forges_nothing() {
 
 /// A copy of a committed run with other texts in its manifest, or in its rows.
 fn run(name: &str, to: &Path, manifest: impl Fn(&mut Value), rows: impl Fn(&str, &str) -> Option<String>) -> PathBuf {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/quick").join(name);
+    let from = committed(name);
     fs::create_dir_all(to).unwrap();
     let mut told: Value = serde_json::from_str(&fs::read_to_string(from.join("manifest.json")).unwrap()).unwrap();
     manifest(&mut told);
@@ -395,7 +381,7 @@ fn report(what: &str, runs: &[PathBuf; 2]) -> bool {
 #[test]
 fn a_run_from_somebody_else_forges_nothing() {
     let home = tempfile::tempdir().unwrap();
-    let [a, b] = ["20261125T045913Z-vm", "20261125T050059Z-vm"];
+    let [a, b] = [QUICK, QUICK_AGAIN];
     let same = |_: &str, _: &str| None;
     let plain = |_: &mut Value| {};
     let spoilt = run(a, &home.path().join("spoilt"), spoil, same);

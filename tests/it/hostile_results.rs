@@ -3,7 +3,7 @@
 
 use crate::bisect::task;
 use crate::reports::{CELL, make};
-use crate::support::{Bench, ablate, experiment, root, skip};
+use crate::support::{Bench, ablate, ended, experiment, root, skip};
 use crate::support::{ONE_TOGGLE, READS, SMALL_TARGET};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::collections::BTreeMap;
@@ -25,11 +25,6 @@ fn bounded(args: &[&dyn AsRef<std::ffi::OsStr>]) -> Output {
         command.arg(arg);
     }
     command.output().unwrap()
-}
-
-/// Its exit code and what it said of errors.
-fn said(output: &Output) -> (Option<i32>, String) {
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// Every file below a directory with what it holds, links and what is no file by their kind.
@@ -85,9 +80,9 @@ fn no_chart_goes_where_a_link_or_a_name_leads() {
     let outside = home.path().join("outside");
     fs::create_dir(&outside).unwrap();
     symlink(&outside, run.join("plots")).unwrap();
-    let (code, error) = said(&bounded(&[&"report", &run]));
+    let (code, error) = ended(&bounded(&[&"report", &run]));
     assert!(code == Some(2) && error.contains("plots") && error.contains("symbolic link"), "{code:?} {error}");
-    let (code, error) = said(&bounded(&[&"export", &"--format=parquet", &run]));
+    let (code, error) = ended(&bounded(&[&"export", &"--format=parquet", &run]));
     assert_eq!(code, Some(0), "parquet/ is another directory: {error}");
     fs::remove_file(run.join("plots")).unwrap();
     let [trials, arms] = ["trials.csv", "arms.csv"].map(|name| fs::read_to_string(run.join(name)).unwrap());
@@ -99,7 +94,7 @@ fn no_chart_goes_where_a_link_or_a_name_leads() {
         fs::write(run.join("arms.csv"), renamed(&arms)).unwrap();
         for verb in ["report", "export"] {
             let more = if verb == "export" { "--format=bencher" } else { "--quiet" };
-            let (code, error) = said(&bounded(&[&verb, &more, &run]));
+            let (code, error) = ended(&bounded(&[&verb, &more, &run]));
             assert!(
                 code == Some(2) && error.contains("arms.csv") && error.contains("row 1: cell: "),
                 "{name:?}: {code:?} {error}"
@@ -116,7 +111,7 @@ fn a_name_in_a_manifest_is_checked_as_those_in_experiments_are() {
     let path = bench.out().join("manifest.json");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("\"name\": \"test\"", "\"name\": \"a\\nssh-rsa AAAA\"", 1)).unwrap();
-    let (code, error) = said(&bounded(&[&"report", &bench.out()]));
+    let (code, error) = ended(&bounded(&[&"report", &bench.out()]));
     assert!(code == Some(2) && error.contains("manifest.json") && error.contains(r"a\nssh-rsa"), "{code:?} {error}");
     fs::write(&path, text.replacen("\"description\": \"", "\"description\": \"x\\nssh-rsa AAAA\\n", 1)).unwrap();
     assert_eq!(bounded(&[&"report", &bench.out()]).status.code(), Some(0));
@@ -164,7 +159,7 @@ fn each_in_turn(dir: &Path, names: &[&str], use_it: &dyn Fn() -> Output) {
                 continue;
             }
             let before = (snapshot_but(dir, &path), fs::read(&outside).unwrap());
-            let (code, error) = said(&use_it());
+            let (code, error) = ended(&use_it());
             assert!(code == Some(2) && error.contains(name), "{name} as {kind}: {code:?} {error}");
             assert!((snapshot_but(dir, &path), fs::read(&outside).unwrap()) == before, "{name} as {kind}: something was written");
             put_back(&path, &outside);
@@ -213,7 +208,7 @@ fn a_run_is_resumed_from_its_own_files_alone() {
     each_in_turn(&bench.out(), &names, &|| bounded(&[&"run", &bench.file, &"--quiet", &"--resume", &"--out", &bench.out()]));
     let trials = bench.out().join("trials.csv");
     fs::hard_link(&trials, bench.dir.path().join("another-name")).unwrap();
-    let (code, error) = said(&bench.run(&["--quiet", "--resume"]));
+    let (code, error) = ended(&bench.run(&["--quiet", "--resume"]));
     assert!(code == Some(2) && error.contains("trials.csv") && error.contains("hard links"), "{code:?} {error}");
 }
 
@@ -229,7 +224,7 @@ fn nothing_is_cut_before_everything_was_checked() {
     }
     let unchanged = |what: &str, file: &str| {
         let before = snapshot(&out);
-        let (code, error) = said(&bench.run(&["--quiet", "--resume"]));
+        let (code, error) = ended(&bench.run(&["--quiet", "--resume"]));
         assert!(code == Some(2) && error.contains(file), "{what}: {code:?} {error}");
         assert!(snapshot(&out) == before, "{what}: not a byte is changed");
     };
@@ -268,12 +263,12 @@ fn a_history_is_read_from_its_own_files_and_draws_into_its_own_directory() {
     let outside = home.path().join("outside");
     fs::create_dir(&outside).unwrap();
     symlink(&outside, dir.join("plots")).unwrap();
-    let (code, error) = said(&bounded(&[&"history", &"plot", &dir]));
+    let (code, error) = ended(&bounded(&[&"history", &"plot", &dir]));
     assert!(code == Some(2) && error.contains("plots") && error.contains("symbolic link"), "{code:?} {error}");
     for name in ["../outside/x", "a\nb"] {
         let dir = home.path().join("named");
         history(&dir, name, "host");
-        let (code, error) = said(&bounded(&[&"history", &"plot", &dir]));
+        let (code, error) = ended(&bounded(&[&"history", &"plot", &dir]));
         assert!(code == Some(2) && error.contains("nights.csv") && error.contains("line 2: experiment: "), "{code:?} {error}");
         fs::remove_dir_all(dir).unwrap();
     }
@@ -293,7 +288,7 @@ fn the_reference_of_a_history_is_no_link() {
     fs::create_dir(dir.join("reference")).unwrap();
     symlink("/bin/true", dir.join("reference/uring-ablate")).unwrap();
     fs::write(&file, experiment(SMALL_TARGET, READS, ONE_TOGGLE, "")).unwrap();
-    let (code, error) = said(&bounded(&[&"nightly", &file, &"--history", &dir]));
+    let (code, error) = ended(&bounded(&[&"nightly", &file, &"--history", &dir]));
     assert!(code == Some(2) && error.contains("reference/uring-ablate") && error.contains("symbolic link"), "{code:?} {error}");
 }
 

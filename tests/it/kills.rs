@@ -5,7 +5,7 @@
 
 mod scenarios;
 
-use crate::support::{LoopDevice, full, ran, root, skip};
+use crate::support::{LoopDevice, Process, full, processes, ran, root, skip};
 use scenarios::SCENARIOS;
 use std::collections::BTreeMap;
 use std::fs;
@@ -77,15 +77,12 @@ impl Place {
 
 /// Processes that carry this mark, dead ones apart.
 fn marked(mark: &str) -> Vec<String> {
-    let numbers = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
     let own = format!("{MARK}={mark}");
-    let line = |pid: u32| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-        let carries = environment.split(|b| *b == 0).any(|entry| entry == own.as_bytes());
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        (carries && !stat.contains(") Z ")).then(|| stat.chars().take(60).collect())
+    let carries = |process: &Process| {
+        let environment = fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+        environment.split(|b| *b == 0).any(|entry| entry == own.as_bytes())
     };
-    numbers.filter_map(line).collect()
+    processes().filter(carries).map(|process| format!("{process:?}")).collect()
 }
 
 /// Loop devices that a process holds, each with its number in the sequence of disks.

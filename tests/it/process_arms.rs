@@ -2,8 +2,8 @@
 //!
 //! Every test ends by looking through /proc for what it may have left running or stopped.
 
+use crate::support::{Process, children_of, processes, script};
 use rustix::process::{Pid, Signal, kill_process};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -42,11 +42,8 @@ fn real_fio() -> Option<Fio> {
 }
 
 /// A program in place of fio.
-fn fake(dir: &Path, script: &str) -> Fio {
-    let path = dir.join("fio");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    Fio::find(tether(), &path).unwrap()
+fn fake(dir: &Path, body: &str) -> Fio {
+    Fio::find(tether(), &script(dir, "fio", body)).unwrap()
 }
 
 fn full() -> Levels {
@@ -105,26 +102,12 @@ fn conduct(target: &Target, contestants: &[Contestant], blocks: u32) -> Result<R
     })
 }
 
-/// Processes, dead ones apart, that `mine` recognises by their parent and command line.
-fn processes(mine: impl Fn(u32, &str) -> bool) -> Vec<String> {
-    let numbers = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
-    numbers
-        .filter_map(|pid| {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            let rest = stat.rsplit_once(") ")?.1;
-            let fields: Vec<&str> = rest.split(' ').collect();
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-            let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            (fields[0] != "Z" && mine(fields[1].parse().ok()?, &line)).then(|| format!("{pid} {} {line}", fields[0]))
-        })
-        .collect()
-}
-
 /// Nothing is a child of this process any more, nor carries `marker` in its command line.
 fn assert_nobody_left(marker: Option<&Path>) {
     let own = std::process::id();
     let marker = marker.map(|m| m.display().to_string());
-    let left = || processes(|parent, line| parent == own || marker.as_ref().is_some_and(|m| line.contains(m.as_str())));
+    let mine = |p: &Process| p.parent == own || marker.as_ref().is_some_and(|marker| p.line.contains(marker.as_str()));
+    let left = || processes().filter(mine).collect::<Vec<_>>();
     let deadline = Instant::now() + Duration::from_secs(5);
     while !left().is_empty() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
@@ -279,7 +262,7 @@ fn what_is_stopped_dies_with_a_killed_conductor() {
         .unwrap();
     let conductor_id = conductor.id();
     let marker = dir.path().display().to_string();
-    let stopped = || processes(|parent, line| parent == conductor_id && line.contains(&marker)).iter().any(|p| p.contains(" T "));
+    let stopped = || children_of(conductor_id).any(|p| p.line.contains(&marker) && p.state == 'T');
     let deadline = Instant::now() + Duration::from_secs(10);
     while !stopped() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));

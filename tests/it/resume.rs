@@ -1,6 +1,6 @@
 //! A run may be killed at any moment; continued, it is the same run.
 
-use crate::support::{Bench, ONE_TOGGLE, READS, SMALL_TARGET, ablate, experiment, rows};
+use crate::support::{Bench, ONE_TOGGLE, READS, SMALL_TARGET, ablate, children_of, experiment, rows};
 use insta::assert_snapshot;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -77,16 +77,6 @@ fn ctrl_c_leaves_a_resumable_run() {
     assert_eq!(measured(&bench.out()).len(), planned(&bench.out()).len());
 }
 
-/// The processes whose parent is `pid`.
-fn children_of(pid: u32) -> Vec<u32> {
-    let all = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|p| p.file_name().to_str()?.parse::<u32>().ok());
-    let parent = |child: &u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
-        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<u32>().ok()
-    };
-    all.filter(|child| parent(child) == Some(pid)).collect()
-}
-
 #[test]
 fn a_killed_run_leaves_no_process_and_no_device() {
     let bench = Bench::new(&experiment(SMALL_TARGET, READS, ONE_TOGGLE, "").replace("rounds = 6", "rounds = 400"));
@@ -97,10 +87,11 @@ fn a_killed_run_leaves_no_process_and_no_device() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(rounds() >= 3, "the run came as far as its rounds");
+    let pids_of = |pid| children_of(pid).map(|process| process.pid).collect::<Vec<u32>>();
     // Between two rounds there is no child for a moment.
     let mut families = (0..200).map(|_| {
         std::thread::sleep(Duration::from_millis(5));
-        children_of(child.id())
+        pids_of(child.id())
     });
     let mut family = families.find(|f| !f.is_empty()).expect("a run has a round process");
     let fds = std::fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap().flatten();
@@ -112,7 +103,7 @@ fn a_killed_run_leaves_no_process_and_no_device() {
             "the target here is no loop device; processes were looked at",
         );
     }
-    family.extend(children_of(child.id()));
+    family.extend(pids_of(child.id()));
     kill(&mut child, "-KILL");
     let alive = |pid: &&u32| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| !s.contains(") Z "));
     let children = || family.iter().filter(alive).count();
@@ -132,13 +123,12 @@ fn kill_a_round(run: &Child, out: &Path) {
     while rounds() < 4 && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let command = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let mut looks = (0..2000).map(|_| {
         std::thread::sleep(Duration::from_millis(5));
-        children_of(run.id()).into_iter().find(|pid| command(pid).contains("round"))
+        children_of(run.id()).find(|process| process.line.contains("round"))
     });
     let round = looks.find_map(|found| found).expect("a run has a round process");
-    assert!(Command::new("kill").args(["-KILL", &round.to_string()]).status().unwrap().success());
+    assert!(Command::new("kill").args(["-KILL", &round.pid.to_string()]).status().unwrap().success());
 }
 
 #[test]

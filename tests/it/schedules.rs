@@ -1,19 +1,14 @@
 //! What runs nights unattended: units of systemd, workflows, and their scripts. Each is checked by the program that will read it.
 
-use crate::support::{Bench, ONE_TOGGLE, READS, ablate, experiment, skip};
+use crate::support::{Bench, ONE_TOGGLE, READS, ablate, executable, experiment, git, home, said, skip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 const SERVICE: &str = "uring-ablate-nightly.service";
 const TIMER: &str = "uring-ablate-nightly.timer";
 const PROGRAM: &str = "/usr/local/bin/uring-ablate";
-
-fn home() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 fn unit(name: &str) -> String {
     fs::read_to_string(home().join("scripts/schedule").join(name)).unwrap()
@@ -22,10 +17,6 @@ fn unit(name: &str) -> String {
 /// The values of a unit's key, in order.
 fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
     unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).to_string() + &String::from_utf8_lossy(&output.stderr)
 }
 
 #[test]
@@ -110,13 +101,6 @@ fn actionlint_accepts_the_workflows() {
         return skip("schedules::actionlint_accepts_the_workflows", "actionlint is not installed");
     };
     assert!(output.status.success() && said(&output).is_empty(), "{}", said(&output));
-}
-
-fn git(dir: &Path, args: &[&str]) -> String {
-    let names = ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"];
-    let output = Command::new("git").current_dir(dir).args(args).envs(names.map(|n| (n, "t@example.org"))).output().unwrap();
-    assert!(output.status.success(), "git {args:?}: {}", said(&output));
-    String::from_utf8(output.stdout).unwrap().trim().to_string()
 }
 
 /// A clone of `origin` as a hosted runner makes it for every night, with the scripts.
@@ -280,8 +264,7 @@ fn stage(code: i32, night: bool) -> tempfile::TempDir {
         "#!/bin/sh\nmkdir -p target/release\ncat >target/release/uring-ablate <<'E'\n#!/bin/sh\necho \"$@\"\nsleep 0.02\n{night}\nexit {code}\nE\n\
          chmod +x target/release/uring-ablate\n"
     );
-    fs::write(dir.path().join("bin/cargo"), cargo).unwrap();
-    fs::set_permissions(dir.path().join("bin/cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    executable(&dir.path().join("bin/cargo"), &cargo);
     dir
 }
 

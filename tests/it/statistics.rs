@@ -127,7 +127,8 @@ fn coverage(n: usize, draws: u32, random: &mut Pcg64Mcg, draw: Draw) -> f64 {
     covered.count() as f64 / f64::from(draws)
 }
 
-fn normal(random: &mut Pcg64Mcg) -> f64 {
+/// A draw of the standard normal distribution.
+pub fn normal(random: &mut Pcg64Mcg) -> f64 {
     StandardNormal.sample(random)
 }
 

@@ -1,14 +1,10 @@
 //! What others could slip into the program or its verdicts: workflows, scripts and dependencies name what they use so that nobody else can change it,
 //! and no job that runs foreign code may write.
 
-use crate::support::skip;
+use crate::support::{home, said, skip};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-
-fn home() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// The files of a directory of the repository.
 fn files(dir: &str) -> Vec<(PathBuf, String)> {
@@ -172,7 +168,7 @@ fn zizmor_accepts_the_workflows() {
     else {
         return skip("supply::zizmor_accepts_the_workflows", "zizmor is not installed");
     };
-    let said = String::from_utf8_lossy(&output.stdout).to_string() + &String::from_utf8_lossy(&output.stderr);
+    let said = said(&output);
     assert!(output.status.success(), "{said}");
 }
 

@@ -1,4 +1,12 @@
-//! What the tests share: the binary, small experiments, and skips that are seen.
+//! What the tests share: the binary, small experiments, skips that are seen, programs and devices of the system, and finished runs.
+
+mod commands;
+mod runs;
+mod system;
+
+pub use commands::*;
+pub use runs::*;
+pub use system::*;
 
 use std::fs;
 use std::io::Write;
@@ -28,6 +36,7 @@ pub fn experiment(target: &str, workload: &str, design: &str, extra: &str) -> St
 
 pub const SMALL_TARGET: &str = "kind = \"auto\"\nsize = \"16MiB\"";
 pub const READS: &str = "rw = \"read\"\nbs = \"4k\"\niodepth = 16";
+pub const WRITES: &str = "rw = \"randwrite\"\nbs = \"4k\"\niodepth = 4";
 pub const ONE_TOGGLE: &str = "toggles = [\"batch_submit\"]";
 
 /// A directory with an experiment file in it, readable by everyone.
@@ -100,24 +109,4 @@ pub fn full() -> bool {
 /// Rows of a CSV file as maps from column to cell.
 pub fn rows(path: &Path) -> Vec<std::collections::HashMap<String, String>> {
     csv::Reader::from_path(path).unwrap().into_deserialize().map(Result::unwrap).collect()
-}
-
-/// A loop device of a test's own, gone with the value.
-pub struct LoopDevice(pub String);
-
-impl LoopDevice {
-    /// Over a new file of `size` bytes; `None` where losetup or the right to use it is missing.
-    pub fn new(dir: &Path, size: u64, block_size: &str) -> Option<LoopDevice> {
-        let file = dir.join("backing");
-        fs::File::create(&file).unwrap().set_len(size).unwrap();
-        let output = Command::new("losetup").args(["--find", "--show", "--sector-size", block_size]).arg(&file).output().ok()?;
-        let device = String::from_utf8(output.stdout).ok()?.trim().to_string();
-        (output.status.success() && !device.is_empty()).then_some(LoopDevice(device))
-    }
-}
-
-impl Drop for LoopDevice {
-    fn drop(&mut self) {
-        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
-    }
 }

@@ -1,19 +1,11 @@
 //! Whom a run obeys: programs that an experiment file names, and commands that are given a target of the user's.
 
-use crate::support::{Bench, ONE_TOGGLE, READS, SMALL_TARGET, ablate, experiment, root, skip};
+use crate::support::{Bench, ONE_TOGGLE, READS, SMALL_TARGET, ablate, experiment, printing, root, script, skip};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
-
-/// A command that prints a figure and may do something else besides.
-fn printing(target: &str, command: &str) -> String {
-    format!(
-        "name = \"test\"\nquestion = \"?\"\n[target]\n{target}\n[workload]\nrw = \"read\"\nbs = \"4k\"\niodepth = 1\n[design]\nkind = []\n\
-         toggles = []\nrounds = 12\n[subject]\ncommand = {command}\nmetric = {{ text = \"v=([0-9]+)\", better = \"higher\" }}\n"
-    )
-}
 
 /// A run of the verb in the bench's directory, with a memory of its own for what was agreed to, and no terminal.
 fn command(bench: &Bench, verb: &[&str]) -> Command {
@@ -26,13 +18,6 @@ fn call(bench: &Bench, verb: &[&str]) -> Output {
     command(bench, verb).output().unwrap()
 }
 
-fn script(bench: &Bench, name: &str, body: &str) -> PathBuf {
-    let path = bench.dir.path().join(name);
-    fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    path
-}
-
 /// Nobody was asked. How the run ended is another matter: on a busy machine its rounds may be too short.
 fn unasked(output: &Output) -> bool {
     !String::from_utf8_lossy(&output.stderr).contains("--trust")
@@ -43,7 +28,7 @@ fn hostile() -> Bench {
     let peers = "[peers]\nfio = [\"default\"]\nfio_path = \"./evil-fio\"\nt_io_uring = \"./evil\\u001b[2J\\u009bt\"\nround_time = \"100ms\"\nwhole_time = \"1s\"\n";
     let bench = Bench::new(&experiment(SMALL_TARGET, READS, ONE_TOGGLE, peers));
     for name in ["evil-fio", "evil\u{1b}[2J\u{9b}t"] {
-        script(&bench, name, "touch \"${0%/*}/ran\"; exit 1");
+        script(bench.dir.path(), name, "touch \"${0%/*}/ran\"; exit 1");
     }
     bench
 }
@@ -78,7 +63,7 @@ fn programs_of_a_file_run_only_when_the_user_trusts_it() {
 #[test]
 fn what_the_user_names_himself_needs_no_trust_and_what_smoke_names_does() {
     let bench = hostile();
-    let own = script(&bench, "own", "touch \"${0%/*}/ran\"; exit 1");
+    let own = script(bench.dir.path(), "own", "touch \"${0%/*}/ran\"; exit 1");
     let set = [format!("peers.fio_path={}", own.display()), format!("peers.t_io_uring={}", own.display())];
     let verb = ["run", "test.toml", "--quiet", "--out", "out", "--set", &set[0], "--set", &set[1]];
     assert!(unasked(&call(&bench, &verb)) && ran(&bench));
@@ -94,7 +79,7 @@ fn what_the_user_names_himself_needs_no_trust_and_what_smoke_names_does() {
 fn commands_of_a_file_are_started_by_nightly_and_bisect_only_when_it_is_trusted() {
     let bench = Bench::new(&printing(SMALL_TARGET, "[\"sh\", \"-c\", \"touch ran; echo v=1\", \"{program}\"]"));
     let dir = bench.dir.path();
-    let own = script(&bench, "own", "echo v=1").display().to_string();
+    let own = script(bench.dir.path(), "own", "echo v=1").display().to_string();
     let night = ["nightly", "test.toml", "--quiet", "--history", "history", "--reference", &own, "--candidate", &own];
     let said = bench.verdict(&call(&bench, &night));
     assert!(
@@ -160,8 +145,11 @@ fn a_fio_that_anybody_may_have_put_on_path_is_not_started() {
     let bench = Bench::new(&experiment(SMALL_TARGET, READS, ONE_TOGGLE, "[peers]\nfio = [\"default\"]\nwhole_time = \"1s\"\n"));
     let place = bench.dir.path().join("open");
     fs::create_dir(&place).unwrap();
-    fs::rename(script(&bench, "fio", &format!(": >{}; exit 1", bench.dir.path().join("ran").display())), place.join("fio"))
-        .unwrap();
+    fs::rename(
+        script(bench.dir.path(), "fio", &format!(": >{}; exit 1", bench.dir.path().join("ran").display())),
+        place.join("fio"),
+    )
+    .unwrap();
     fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
     let run = |out: &str| command(&bench, &["run", "test.toml", "--quiet", "--out", out]).env("PATH", &place).output().unwrap();
     assert!(unasked(&run("out")) && !ran(&bench));
@@ -171,8 +159,9 @@ fn a_fio_that_anybody_may_have_put_on_path_is_not_started() {
 
 /// A night of a command that writes to what it is given.
 fn night_on(bench: &Bench, more: &[&str]) -> Output {
-    let writer =
-        script(bench, "writer", "printf overwritten | dd of=\"$1\" conv=notrunc status=none; echo v=1").display().to_string();
+    let writer = script(bench.dir.path(), "writer", "printf overwritten | dd of=\"$1\" conv=notrunc status=none; echo v=1")
+        .display()
+        .to_string();
     let verb = ["nightly", "test.toml", "--quiet", "--history", "history", "--reference", &writer, "--candidate", &writer];
     call(bench, &[&verb[..], more].concat())
 }
@@ -213,7 +202,7 @@ fn the_reference_in_somebody_elses_history_is_not_started() {
     let mark = bench.dir.path().join("started");
     fs::create_dir_all(history.join("reference")).unwrap();
     let pinned = history.join("reference/uring-ablate");
-    fs::copy(script(&bench, "theirs", &format!("touch {}", mark.display())), &pinned).unwrap();
+    fs::copy(script(bench.dir.path(), "theirs", &format!("touch {}", mark.display())), &pinned).unwrap();
     for theirs in [history.clone(), history.join("reference"), pinned] {
         std::os::unix::fs::chown(&theirs, Some(65534), None).unwrap();
         let output = call(&bench, &["nightly", bench.file.to_str().unwrap(), "--history", history.to_str().unwrap()]);

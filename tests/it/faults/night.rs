@@ -2,30 +2,18 @@
 
 use super::Scenario;
 use super::strace::End;
-use crate::support::ablate;
+use crate::support::{ablate, executable, prints_for, prints_tps};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
 pub struct Night;
 
-/// A command that prints a figure, for twelve rounds.
-pub const PRINTS: &str = "name = \"test\"\nquestion = \"Is it as fast as it was?\"\n[workload]\nrw = \"read\"\nbs = \"4k\"\niodepth = 1\n\
-    [design]\nkind = []\ntoggles = []\nrounds = 12\n[analysis]\ndelta = \"1%\"\n[subject]\ncommand = [\"{program}\"]\n\
-    metric = { text = \"tps = ([0-9.]+)\", name = \"tps\", unit = \"1/s\", better = \"higher\" }\n";
-
-/// A program of so many transactions a second, give or take one in a thousand; `note` makes it another file.
-pub fn program(tps: u32, note: u32) -> String {
-    format!("#!/bin/bash\n# {note}\necho \"tps = $(({tps} + RANDOM % ({tps} / 1000)))\"\n")
-}
-
 impl Scenario for Night {
     fn prepare(&self, dir: &Path) {
-        fs::write(dir.join("test.toml"), PRINTS).unwrap();
+        fs::write(dir.join("test.toml"), prints_for(12)).unwrap();
         for (name, tps) in [("good", 100_000), ("bad", 90_000)] {
-            fs::write(dir.join(name), program(tps, 0)).unwrap();
-            fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+            executable(&dir.join(name), &prints_tps(tps, 1000, 0));
         }
         for _ in 0..2 {
             let output = night(dir, "good").output().unwrap();

@@ -2,9 +2,8 @@
 
 use super::{Place, Scenario};
 use crate::faults::{run, search};
-use crate::support::ablate;
+use crate::support::{ablate, executable};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -88,8 +87,7 @@ fn fresh_night(place: &Place) {
     }
     fresh(place, PRINTS);
     for (name, tps) in [("good", FAST), ("bad", SLOW)] {
-        fs::write(place.dir().join(name), program(tps, 0)).unwrap();
-        fs::set_permissions(place.dir().join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        executable(&place.dir().join(name), &program(tps, 0));
     }
 }
 
