@@ -31,6 +31,7 @@ mod lab;
 mod lab_faults;
 mod labels;
 mod left_behind;
+mod limits;
 mod loop_cost;
 mod night_outputs;
 mod nightly;
