@@ -33,6 +33,7 @@ mod labels;
 mod left_behind;
 mod limits;
 mod loop_cost;
+mod memory_limit;
 mod night_outputs;
 mod nightly;
 mod nightly_figures;
