@@ -1,6 +1,6 @@
 //! What is done as root is done with no more than it needs: verbs that only read and derive become the owner of where they write, or keep no capability.
 
-use crate::support::{ablate, root, skip};
+use crate::support::{QUICK, ablate, committed_run, root, said, skip};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -13,16 +13,7 @@ fn run_of_nobody() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let run = dir.path().join("run");
-    fs::create_dir(&run).unwrap();
-    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/quick");
-    let from = fs::read_dir(committed).unwrap().map(|e| e.unwrap().path()).find(|p| p.join("arms.csv").exists()).unwrap();
-    for name in
-        ["manifest.json", "plan.csv", "rounds.csv", "trials.csv", "trials.csv.zst", "trials.csv.gz", "arms.csv", "overhead.csv"]
-    {
-        if from.join(name).exists() {
-            fs::copy(from.join(name), run.join(name)).unwrap();
-        }
-    }
+    committed_run(QUICK, &run);
     give(&run, NOBODY);
     (dir, run)
 }
@@ -46,10 +37,6 @@ fn tool(verb: &str, args: &[&Path]) -> Output {
     ablate().arg(verb).args(args).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).to_string()
-}
-
 #[test]
 fn what_is_derived_of_a_users_run_is_the_users() {
     if !root() {
@@ -58,16 +45,67 @@ fn what_is_derived_of_a_users_run_is_the_users() {
     let (_dir, run) = run_of_nobody();
     let output = tool("report", &[&run]);
     assert!(output.status.success(), "{}", said(&output));
-    let mut dirs = vec![run.clone()];
-    let mut files = 0;
-    while let Some(dir) = dirs.pop() {
-        for path in fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
-            assert_eq!(fs::metadata(&path).unwrap().uid(), NOBODY, "{}", path.display());
-            files += 1;
-            dirs.extend(path.is_dir().then_some(path));
-        }
-    }
+    let files = all_belong(&run, NOBODY);
     assert!(run.join("report.md").exists() && run.join("plots").is_dir() && files > 10, "{files}");
+}
+
+/// Everything below a directory belongs to one user; how many files there are.
+fn all_belong(dir: &Path, uid: u32) -> usize {
+    let mut files = 0;
+    for path in fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
+        assert_eq!(fs::symlink_metadata(&path).unwrap().uid(), uid, "{}", path.display());
+        files += if path.is_dir() { all_belong(&path, uid) } else { 1 };
+    }
+    files
+}
+
+#[test]
+fn a_report_that_goes_elsewhere_belongs_to_the_owner_of_that_place() {
+    const TEST: &str = "privileges::a_report_that_goes_elsewhere_belongs_to_the_owner_of_that_place";
+    if !root() {
+        return skip(TEST, "needs root");
+    }
+    const SOMEBODY: u32 = 65533;
+    let (dir, run) = run_of_nobody();
+    let before = all_belong(&run, NOBODY);
+    let place = |name: &str, uid: u32| {
+        let place = dir.path().join(name);
+        fs::create_dir(&place).unwrap();
+        give(&place, uid);
+        place
+    };
+    let report = |out: &Path| tool("report", &[&run, Path::new("--out"), out]);
+    for (name, uid) in [("roots", 0), ("nobodys", NOBODY), ("somebodys", SOMEBODY)] {
+        // A directory that is made takes after the one above it.
+        let place = place(name, uid);
+        for out in [place.clone(), place.join("new")] {
+            let output = report(&out);
+            assert!(output.status.success() && out.join("report.md").exists(), "{name}: {}", said(&output));
+            assert!(out.join("plots").is_dir() && all_belong(&out, uid) > 10, "{name}");
+        }
+        assert_eq!(fs::metadata(place.join("new")).unwrap().uid(), uid, "{name}");
+    }
+    assert_eq!(all_belong(&run, NOBODY), before, "nothing was added to the run");
+    // Its owner keeps it to himself: root reads it for a place of its own, and for nobody else's.
+    fs::set_permissions(&run, fs::Permissions::from_mode(0o700)).unwrap();
+    let own = dir.path().join("roots/closed");
+    let output = report(&own);
+    assert!(output.status.success() && all_belong(&own, 0) > 10, "{}", said(&output));
+    let others = dir.path().join("somebodys/closed");
+    let output = report(&others);
+    let told = format!("user {SOMEBODY} may not read {}", run.display());
+    assert!(
+        output.status.code() == Some(2) && said(&output).contains(&told) && !others.join("report.md").exists(),
+        "{}",
+        said(&output)
+    );
+    // A link in a place of somebody's leads root no further than him.
+    let closed = closed(dir.path());
+    let baited = place("baited", SOMEBODY);
+    symlink(&closed, baited.join("plots")).unwrap();
+    fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(!report(&baited).status.success());
+    assert_eq!(fs::read_dir(&closed).unwrap().count(), 0, "nothing is written there");
 }
 
 #[test]

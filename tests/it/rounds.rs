@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use uring_ablate::clock::monotonic_ns;
-use uring_ablate::engine::Options;
+use uring_ablate::engine::{Options, SetupError};
 use uring_ablate::plan::{Arm, Control};
 use uring_ablate::run::round::{self, Report, Spec};
 use uring_ablate::target::identity::Identity;
@@ -317,5 +317,40 @@ fn cpu_time_agrees_with_the_kernels_accounting_of_the_process() {
         let most = from(slice.end_ns) - until(slice.start_ns);
         let charged = slice.cpu_total_ns as f64;
         assert!(charged > 0.97 * least && charged < 1.03 * most, "sqpoll {sqpoll}: {charged} ns, accounted {least} to {most}");
+    }
+}
+
+/// Between the runner's check and the opening by a round lies an exec: what the path leads to then is compared, and nothing is done to another.
+#[test]
+fn a_round_that_is_handed_another_file_does_nothing_to_it() {
+    let home = tempfile::tempdir_in(".").unwrap();
+    let [held, other] = ["held", "other"].map(|name| home.path().join(name));
+    std::fs::write(&held, vec![1; 1 << 20]).unwrap();
+    std::fs::write(&other, vec![2; 1 << 20]).unwrap();
+    let checked = small_spec(&held);
+    let Spec { workload, .. } = checked;
+    for rw in [Rw::Randread, Rw::Randwrite] {
+        let workload = Workload { rw, ..workload };
+        let same = Spec { workload, ..checked.clone() };
+        let misled = Spec { paths: vec![other.clone()], ..same.clone() };
+        let error = round::run(&misled).unwrap_err();
+        let due = format!("{} does not lead to what the runner checked; nothing was done to it", other.display());
+        assert!(matches!(&error, SetupError::OtherTarget(_)) && error.to_string() == due, "{rw:?}: {error}");
+        // As the process of a round ends, which the runner hears of.
+        let output = crate::support::round_process(&misled);
+        let (code, said) = crate::support::ended(&output);
+        assert!(code == Some(5) && said.contains(&due) && output.stdout.is_empty(), "{rw:?}: {code:?} {said}");
+        assert!(std::fs::read(&other).unwrap() == vec![2; 1 << 20], "{rw:?}: not a byte changed");
+        // Of several members each is compared with its own.
+        let swapped = Spec {
+            paths: vec![held.clone(), other.clone()],
+            identities: [&same, &same].map(|s| s.identities[0].clone()).into(),
+            ..same.clone()
+        };
+        assert!(
+            matches!(round::run(&swapped), Err(SetupError::OtherTarget(path)) if path == other.display().to_string()),
+            "{rw:?}"
+        );
+        round::run(&same).unwrap();
     }
 }
