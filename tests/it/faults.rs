@@ -1,5 +1,6 @@
 //! Fault injection: every system call of a run, a night, a report, a search and a round fails once, by strace, at its first, middle
-//! and last hit for each thing it is called on; afterwards nothing may be lost and no exit code may be wrong.
+//! and last hit for each thing it is called on; afterwards nothing may be lost and no exit code may be wrong. That is for their first threads,
+//! and for the jobs of a round and the processes of a run.
 //!
 //! The suite takes a sample; with URING_ABLATE_FULL=1 (`./scripts/test.sh --full`) every case runs. A new system call needs a row in
 //! `calls.rs`, a new thing to run a module with its `Scenario`.
@@ -12,7 +13,7 @@ pub mod run;
 pub mod search;
 mod strace;
 
-use crate::support::{full, ran, skip};
+use crate::support::{copy_tree, full, ran, skip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
@@ -38,6 +39,11 @@ trait Scenario: Sync {
     /// What is run there.
     fn command(&self, dir: &Path) -> Command;
 
+    /// The system calls that fail in threads and processes beside the first, as strace's `trace=` names them.
+    fn follow(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Looks at what a faulty run left, goes on without faults, and says what is wrong.
     fn check(&self, dir: &Path, end: &End) -> Result<(), String>;
 }
@@ -62,8 +68,8 @@ fn documented(case: &Case, end: &End) -> Result<String, String> {
 fn tried(scenario: &dyn Scenario, template: &Path, case: &Case) -> (String, Option<String>) {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("case");
-    assert!(Command::new("cp").arg("-a").arg(template).arg(&dir).status().unwrap().success());
-    let end = strace::injected(&scenario.command(&dir), &home.path().join("trace"), case, LONGEST);
+    copy_tree(template, &dir);
+    let end = strace::injected(&scenario.command(&dir), &home.path().join("trace"), case, scenario.follow(), LONGEST);
     if !end.injected {
         return ("not reached".into(), None);
     }
@@ -85,11 +91,16 @@ fn inject(name: &str, scenario: &dyn Scenario) {
     std::fs::create_dir(&template).unwrap();
     scenario.prepare(&template);
     let dir = home.path().join("case");
-    assert!(Command::new("cp").arg("-a").arg(&template).arg(&dir).status().unwrap().success());
-    let traced = strace::traced(&scenario.command(&dir), &home.path().join("trace"), &dir);
+    copy_tree(&template, &dir);
+    let traced = strace::traced(&scenario.command(&dir), &home.path().join("trace"), &dir, scenario.follow());
     let unknown: BTreeSet<&str> = traced.iter().map(|c| c.name.as_str()).filter(|name| !calls::known(name)).collect();
     assert!(unknown.is_empty(), "{name} makes system calls without a row in tests/it/faults/calls.rs: {unknown:?}");
-    let mut all = strace::cases(&traced);
+    // What the first thread does alone is a scenario of its own; here it fails to start the others. As many closings as in one thread may in
+    // another come to a directory, where none can fail.
+    let others = |call: &&strace::Call| {
+        scenario.follow().is_none() || (!call.first && call.name != "close") || call.name.starts_with("clone")
+    };
+    let mut all = strace::cases(traced.iter().filter(others));
     if let Ok(call) = std::env::var("URING_ABLATE_FAULTS_OF") {
         all.retain(|case| case.call == call);
     }
@@ -140,7 +151,17 @@ fn of_a_run() {
 
 #[test]
 fn of_a_round() {
-    inject("round", &round::Round);
+    inject("round", &round::Round { jobs: 1 });
+}
+
+#[test]
+fn of_the_jobs_of_a_round() {
+    inject("jobs of a round", &round::Round { jobs: 2 });
+}
+
+#[test]
+fn of_the_processes_of_a_run() {
+    inject("processes of a run", &run::Processes);
 }
 
 #[test]

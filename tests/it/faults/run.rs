@@ -2,7 +2,7 @@
 
 use super::Scenario;
 use super::strace::End;
-use crate::support::{READS, ablate, experiment, root, rows};
+use crate::support::{READS, ablate, copy_tree, experiment, root, rows};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -45,6 +45,32 @@ impl Scenario for Run {
         }
         complete(&out)?;
         before.is_in(&out)
+    }
+}
+
+/// The same with faults in the processes that it starts, of which each round is one: the same call fails in all of them.
+pub struct Processes;
+
+impl Scenario for Processes {
+    fn prepare(&self, dir: &Path) {
+        Run.prepare(dir);
+    }
+
+    fn command(&self, dir: &Path) -> Command {
+        command(dir)
+    }
+
+    /// But for the loop itself, which strace would slow down beyond what a round has time for: it fails in the round by itself.
+    fn follow(&self) -> Option<&'static str> {
+        Some("!io_uring_enter")
+    }
+
+    fn check(&self, dir: &Path, end: &End) -> Result<(), String> {
+        let told = fs::read_to_string(dir.join("out/arms.csv")).unwrap_or_default();
+        if told.contains("panicked") {
+            return Err(format!("a process panicked: {told}"));
+        }
+        Run.check(dir, end)
     }
 }
 
@@ -123,7 +149,7 @@ pub fn complete(out: &Path) -> Result<(), String> {
 /// What was reported is what is reported of the same rows without a fault.
 fn as_made_again(dir: &Path, out: &Path) -> Result<(), String> {
     let again = dir.join("again");
-    assert!(Command::new("cp").arg("-a").arg(out).arg(&again).status().unwrap().success());
+    copy_tree(out, &again);
     let output = ablate().arg("report").arg(&again).arg("--quiet").output().unwrap();
     for file in ["effects.csv", "report.md"] {
         if fs::read(out.join(file)).unwrap() != fs::read(again.join(file)).unwrap() {

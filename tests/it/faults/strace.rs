@@ -10,12 +10,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A system call of the program's first thread.
+/// A system call of the program.
 pub struct Call {
     pub name: String,
+    /// Of its first thread.
+    pub first: bool,
     /// What it is called on, without what changes from run to run.
     site: String,
-    /// Which call of this name it is, from 1.
+    /// Which call of this name it is in its thread, from 1.
     nth: usize,
 }
 
@@ -60,23 +62,45 @@ fn strace(options: &[String], log: &Path, command: &Command) -> Command {
     traced
 }
 
-/// The system calls of `command` from where its own code begins, in order.
-pub fn traced(command: &Command, log: &Path, dir: &Path) -> Vec<Call> {
-    let output = strace(&["-y".into()], log, command).output().unwrap();
+/// How strace looks at `command`: at its first thread, or at every thread and process with the system calls of an expression. Others are not
+/// slowed down, so that what goes by time goes on (`--seccomp-bpf`).
+fn followed(follow: Option<&str>) -> Vec<String> {
+    follow.map_or(vec![], |_| ["-f", "--seccomp-bpf"].map(String::from).into())
+}
+
+/// The system calls of `command` from where its own code begins, in order; with `follow` those of all threads and processes.
+pub fn traced(command: &Command, log: &Path, dir: &Path, follow: Option<&str>) -> Vec<Call> {
+    let which = format!("-etrace={}", follow.unwrap_or("all"));
+    let output = strace(&[followed(follow), vec!["-y".into(), which]].concat(), log, command).output().unwrap();
     let text = String::from_utf8_lossy(&fs::read(log).unwrap()).into_owned();
     assert!(text.lines().count() > 50, "strace works here: {}", String::from_utf8_lossy(&output.stderr));
-    let (mut counts, mut begun, mut calls) = (BTreeMap::new(), 0, Vec::new());
+    let mut tracees: BTreeMap<&str, (BTreeMap<String, usize>, i32)> = BTreeMap::new();
+    let (mut first, mut calls, mut loading) = (None, Vec::new(), BTreeMap::new());
     for line in text.lines() {
+        // With `follow` each line begins with its thread.
+        let (tracee, line) = if follow.is_some() { line.split_once(' ').unwrap_or_default() } else { ("", line) };
+        let line = line.trim_start();
+        let first = tracee == *first.get_or_insert(tracee);
+        let (counts, begun) = tracees.entry(tracee).or_default();
+        // Another program begins in the process.
+        if line.contains("execve") && line.ends_with("= 0") {
+            *begun = 0;
+        }
         let Some((name, rest)) = line.split_once('(').filter(|(name, _)| is_name(name)) else { continue };
         let nth = counts.entry(name.to_string()).or_insert(0);
         *nth += 1;
         // The loader's calls and those of the language's start come first; these set up its alternate stack last.
-        if begun < 2 {
-            begun += usize::from(name == "sigaltstack");
+        if *begun < 2 {
+            *begun += i32::from(name == "sigaltstack");
+            if first {
+                loading.insert(name.to_string(), *nth);
+            }
             continue;
         }
-        calls.push(Call { name: name.into(), site: site(name, rest, dir), nth: *nth });
+        calls.push(Call { name: name.into(), first, site: site(name, rest, dir), nth: *nth });
     }
+    // As many calls fail in the first thread, too: while it is loaded that would be all.
+    calls.retain(|call| call.first || loading.get(&call.name).is_none_or(|loaded| call.nth > *loaded));
     calls
 }
 
@@ -110,15 +134,16 @@ fn site(name: &str, arguments: &str, dir: &Path) -> String {
 }
 
 /// Each error of each system call at the first, the middle and the last hit of each site.
-pub fn cases(calls: &[Call]) -> Vec<Case> {
+pub fn cases<'a>(calls: impl Iterator<Item = &'a Call> + Clone) -> Vec<Case> {
     let mut sites: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
     // Closing a directory cannot fail, which the standard library relies on.
-    let listed: BTreeSet<&str> = calls.iter().filter(|c| c.name == "getdents64").map(|c| c.site.as_str()).collect();
-    for call in calls.iter().filter(|c| c.name != "close" || !listed.contains(c.site.as_str())) {
+    let listed: BTreeSet<&str> = calls.clone().filter(|c| c.name == "getdents64").map(|c| c.site.as_str()).collect();
+    for call in calls.filter(|c| c.name != "close" || !listed.contains(c.site.as_str())) {
         sites.entry((&call.name, &call.site)).or_default().push(call.nth);
     }
     let mut cases = Vec::new();
-    for ((name, site), hits) in sites {
+    for ((name, site), mut hits) in sites {
+        hits.sort_unstable();
         let mut chosen = vec![hits[0], hits[hits.len() / 2], hits[hits.len() - 1]];
         chosen.dedup();
         for nth in chosen {
@@ -129,10 +154,11 @@ pub fn cases(calls: &[Call]) -> Vec<Case> {
     cases
 }
 
-/// Runs `command` with the fault, for at most `limit`.
-pub fn injected(command: &Command, log: &Path, case: &Case, limit: Duration) -> End {
+/// Runs `command` with the fault, for at most `limit`; with `follow` in every thread and process that makes so many of these calls.
+pub fn injected(command: &Command, log: &Path, case: &Case, follow: Option<&str>, limit: Duration) -> End {
     let Case { call, nth, error, .. } = case;
     let options = [format!("-etrace={call}"), format!("-einject={call}:error={error}:when={nth}")];
+    let options = [followed(follow), options.into()].concat();
     let said = log.with_extension("said");
     let file = fs::File::create(&said).unwrap();
     let mut traced = strace(&options, log, command);
