@@ -1,7 +1,7 @@
 //! What is said of a target before anything is measured on it, and what a refused request is told with.
 
-use crate::guard::{device, must};
 use crate::support::{Bench, LoopDevice, ONE_TOGGLE, ablate, experiment, root, skip};
+use crate::support::{device, must};
 use std::path::Path;
 use std::process::{Command, Output};
 use uring_ablate::target::{Kind, Target, Wanted};

@@ -1,8 +1,8 @@
 //! By what route bytes come: what the kernel did not hand to a device is refused, invalid, or said not to be proved. On file systems made here.
 
-use crate::guard::{Mounted, must};
 use crate::rounds::small_spec;
 use crate::support::{Bench, LoopDevice, ONE_TOGGLE, ablate, experiment, root, rows, skip};
+use crate::support::{Mounted, must};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
