@@ -29,7 +29,8 @@ fn words(model: &Model) -> Option<String> {
         }
     }
     let rows: usize = reasons.values().sum();
-    let all = completed(model).count();
+    // NOPs have no route.
+    let all = completed(model).filter(|arm| !arm.route.is_empty()).count();
     let why = reasons.keys().copied().collect::<Vec<_>>().join("; ");
     (rows > 0).then(|| {
         format!("Nobody could check that the bytes of {rows} of {all} rows came from or went to a device: {why}. Their figures may be those of memory.")

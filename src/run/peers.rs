@@ -256,6 +256,7 @@ fn whole_route(row: &mut ArmRow, facts: &RunFacts, counted: Tally) {
     let sum = counted.of_process().map(|sum| sum.min(moved));
     let counted = Tally { read: sum, written: sum.map(|_| 0), ..Tally::default() };
     let evidence = Evidence { workload: &row.workload, moved, counted: &counted, sight: &facts.sight, promised: facts.promised };
+    row.device_share = sum.map(|sum| sum as f64 / moved.max(1) as f64);
     row.route = route::judge(&evidence);
     if let Some(Route::Contradicted { cause }) = &row.route {
         (row.outcome, row.reason) = (Outcome::Invalid, cause.clone());

@@ -1,6 +1,6 @@
 //! fio beside the engine: as it should be, and as it should not.
 
-use crate::support::{Bench, ONE_TOGGLE, READS, SMALL_TARGET, ablate, executable, experiment, processes, rows, skip};
+use crate::support::{Bench, ONE_TOGGLE, READS, SMALL_TARGET, ablate, executable, experiment, processes, root, rows, skip};
 use insta::assert_snapshot;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -57,6 +57,7 @@ fn fio_and_the_engine_take_turns_and_are_counted_alike() {
         assert!(of.clone().count() == 6 && of.all(|r| r["outcome"] == "completed" && !r["iops"].is_empty()), "{treatment}");
     }
     let whole = arms.iter().find(|r| r["kind"] == "whole").unwrap();
+    assert!(whole["route"] == "proved" || !root(), "its own figures are those that the kernel counted: {whole:?}");
     assert!(!whole["lat_ns_p99"].is_empty() && !whole["cpu_user_ns_per_op"].is_empty());
     let manifest = std::fs::read_to_string(bench.out().join("manifest.json")).unwrap();
     assert!(manifest.contains("fio-") && manifest.contains("registerfiles=1"), "version and job are recorded");
@@ -100,6 +101,25 @@ fn a_dying_fio_fails_alone() {
     peers failed: fio:registered ended before it moved anything (exit status: 7): fio: engine caught fire
     whole failed: DIR/fakefio ended with exit status: 7: fio: engine caught fire
     ");
+}
+
+#[test]
+fn a_fio_whose_bytes_the_kernel_did_not_count_is_invalid() {
+    if !root() {
+        return skip("a_fio_whose_bytes_the_kernel_did_not_count_is_invalid", "loop devices need root");
+    }
+    let bench = with_peers("");
+    let clat = "\"clat_ns\":{\"mean\":9.5,\"max\":20,\"N\":2}";
+    let read = format!("{{\"io_bytes\":1073741824,\"total_ios\":262144,\"runtime\":1000,{clat}}}");
+    let json = format!("{{\"jobs\":[{{\"read\":{read},\"job_runtime\":1000,\"usr_cpu\":10.0,\"sys_cpu\":50.0}}]}}");
+    let fio = fake_fio(bench.dir.path(), "exit 0", &format!("cat >/dev/null; echo '{json}'"));
+    let path = format!("peers.fio_path={}", fio.display());
+    let output = bench.run(&["--quiet", "--set", &path, "--set", "design.round_time=1s"]);
+    assert_eq!(output.status.code(), Some(0), "{}", bench.verdict(&output));
+    let arms = rows(&bench.out().join("arms.csv"));
+    let whole = arms.iter().find(|arm| arm["kind"] == "whole").unwrap();
+    assert_eq!((whole["outcome"].as_str(), whole["route"].as_str()), ("invalid", "contradicted"), "{whole:?}");
+    assert!(whole["reason"].starts_with("100 % of the bytes did not come from or go to the device"), "{whole:?}");
 }
 
 #[test]
