@@ -18,6 +18,10 @@ pub fn documents(text: &str) -> Result<Vec<Value>, String> {
             }
             // Nothing behind it can be told from its parts.
             Some(Err(error)) if error.is_eof() && begins_a_line(text, start) => return Err(format!("its JSON is torn: {error}")),
+            // Neither can anything inside of it: the pointer would be found at another level.
+            Some(Err(error)) if begins_a_line(text, start) && names_a_key(&text[start..]) => {
+                return Err(format!("its JSON is broken: {error}"));
+            }
             // An ordinary line. On behind what was read of it, so that a text is read once.
             Some(Err(error)) => {
                 at = (start + position(&text[start..], error.line(), error.column())).clamp(start + 1, text.len())
@@ -26,6 +30,11 @@ pub fn documents(text: &str) -> Result<Vec<Value>, String> {
         }
     }
     Ok(found)
+}
+
+/// True for what begins as an object does.
+fn names_a_key(text: &str) -> bool {
+    text.strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with('"'))
 }
 
 /// The byte at a line and column, which are counted from 1.
@@ -58,7 +67,7 @@ pub fn number(text: &str, found: &Match, unit: &str) -> Result<f64, String> {
     let (suffix, attached) = if inside.is_empty() { word(&text[found.group.end..]) } else { (inside, true) };
     let scale = match scale(suffix, unit) {
         Some(scale) => scale,
-        None if !attached || found.whole.end > found.group.end => 1.0,
+        None if !attached || (inside.is_empty() && found.whole.end > found.group.end) => 1.0,
         None if unit.is_empty() => {
             return Err(format!("{plain:?} goes on with {suffix:?}: say what it is with unit = {suffix:?}"));
         }
@@ -72,7 +81,7 @@ pub fn number(text: &str, found: &Match, unit: &str) -> Result<f64, String> {
 fn cut<'a>(text: &'a str, Match { whole, group }: &Match) -> Option<&'a str> {
     let (before, said, after) = (&text[..group.start], &text[group.clone()], &text[group.end..]);
     let in_number = |c: char| c.is_ascii_digit() || ".,".contains(c);
-    if !(said.starts_with(in_number) && said.ends_with(in_number)) {
+    if !(said.trim_start_matches(['+', '-']).starts_with(in_number) && said.ends_with(in_number)) {
         return None;
     }
     let head = if whole.start == group.start { head(before, in_number) } else { 0 };
@@ -199,6 +208,10 @@ mod tests {
         assert_eq!(many("2026 INFO {\"a\":1} took 3 s"), 1);
         assert_eq!(many("nothing"), 0);
         assert!(documents("log\n{\"a\": {\"b\": 1}, \"c\": ").unwrap_err().contains("torn"));
+        assert!(
+            documents("{\"sd\": NaN, \"read\": {\"iops\": 50}, \"iops\": 100}").unwrap_err().contains("broken"),
+            "50 is not the one"
+        );
     }
 
     #[test]
@@ -245,6 +258,8 @@ mod tests {
         }
         assert_eq!(found("=([0-9.]+)ms", "x=12ms", ""), Ok(12.0), "the pattern says what follows");
         assert_eq!(found("12,([0-9]+),", "12,345,678", ""), Ok(345.0), "and what separates columns");
+        assert!(found(r"took (\S+) total", "took 1m30s total", "s").unwrap_err().contains("another one"));
+        assert!(found("=([-+]?[0-9]+)", "x=+12.5", "").unwrap_err().contains("part of \"+12.5\""));
         assert!(found("=([0-9.]+)", "x=12ms", "").unwrap_err().contains("unit = \"ms\""));
         assert!(found("=([0-9.]+)", "x=12min", "s").unwrap_err().contains("another one"));
         assert!(found("=([0-9.]+)", "x=12%", "ms").unwrap_err().contains("another one"));
