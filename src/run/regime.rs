@@ -19,14 +19,17 @@ const MOST_HITS: f64 = 0.1;
 
 /// Makes the page cache hold all of the span or none of it, as declared. What a direct workload finds there does not matter.
 pub fn prepare(spec: &Spec) -> io::Result<()> {
-    if spec.workload.direct || spec.workload.rw == Rw::Nop {
+    // Who watches a process arm from outside would take the warming for its work.
+    let endless = spec.completions == u64::MAX;
+    if spec.workload.direct || spec.workload.rw == Rw::Nop || endless {
         return Ok(());
     }
     for path in &spec.paths {
         let file = File::open(path)?;
         match spec.workload.cache {
             Cache::Hit => warm(&file, spec.span_bytes)?,
-            Cache::Miss => fadvise(&file, 0, None, Advice::DontNeed)?,
+            // Dirty pages would stay.
+            Cache::Miss => rustix::fs::fdatasync(&file).and_then(|()| fadvise(&file, 0, None, Advice::DontNeed))?,
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Nights from the command line: what a reader and a scheduler are told, and what a history survives.
 
-use crate::support::{self, Bench, PRINTS as COMMAND, ablate, root, rows, said, skip};
+use crate::support::{self, Bench, ONE_TOGGLE, PRINTS as COMMAND, SMALL_TARGET, ablate, experiment, root, rows, said, skip};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -251,4 +251,17 @@ fn the_engine_beside_itself_is_measured_for_real() {
     }
     assert!(nights.history().join("reference/uring-ablate").exists(), "the first night pins its reference");
     assert_eq!(code(&nights.verify()), 0);
+}
+
+#[test]
+fn a_night_through_the_page_cache_is_refused() {
+    let engine =
+        experiment(SMALL_TARGET, "rw = \"read\"\nbs = \"4k\"\niodepth = 8\ndirect = false\ncache = \"hit\"", ONE_TOGGLE, "");
+    let nights = Nights::new(&engine);
+    let output = ablate().arg("nightly").arg(&nights.bench.file).arg("--history").arg(nights.history()).output().unwrap();
+    assert!(
+        code(&output) == 2 && said(&output).contains("direct = false. A night counts what devices move"),
+        "{}",
+        said(&output)
+    );
 }

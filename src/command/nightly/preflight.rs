@@ -27,6 +27,13 @@ pub fn target(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Option<Tar
     }
     if subject.is_none() {
         engine::probe()?;
+        if let Some(cell) = experiment.cells.iter().find(|cell| !cell.direct) {
+            let message = format!(
+                "cell {}: direct = false. A night counts what devices move, which is not what goes through the page cache: measure with direct = true",
+                cell.cell_name()
+            );
+            return Err(Failure { exit: Exit::Usage, message });
+        }
     }
     // A command that is given a target may write to it, whatever the experiment says that it does.
     let access = Access::of(subject.is_some() || experiment.writes(), allowed);
