@@ -41,8 +41,9 @@ pub fn parse(table: &str) -> Vec<Mount> {
 }
 
 /// Those that their own path leads to: nothing else is mounted over them, or over a directory on the way to them.
-pub fn reachable(mounts: &[Mount]) -> impl Iterator<Item = &Mount> {
-    mounts.iter().filter(|mount| !is_hidden(mount, mounts))
+pub fn reachable(mounts: &[Mount], of: impl Fn(&&Mount) -> bool) -> impl Iterator<Item = &Mount> {
+    // Few are of the kind that is wanted, and only of these it has to be found out.
+    mounts.iter().filter(of).filter(|mount| !is_hidden(mount, mounts))
 }
 
 fn is_hidden(mount: &Mount, mounts: &[Mount]) -> bool {
@@ -143,7 +144,7 @@ mod tests {
         };
         let mounts = parse(&lines.iter().map(line).collect::<String>());
         assert_eq!(mounts.len(), lines.len());
-        reachable(&mounts).map(|m| m.id).collect()
+        reachable(&mounts, |_| true).map(|m| m.id).collect()
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Held {
                 "it was written to".into()
             }
             Ok(now) if (now.st_ctime, now.st_ctime_nsec) != (then.st_ctime, then.st_ctime_nsec) => {
-                "its mode, its owner or its name was changed meanwhile".into()
+                "its inode was changed meanwhile (mode, owner, links or times)".into()
             }
             Ok(_) => return Ok(()),
         };
@@ -151,7 +151,7 @@ mod tests {
         let held = hold();
         std::thread::sleep(std::time::Duration::from_millis(20));
         set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(how(&held), Err("its mode, its owner or its name was changed meanwhile".into()));
+        assert_eq!(how(&held), Err("its inode was changed meanwhile (mode, owner, links or times)".into()));
         std::fs::remove_file(&path).unwrap();
         assert!(how(&held).unwrap_err().starts_with("it cannot be found (No such file"));
         assert_eq!(std::fs::read_to_string(held.very_file()).unwrap(), "one", "and is there all the same");

@@ -112,9 +112,13 @@ mod tests {
         assert!(arms(&dir, &many).unwrap_err().to_string().contains("1001 treatments; 1000 are the most"));
         assert!(arms(&dir, &many[1..]).is_ok());
         let trial = Trial { round: 1, treatment: 0, block: 2, position: 0, duration_s: 1.0, ops: 1.0, cpu_total_ns: None };
-        let found = trials(&dir, &[trial; 65], &["full".into()]).unwrap_err().to_string();
+        let found = trials(&dir, &[trial; limits::COPIES + 1], &["full".into()]).unwrap_err().to_string();
         assert!(found.contains("block 2 of round 1 has 65 slices of full; 64 are the most"), "{found}");
-        assert!(trials(&dir, &[trial; 64], &["full".into()]).is_ok());
+        assert!(trials(&dir, &[trial; limits::COPIES], &["full".into()]).is_ok());
+        let cause = |i: usize| Overhead { category: i.to_string(), ..Overhead::default() };
+        let many: Vec<Overhead> = (0..=limits::CAUSES).map(cause).collect();
+        assert!(overhead(&dir, &many).unwrap_err().to_string().contains("1001 causes; 1000 are the most"));
+        assert!(overhead(&dir, &many[1..]).is_ok());
     }
 
     #[test]

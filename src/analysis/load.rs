@@ -90,7 +90,7 @@ pub struct Round {
 }
 
 /// One line of `overhead.csv`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overhead {
     pub round: u32,
     pub cell: String,

@@ -29,7 +29,7 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     target::room::buffers(&workload, 1, args.allow_size.unwrap_or(0)).map_err(target::Error::from)?;
     let mut target = target(args, Access::of(workload.rw.writes(), &args.allow_destructive))?;
     target.accepts(&workload)?;
-    target.prove(&workload)?;
+    target.prove(&[workload])?;
     let levels = levels(args, &workload, &target)?;
     let found = checks::of_target(&target, &[workload], args.allow_iowq);
     checks::warnings(&found).into_iter().for_each(console::note);

@@ -149,7 +149,7 @@ fn on_target(target: &mut Target) -> Result<Vec<Finding>, Failure> {
     let usual = Workload::example();
     let buffered = Workload { rw: Rw::Randwrite, direct: false, ..usual };
     let mut found = checks::of_target(target, &[usual, buffered], false);
-    match target.accepts(&usual).and_then(|()| target.prove(&usual)) {
+    match target.accepts(&usual).and_then(|()| target.prove(&[usual])) {
         Ok(()) => {
             found.push(witness(&target.sight));
             found.extend(toggles(target)?);

@@ -138,10 +138,10 @@ pub fn prepare_for(experiment: &Experiment, access: Access<'_>) -> Result<Target
     let mut target = Target::resolve_all(&experiment.target, access)?;
     for workload in &experiment.cells {
         target.accepts(workload)?;
-        // What a command does to its target is its own affair, and counted from outside.
-        if experiment.subject.is_none() {
-            target.prove(workload)?;
-        }
+    }
+    // What a command does to its target is its own affair, and counted from outside.
+    if experiment.subject.is_none() {
+        target.prove(&experiment.cells)?;
     }
     Ok(target)
 }

@@ -106,7 +106,7 @@ impl View<'_> {
             Some(controller) => mount.kind == "cgroup" && mount.options.1.split(',').any(|o| o == controller.name()),
             None => mount.kind == "cgroup2",
         };
-        let mut shown: Vec<&Mount> = mounts::reachable(mounts).filter(shows).collect();
+        let mut shown: Vec<&Mount> = mounts::reachable(mounts, shows).collect();
         if shown.is_empty() {
             // What is mounted over the root of a process hides nothing from it.
             shown = mounts.iter().filter(shows).collect();

@@ -56,9 +56,9 @@ pub fn judge(context: &Context<'_>, report: &ArmReport, slices: &[&Slice]) -> (O
         labels,
         buffers_unshared,
         coverage,
+        no_workers,
         reached_the_device,
         cached,
-        no_workers,
         whole_profile,
     ];
     match gates.iter().find_map(|gate| gate(context, report, slices)) {

@@ -134,9 +134,9 @@ impl BlockDevice {
         [self, &self.disk()].iter().any(|device| fs::read_to_string(device.dir.join("ro")).is_ok_and(|text| text.trim() == "1"))
     }
 
-    /// The model of a zoned device (`host-managed` or `host-aware`); `None` for all others.
+    /// The model of a zoned device that refuses writes elsewhere (`host-managed`); `None` for all others. `host-aware` ones take them anywhere.
     pub fn zones(&self) -> Option<String> {
-        self.attribute("queue/zoned").filter(|model| model != "none" && !model.is_empty())
+        self.attribute("queue/zoned").filter(|model| model == "host-managed")
     }
 
     /// True for an NVMe namespace with several paths. What is read of it is done by hidden devices, one a path, which have no number that

@@ -237,20 +237,20 @@ impl Target {
         self.regime(workload)
     }
 
-    /// Reads some blocks of a workload of our engine and finds out who sees it. Refuses one whose bytes would not come from the device, by what the
-    /// file system tells or by what was counted.
-    pub fn prove(&mut self, workload: &Workload) -> Result<(), Error> {
-        self.members.iter().try_for_each(|member| member.serves(workload))?;
-        if workload.rw == Rw::Nop {
-            return Ok(());
-        }
+    /// Reads some blocks of each workload of our engine and finds out who sees it. Refuses one whose bytes would not come from the device, by what
+    /// the file system tells or by what was counted.
+    pub fn prove(&mut self, workloads: &[Workload]) -> Result<(), Error> {
         let mut sight = Sight::Process;
-        for member in &self.members {
-            // Who sees least decides: the bytes of all members are one sum.
-            match route::proof::read(member, workload, self.span_bytes)? {
-                Sight::Process => {}
-                Sight::Devices(_) if self.members.len() > 1 => sight = Sight::Nobody { why: SEVERAL.into() },
-                other => sight = other,
+        for workload in workloads {
+            self.members.iter().try_for_each(|member| member.serves(workload))?;
+            let members = self.members.iter().filter(|_| workload.rw != Rw::Nop);
+            for member in members {
+                // Who sees least decides: the bytes of all members are one sum, and rows of all workloads are judged alike.
+                sight = match (route::proof::read(member, workload, self.span_bytes)?, sight) {
+                    (Sight::Process, so_far) | (_, so_far @ Sight::Nobody { .. }) => so_far,
+                    (Sight::Devices(_), _) if self.members.len() > 1 => Sight::Nobody { why: SEVERAL.into() },
+                    (less, _) => less,
+                };
             }
         }
         self.sight = sight;

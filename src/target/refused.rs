@@ -34,12 +34,19 @@ pub fn because(file: &File, error: &io::Error, asked: Asked) -> String {
     let kind = mounts::of(file).map(|mount| mount.kind).filter(|_| device.is_none());
     let told = match below.first() {
         Some(disk) if asked.writes && denied && disk.is_read_only() => Some(read_only(disk)),
-        Some(disk) if asked.writes && disk.zones().is_some() => disk.zones().map(|model| zoned(disk, &model)),
+        Some(disk) if asked.writes && unable_in_zones(number) && device.is_some() && disk.zones().is_some() => {
+            disk.zones().map(|model| zoned(disk, &model))
+        }
         _ if asked.polled && unable => Some(unpolled(kind.as_deref(), below.first())),
         _ => None,
     };
     let place = || kind.map(|kind| format!("the file lies on {kind}")).or_else(|| below.first().and_then(stacked));
     told.or_else(place).map_or(String::new(), |told| format!("; {told}"))
+}
+
+/// What the kernel answers to a write elsewhere than at a zone's write pointer (`blk_zone_plug_prepare_write`, and drives).
+fn unable_in_zones(number: i32) -> bool {
+    [libc::EIO, libc::EINVAL, libc::EOPNOTSUPP].contains(&number)
 }
 
 /// The same of paths, which are opened anew: what explains it of the first that something does.
@@ -50,15 +57,14 @@ pub fn because_of_any(paths: &[PathBuf], error: &io::Error, asked: Asked) -> Str
 
 /// Of a device that may not be written to.
 pub fn read_only(device: &BlockDevice) -> String {
-    let disk = device.disk().name();
-    format!("{} is read-only (/sys/block/{disk}/ro is 1): name a device that may be written to", device.name())
+    format!("{} is read-only (`blockdev --getro` says 1): name a device that may be written to", device.name())
 }
 
 /// Of a device that takes writes at its zones' write pointers alone.
 pub fn zoned(device: &BlockDevice, model: &str) -> String {
     format!(
-        "{} is a zoned device ({model}, {}), which takes writes only where each zone's write pointer stands, and our requests go \
-         elsewhere: read it, or name a device without zones",
+        "{} is a zoned device ({model}, {}), whose sequential zones take writes only where their write pointers stand, and our requests \
+         go elsewhere: read it, or name a device without zones",
         device.name(),
         device.queue().join("zoned").display()
     )

@@ -124,15 +124,13 @@ impl Shortage {
         if tags.scheduled || *in_flight <= tags.driver {
             return format!("{lower}, or: echo {in_flight} > {}", setting.display());
         }
-        let scheduler = setting.with_file_name("scheduler");
-        let held = format!("echo mq-deadline > {} && echo {in_flight} > {}", scheduler.display(), setting.display());
         let is_loop = tags.disk.as_ref().is_none_or(|name| name.starts_with("loop"));
         let more = if is_loop && Path::new(LOOP_PARAMETER).exists() {
             format!(", or load its driver with loop.hw_queue_depth={in_flight}")
         } else {
             String::new()
         };
-        format!("{lower}, or let a scheduler hold them: {held}{more}")
+        format!("{lower}{more}")
     }
 
     /// How many requests meet how many tags, and what becomes of the rest.
@@ -184,7 +182,7 @@ mod tests {
         for part in ["iodepth 128 x 2 jobs keeps 256 requests", "/sys/block/loop3/queue/nr_requests is 128", "(iodepth 64)"] {
             assert!(short.contains(part), "{short}");
         }
-        assert!(short.contains("echo mq-deadline > /sys/block/loop3/queue/scheduler && echo 256 >"), "{short}");
+        assert!(!short.contains("echo"), "a scheduler would make room, and cost more than is won: {short}");
         // Lowered below what the driver has, or with a scheduler, the file takes the number itself.
         for able in [Tags { requests: 64, driver: 256, ..disk.clone() }, Tags { scheduled: true, ..disk.clone() }] {
             let short = told(&able, 128, 2).unwrap();

@@ -45,7 +45,7 @@ impl Seats {
             return None;
         }
         let allowed = cpu_text(&self.allowed);
-        if let ([only], true) = (&self.allowed[..], pinned) {
+        if let ([only], true) = (&self.allowed[..], pinned && self.chosen.iter().all(|cpu| self.allowed.contains(cpu))) {
             return Some((
                 Toggle::CpuAffinity,
                 format!(

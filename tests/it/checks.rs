@@ -142,7 +142,7 @@ fn a_read_only_device_is_told_before_it_is_written_to() {
     must("blockdev", &["--setrw", &device.0]);
     let (told, name) = (said(&output), device.0.strip_prefix("/dev/").unwrap());
     assert_eq!(output.status.code(), Some(5), "{told}");
-    assert!(told.contains(&format!("{name} is read-only (/sys/block/{name}/ro is 1)")), "{told}");
+    assert!(told.contains(&format!("{name} is read-only (`blockdev --getro` says 1)")), "{told}");
 }
 
 /// The context of each thing that cannot be polled, not the advice to load a driver.

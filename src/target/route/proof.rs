@@ -64,6 +64,8 @@ fn remedy(kind: &str, bs: u32) -> &'static str {
 /// File systems whose files other machines or programs serve: what a process reads of them is counted for it, and says nothing of a device.
 const SERVED: [&str; 12] =
     ["nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "virtiofs", "afs", "lustre", "glusterfs", "beegfs", "gpfs"];
+/// Those that count for a process what their own cache serves (`zfs_read` in OpenZFS ends with `task_io_account_read`), and so prove nothing.
+const CHARGED: [&str; 2] = ["zfs", "orangefs"];
 /// Those that keep their files in memory.
 const IN_MEMORY: [&str; 4] = ["tmpfs", "ramfs", "devtmpfs", "hugetlbfs"];
 
@@ -77,6 +79,9 @@ fn no_device(mount: &Mount) -> Option<String> {
         return Some(format!(
             "{kind}: its files are served from outside of this machine's block devices, where nothing counts for us"
         ));
+    }
+    if CHARGED.contains(&kind) {
+        return Some(format!("{kind} counts what it serves from its own cache like what it reads from a device"));
     }
     if IN_MEMORY.contains(&kind) {
         return Some(format!("{kind} keeps its files in memory: no device is behind them"));
@@ -124,12 +129,14 @@ impl Counts {
     /// Without `/proc/self/io` the devices have to tell.
     fn without_process(&self, devices: &[Number]) -> Sight {
         match self.devices {
-            Some(_) if !devices.is_empty() => Sight::Devices(devices.to_vec()),
+            Some(share) if share >= 1.0 - TOLERANCE && !devices.is_empty() => Sight::Devices(devices.to_vec()),
+            Some(_) if !devices.is_empty() => Sight::Nobody { why: UNCOUNTED.into() },
             _ => Sight::Nobody { why: "this kernel does not count what a process reads (CONFIG_TASK_IO_ACCOUNTING)".into() },
         }
     }
 }
 
+const UNCOUNTED: &str = "the devices behind it did not count a known read (queue/iostats may be 0)";
 const UNSEEN: &str = "the kernel counted nothing of a known read, neither for this process nor on a block device behind the file";
 
 /// Reads the blocks twice.
@@ -186,11 +193,11 @@ mod tests {
 
     #[test]
     fn file_systems_without_a_device_are_known() {
-        for kind in ["tmpfs", "nfs4", "fuse.sshfs", "fuseblk", "9p"] {
+        for kind in ["tmpfs", "nfs4", "fuse.sshfs", "fuseblk", "9p", "zfs"] {
             let why = no_device(&mount(kind, "rw")).unwrap();
             assert!(why.starts_with(kind), "{why}");
         }
-        for kind in ["ext4", "xfs", "btrfs", "zfs"] {
+        for kind in ["ext4", "xfs", "btrfs"] {
             assert_eq!(no_device(&mount(kind, "rw")), None, "{kind}");
         }
         let overlay = mount("overlay", "rw,lowerdir=/proc:/sys,upperdir=/dev/shm,workdir=/x");
