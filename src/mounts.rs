@@ -35,6 +35,11 @@ pub fn of(file: impl AsFd) -> Option<Mount> {
     all().into_iter().find(|m| if told { m.id == stat.stx_mnt_id } else { m.device == device })
 }
 
+/// The name of the file system that a file lies on, for a reader.
+pub fn file_system(file: impl AsFd) -> String {
+    of(file).map_or_else(|| "an unknown file system".into(), |mount| mount.kind)
+}
+
 /// The lines of a table that read as they should; the kernel writes no others.
 pub fn parse(table: &str) -> Vec<Mount> {
     table.lines().filter_map(mount).collect()

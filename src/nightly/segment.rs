@@ -29,7 +29,7 @@ impl Identity {
         self == before && ![platform, subject, reference].into_iter().any(String::is_empty)
     }
 
-    /// What became different, or is not known to be the same, for a reader.
+    /// What became different, or cannot be compared, for a reader.
     fn difference(&self, before: &Identity) -> String {
         let named = [
             ("platform", &before.platform, &self.platform),

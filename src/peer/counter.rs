@@ -3,7 +3,7 @@
 //! A device that serves nobody else is counted by its own statistics, at completion; on a shared one the process's I/O accounting counts,
 //! at submission. Either is proved with a known read before it is believed. Knows nothing of who is measured.
 
-pub use crate::target::route::tally::{device_bytes, process_bytes};
+use crate::target::route::tally::{device_bytes, process_bytes};
 use crate::target::{Member, Target};
 use memmap2::MmapMut;
 use nix::time::ClockId;

@@ -33,7 +33,7 @@ enum At {
 /// What a fact has to do with comparing absolute figures of two runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bearing {
-    /// It tells machines apart: where it is not told, the machine is not known to be the same as any other.
+    /// It tells machines apart: a machine that does not tell it is compared with no other.
     Names,
     /// Both must agree in it.
     Agrees,

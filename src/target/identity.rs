@@ -54,7 +54,7 @@ impl Identity {
     }
 
     /// Says in what `now`, opened anew, differs, if it is another device or file. Across boots numbers tell nothing: then a lasting name or a time
-    /// of birth decides, and what has none is not known to be the same.
+    /// of birth decides, and what has none counts as another.
     pub fn other_than(&self, now: &Identity) -> Option<String> {
         let same_boot = !self.boot.is_empty() && self.boot == now.boot;
         match (&self.what, &now.what) {

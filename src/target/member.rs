@@ -74,7 +74,7 @@ impl Member {
             return Ok(());
         }
         if workload.direct && self.device.is_none() && self.direct == DirectIo::Never {
-            let kind = mounts::of(&self.file).map_or_else(|| "an unknown file system".into(), |mount| mount.kind);
+            let kind = mounts::file_system(&self.file);
             return Err(R::NoDirect { path, kind });
         }
         let reads = !matches!(workload.rw, Rw::Write | Rw::Randwrite);

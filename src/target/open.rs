@@ -126,7 +126,7 @@ fn file(path: &Path, wanted: Option<u64>, access: Access<'_>) -> Result<Target, 
     if writes {
         guard::check(path, &file)?;
     }
-    let mut description = format!("file {} on {}", path.display(), file_system(&file));
+    let mut description = format!("file {} on {}", path.display(), mounts::file_system(&file));
     if let Some(Extents { unwritten: unwritten @ 1.., span, .. }) = extents {
         description += &format!(
             "; {} of its first {} were never written (fallocate), so the first write to such a block is also its conversion",
@@ -190,7 +190,7 @@ fn temporary(wanted: &Wanted) -> Result<Target, Error> {
     room::file(&dir, size, wanted.allowed_bytes)?;
     let file = tempfile::tempfile_in(&dir).map_err(fail)?;
     fill::fill(&file, size, wanted.stamps).map_err(fail)?;
-    let on = file_system(&file);
+    let on = mounts::file_system(&file);
     let member = Member::made("temporary file".into(), file).map_err(fail)?;
     Ok(Target {
         span_bytes: size,
@@ -244,11 +244,6 @@ fn below(device: &BlockDevice) -> String {
         _ => "through the page cache (losetup --direct-io=on changes that), so its figures may be those of memory",
     };
     format!("; a loop device, which reads and writes the file behind it {how}")
-}
-
-/// The name of the file system that a file lies on.
-fn file_system(file: &File) -> String {
-    mounts::of(file).map_or_else(|| "an unknown file system".into(), |mount| mount.kind)
 }
 
 #[cfg(test)]

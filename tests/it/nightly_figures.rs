@@ -1,44 +1,18 @@
 //! Which figure of a `[subject]` counts: one that can be read in one way only, or none.
 
-use crate::support::{Bench, ablate};
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-
-const EXPERIMENT: &str = r#"
-name = "figures"
-question = "q"
-[workload]
-rw = "read"
-bs = "4k"
-iodepth = 1
-[design]
-kind = []
-toggles = []
-rounds = 24
-[analysis]
-delta = "1%"
-[subject]
-command = ["{program}"]
-metric = { METRIC, name = "tps", unit = "1/s", better = "higher" }
-"#;
-
-fn program(bench: &Bench, name: &str, body: &str) -> PathBuf {
-    let path = bench.dir.path().join(name);
-    fs::write(&path, format!("#!/bin/bash\n{body}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    path
-}
+use crate::support::{Bench, PRINTS, ablate, said, script};
 
 /// A night of a reference and a candidate by what they run: its exit code, and all that it said.
 fn night(metric: &str, reference: &str, candidate: &str) -> (Option<i32>, String) {
-    let bench = Bench::new(&EXPERIMENT.replace("METRIC", metric));
-    let (reference, candidate) = (program(&bench, "reference", reference), program(&bench, "candidate", candidate));
+    let usual = r#"text = "tps = ([0-9.]+)""#;
+    assert!(PRINTS.contains(usual));
+    let bench = Bench::new(&PRINTS.replace(usual, metric));
+    let program = |name, body| script(bench.dir.path(), name, body);
+    let (reference, candidate) = (program("reference", reference), program("candidate", candidate));
     let mut command = ablate();
     command.arg("nightly").arg(&bench.file).arg("--history").arg(bench.dir.path().join("history"));
     let output = command.arg("--reference").arg(reference).arg("--candidate").arg(candidate).output().unwrap();
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    (output.status.code(), said)
+    (output.status.code(), said(&output))
 }
 
 /// Interval lines as sysbench prints them: the first is warming up, the last tells.

@@ -131,7 +131,7 @@ fn unknown(reference: &Model, run: &Model) -> String {
 /// Something that a manifest tells; empty where it does not.
 type Fact = fn(&Manifest) -> String;
 
-/// What else differs between two runs, or is not known to be the same.
+/// What else differs between two runs, or cannot be compared.
 fn others(reference: &Model, run: &Model) -> Option<String> {
     let (there, here) = (reference.manifest.as_ref()?, run.manifest.as_ref()?);
     let facts: [(&str, Fact); 7] = [

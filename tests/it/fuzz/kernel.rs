@@ -6,6 +6,7 @@ use uring_ablate::peer::counter;
 use uring_ablate::run::cpus::Cpus;
 use uring_ablate::run::{environment, facts};
 use uring_ablate::target::block_device;
+use uring_ablate::target::route::tally;
 use uring_ablate::{engine::numa, mounts, perf};
 
 #[test]
@@ -110,7 +111,7 @@ fn counters_of_devices_and_processes() {
     let cpus = b"cpu  100 0 50 800 10 5 5 30 0 0\ncpu0 1 2 3\n";
     fuzz("counters", &[stat, io, b"       3        4\n", cpus], |input| {
         let text = text(input);
-        for parse in [counter::device_bytes, counter::process_bytes, counter::inflight] {
+        for parse in [tally::device_bytes, tally::process_bytes, counter::inflight] {
             let _ = parse(&text);
         }
         let before = Cpus::parse("cpu  100 0 50 800 10 5 5 30 0 0\n").unwrap();
@@ -123,8 +124,8 @@ fn counters_of_devices_and_processes() {
 #[test]
 fn counts_that_no_device_can_reach_are_refused_and_do_not_wrap() {
     let most = u64::MAX;
-    assert_eq!(counter::device_bytes(&format!("1 1 {most} 3 7 0 {most} 4")), None);
-    assert_eq!(counter::process_bytes(&format!("read_bytes: {most}\nwrite_bytes: 1\n")), None);
+    assert_eq!(tally::device_bytes(&format!("1 1 {most} 3 7 0 {most} 4")), None);
+    assert_eq!(tally::process_bytes(&format!("read_bytes: {most}\nwrite_bytes: 1\n")), None);
     assert_eq!(counter::inflight(&format!("{most} 1\n")), None);
     assert_eq!(Cpus::parse(&format!("cpu  {most} 1 0 0 0 0 0 0\n")), None);
 }
