@@ -27,7 +27,8 @@ fn fault(test: &str, workload: &str, script: &str) -> Option<Guest> {
     lab(test, &[], &[("test.toml", text.as_bytes())], &format!("{PRELUDE}{script}"))
 }
 
-/// Rounds of the journal; each has one row of every arm, and slices only of those, each once.
+/// Rounds of the design that the journal holds, those that a busy machine had measured again counted once; each has one row of every arm, and
+/// slices only of those, each once.
 fn whole_rounds(guest: &Guest, run: &str) -> usize {
     let arms = guest.rows(&format!("{run}/arms.csv"));
     let journal: BTreeSet<String> = guest.rows(&format!("{run}/rounds.csv")).iter().map(|row| row["round"].clone()).collect();
@@ -54,7 +55,13 @@ fn whole_rounds(guest: &Guest, run: &str) -> usize {
         let of = |treatment: &str| slices.get(&(row["round"].as_str(), treatment)).map(BTreeSet::len);
         assert_eq!(of(&row["treatment"]), of("placebo"), "{row:?}");
     }
-    journal.len()
+    journal.len() - measured_again(guest, run, &journal)
+}
+
+/// Rounds of the journal that stand in for one that was not valid.
+fn measured_again(guest: &Guest, run: &str, journal: &BTreeSet<String>) -> usize {
+    let plan = guest.rows(&format!("{run}/plan.csv"));
+    plan.iter().filter(|row| !row["redoes"].is_empty() && journal.contains(&row["round"])).count()
 }
 
 /// Rounds in which every arm completed.
@@ -155,10 +162,10 @@ fn a_device_that_hangs() {
                   run out --set target.path=/dev/mapper/slow --set design.round_time=2s";
     let Some(guest) = fault("a_device_that_hangs", READS, script) else { return };
     assert_eq!(guest.read("said"), "exit 0\n");
-    assert_eq!(whole_rounds(&guest, "out"), 7, "one was measured again");
+    assert_eq!(whole_rounds(&guest, "out"), 6);
     let hung = reasons(&guest, "out", "timed_out");
     assert!(hung == ["a slice ran into the hang guard"], "{hung:?}");
-    assert_eq!(guest.rows("out/plan.csv").iter().filter(|row| !row["redoes"].is_empty()).count(), 1);
+    assert!(guest.rows("out/plan.csv").iter().any(|row| !row["redoes"].is_empty()), "it was measured again");
 }
 
 /// A file system that fills up costs no row: with room again the run goes on where it was.
@@ -175,7 +182,7 @@ fn no_space_left_for_results() {
     assert!(said.contains("exit 2") && said.trim_end().ends_with("exit 0"), "{said}");
     assert_eq!(whole_rounds(&guest, "out"), 6);
     let (full, out) = (guest.read("full/arms.csv"), guest.read("out/arms.csv"));
-    let kept = full.lines().take(1 + before * (out.lines().count() - 1) / 6);
+    let kept = full.lines().take(1 + before * (out.lines().count() - 1) / guest.rows("out/rounds.csv").len());
     assert!(kept.zip(out.lines()).all(|(before, after)| before == after), "what was measured before is what it was");
 }
 
