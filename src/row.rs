@@ -1,5 +1,6 @@
 //! The rows of the result files: their columns, in the order in which they are written. What was not measured is an empty cell.
 
+use crate::engine::hooks::Kept;
 use crate::limits;
 use crate::perf::counters::{self, Counts};
 use crate::plan::RoundKind;
@@ -258,6 +259,8 @@ pub struct ArmRow {
     pub ops: Option<u64>,
     pub bytes: Option<u64>,
     pub errors: Option<u64>,
+    /// At a fixed rate: requests that were due while the arm was measured, and those of them that were started.
+    pub kept: Option<Kept>,
     pub cpu_user_ns: Option<u64>,
     pub cpu_sys_ns: Option<u64>,
     pub cpu_total_ns: Option<u64>,
@@ -333,6 +336,8 @@ const MEASURES: &[Column] = &[
     ("ops", |r| cell(r.ops)),
     ("bytes", |r| cell(r.bytes)),
     ("errors", |r| cell(r.errors)),
+    ("requests_due", |r| cell(r.kept.map(|kept| kept.due))),
+    ("requests_started", |r| cell(r.kept.map(|kept| kept.started))),
     ("iops", |r| cell(r.rate(r.ops))),
     ("bandwidth_bytes_per_s", |r| cell(r.rate(r.bytes))),
     ("cpu_user_ns_per_op", |r| cell(r.per_op(r.cpu_user_ns))),

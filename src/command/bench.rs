@@ -184,6 +184,8 @@ fn text(row: &ArmRow, target: &Target) -> String {
     }
     let fields = ArmRow::header().into_iter().zip(row.record());
     let wanted = [
+        "requests_due",
+        "requests_started",
         "iops",
         "bandwidth_bytes_per_s",
         "cpu_total_ns_per_op",

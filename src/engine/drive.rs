@@ -13,7 +13,6 @@ use super::slots::Slots;
 use super::stats::Stats;
 use super::switches::{Mode, Switches, bit};
 use super::work::{Device, TIMED, Work};
-use crate::clock::monotonic_ns;
 use hdrhistogram::Histogram;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -30,6 +29,8 @@ pub struct Settings {
     pub time_check_interval: u32,
     /// `u32::MAX` when no request is timed: the countdown outlasts any slice.
     pub latency_sampling: u32,
+    /// Completions appear only to who asks for them, and no such wait has a time limit (`iopoll`).
+    pub polled: bool,
     /// Where requests go until the next turn.
     pub device: Device,
     pub buffers: Arc<Buffers>,
@@ -79,11 +80,32 @@ pub struct Tally {
     pub completions: u64,
     /// `io_uring_enter` calls.
     pub enters: u64,
+    /// What an open loop handed over.
+    pub batches: Batches,
     pub failed: Failed,
     /// The deadline passed.
     pub overran: bool,
     /// The bit-set of the code that ran.
     pub variant: u32,
+}
+
+/// Requests that an open loop handed to the kernel, and in how many batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Batches {
+    pub entries: u64,
+    pub calls: u64,
+}
+
+impl Batches {
+    /// Of both.
+    pub fn and(self, more: Batches) -> Batches {
+        Batches { entries: self.entries + more.entries, calls: self.calls + more.calls }
+    }
+
+    /// Entries of one batch, rounded; `None` where none was handed over.
+    pub fn mean(self) -> Option<u32> {
+        (self.calls > 0).then(|| (self.entries as f64 / self.calls as f64).round() as u32)
+    }
 }
 
 /// Requests that failed.
@@ -139,6 +161,7 @@ impl Tally {
         Tally {
             completions: self.completions + next.completions,
             enters: self.enters + next.enters,
+            batches: self.batches.and(next.batches),
             failed: Failed { errors: self.failed.errors + next.failed.errors, first_error },
             overran: self.overran || next.overran,
             variant: next.variant,
@@ -147,8 +170,8 @@ impl Tally {
 
     /// Looks at the clock.
     #[inline(always)]
-    fn overruns(&mut self, goal: &Goal<'_>) -> bool {
-        self.overran = monotonic_ns() >= goal.deadline_ns;
+    fn overruns(&mut self, now_ns: u64, goal: &Goal<'_>) -> bool {
+        self.overran = now_ns >= goal.deadline_ns;
         self.overran
     }
 
@@ -178,6 +201,45 @@ impl Tally {
         queue.sync_submissions();
         queued - taken as u32
     }
+
+    /// Ends a turn of an open loop: hands over a batch that is full, then sleeps until something completes or the request is due that fills the
+    /// next one. Those before it wait for it, as `batch_submit` says. Returns how many entries are left to take.
+    #[inline(never)]
+    fn pause<W: Work, Q: Queue<W>, H: Hooks>(
+        &mut self,
+        (queue, hooks): (&mut Q, &H),
+        (sqpoll, settings): (bool, &Settings),
+        slots: &Slots,
+        queued: u32,
+        failed: &mut Failed,
+        goal: &Goal<'_>,
+    ) -> u32 {
+        let full = queued >= settings.batch_submit;
+        if full {
+            queue.sync_submissions();
+            self.batches = self.batches.and(Batches { entries: queued.into(), calls: 1 });
+        } else if !queue.nothing_completed() {
+            return queued;
+        }
+        let ready = if full { queued } else { 0 };
+        let wake = if sqpoll && queue.needs_wakeup() { SQ_WAKEUP } else { 0 };
+        let held = queued - ready;
+        self.enters += 1;
+        let entered = if settings.polled {
+            queue.enter(ready, 0, GETEVENTS | wake)
+        } else {
+            let least = settings.batch_complete.min(slots.taken() - held).max(1);
+            // With every slot taken only a completion helps.
+            let due_ns = if slots.exhausted() { u64::MAX } else { hooks.due_ns(settings.batch_submit - held - 1) };
+            queue.enter_until(ready, least, GETEVENTS | wake, due_ns.min(goal.deadline_ns))
+        };
+        let entered = entered.unwrap_or_else(|error| failed.refused(&error, goal));
+        let gone = if sqpoll { ready } else { entered as u32 };
+        if full {
+            queue.sync_submissions();
+        }
+        queued - gone
+    }
 }
 
 /// Runs until `goal`: reap, refill, submit in batches, wait. Returns at a turn's boundary with the queue as full as the toggles keep it, so
@@ -199,39 +261,26 @@ pub fn drive<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
     let (mut clock, mut sampler) = (Countdown(settings.time_check_interval), Countdown(settings.latency_sampling));
     let mut path = InlinePath::of(aims.pattern());
     while tally.completions < goal.completions && !goal.stop.load(Relaxed) {
-        if (!on.has(bit::SPARSE_CLOCK) || clock.fires(settings.time_check_interval)) && tally.overruns(goal) {
+        let looks = !on.has(bit::SPARSE_CLOCK) || clock.fires(settings.time_check_interval);
+        if looks && tally.overruns(queue.now_ns(), goal) {
             break;
         }
-        let mut good = 0;
-        queue.refresh();
-        while let Some((data, result)) = queue.reap() {
-            let slot = data as u32;
-            if !on.has(bit::SAMPLED) || data & TIMED != 0 {
-                record(latency, slots.started_ns[slot as usize]);
-            }
-            let sound = hooks.reaped(settings, slot);
-            slots.give(on.has(bit::POW2_MASK), slot);
-            tally.completions += 1;
-            match failed.count(result, W::success(settings.block_size), sound) {
-                true if on.has(bit::STATS_BATCHING) => good += 1,
-                true => stats.add(1, W::moved(settings.block_size)),
-                false => {}
-            }
-        }
-        if good > 0 {
-            stats.add(good, good * W::moved(settings.block_size));
-        }
+        reap(on, (queue, hooks), (&mut slots, stats, settings), (&mut tally.completions, &mut failed), latency);
         if aims.several() {
             (path, settings.device) = aims.turn(on.has(bit::FAST_PATH), path);
         }
         // A submitting kernel thread gives the places of entries back later than it completes them.
         while !(on.sqpoll() && queue.is_full()) {
-            let Some(start_ns) = hooks.may_start() else { break };
+            // What is due keeps its turn until there is a slot for it: it starts late, and counts from when it was due.
+            if H::PACED && slots.exhausted() {
+                break;
+            }
+            let Some(start_ns) = hooks.may_start(|| queue.now_ns()) else { break };
             let Some(slot) = slots.take(on.has(bit::POW2_MASK)) else { break };
             let (read, offset) = if on.has(bit::FAST_PATH) { (true, path.next_offset()) } else { shared(aims.pattern()) };
             let mut data = slot.into();
             if !on.has(bit::SAMPLED) || sampler.fires(settings.latency_sampling) {
-                slots.started_ns[slot as usize] = start_ns.unwrap_or_else(monotonic_ns);
+                slots.started_ns[slot as usize] = start_ns.unwrap_or_else(|| queue.now_ns());
                 data |= TIMED;
             }
             hooks.starting(settings, slot, read, offset);
@@ -240,16 +289,51 @@ pub fn drive<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
             unsafe { queue.push(&entry) };
             queued += 1;
             if queued >= settings.batch_submit && !(on.mode() == Mode::Eager && slots.exhausted()) {
+                if H::PACED {
+                    tally.batches = tally.batches.and(Batches { entries: queued.into(), calls: 1 });
+                }
                 queued = tally.enter(queue, on.sqpoll(), queued, None, &mut failed, goal);
             }
         }
-        if let wait @ Some(_) = waits::<S, W, Q, H>(on, queue, settings, slots.taken(), queued) {
+        if H::PACED {
+            queued = tally.pause((queue, hooks), (on.sqpoll(), settings), &slots, queued, &mut failed, goal);
+        } else if let wait @ Some(_) = waits(on, queue, settings, slots.taken(), queued) {
             queued = tally.enter(queue, on.sqpoll(), queued, wait, &mut failed, goal);
         }
     }
     path.hand_back(on.has(bit::FAST_PATH), aims.pattern());
     (worker.slots, worker.queued) = (slots, queued);
     Tally { failed, ..tally }
+}
+
+/// Takes what has completed: frees its slots and accounts for it.
+#[inline(always)]
+fn reap<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
+    on: S,
+    (queue, hooks): (&mut Q, &mut H),
+    (slots, stats, settings): (&mut Slots, &Stats, &Settings),
+    (completions, failed): (&mut u64, &mut Failed),
+    latency: &mut Histogram<u64>,
+) {
+    let mut good = 0;
+    queue.refresh();
+    while let Some((data, result)) = queue.reap() {
+        let slot = data as u32;
+        if !on.has(bit::SAMPLED) || data & TIMED != 0 {
+            record(queue, latency, slots.started_ns[slot as usize]);
+        }
+        let sound = hooks.reaped(settings, slot);
+        slots.give(on.has(bit::POW2_MASK), slot);
+        *completions += 1;
+        match failed.count(result, W::success(settings.block_size), sound) {
+            true if on.has(bit::STATS_BATCHING) => good += 1,
+            true => stats.add(1, W::moved(settings.block_size)),
+            false => {}
+        }
+    }
+    if good > 0 {
+        stats.add(good, good * W::moved(settings.block_size));
+    }
 }
 
 /// Fires every so many times it is asked.
@@ -270,17 +354,8 @@ impl Countdown {
 /// Whether this turn ends in an enter that submits what is queued and runs completion work, and for how many completions that waits. The
 /// batch that fills an eager queue is left to it: one call both submits and waits.
 #[inline(always)]
-fn waits<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
-    on: S,
-    queue: &mut Q,
-    settings: &Settings,
-    taken: u32,
-    queued: u32,
-) -> Option<u32> {
+fn waits<S: Switches, W: Work, Q: Queue<W>>(on: S, queue: &mut Q, settings: &Settings, taken: u32, queued: u32) -> Option<u32> {
     let least = settings.batch_complete.min(taken);
-    if H::PACED {
-        return (queued > 0 || queue.nothing_completed()).then_some(0);
-    }
     match on.mode() {
         Mode::Eager | Mode::EagerSqpoll if queue.nothing_completed() => Some(least),
         Mode::Eager => (queued >= settings.batch_submit).then_some(0),
@@ -293,8 +368,8 @@ fn waits<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
 
 /// Out of line: a histogram's index computation is long, and the call is the same for every request that is timed.
 #[inline(never)]
-pub fn record(latency: &mut Histogram<u64>, started_ns: u64) {
-    latency.saturating_record(monotonic_ns().saturating_sub(started_ns));
+pub fn record<W: Work, Q: Queue<W>>(queue: &Q, latency: &mut Histogram<u64>, started_ns: u64) {
+    latency.saturating_record(queue.now_ns().saturating_sub(started_ns));
 }
 
 /// Level *off* of `fast_path`: two calls behind the Mutex for each request, as the seed made them.

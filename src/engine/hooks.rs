@@ -2,17 +2,23 @@
 
 use super::drive::Settings;
 use super::stamp;
-use crate::clock::monotonic_ns;
 
 /// Called around each request; the compiler removes what does nothing.
 pub trait Hooks {
-    /// Requests start on a schedule, not when a slot is free; the loop never sleeps.
+    /// Requests start on a schedule, not when a slot is free.
     const PACED: bool = false;
 
-    /// Whether another request may start now: `Some` with the time it was meant to start, or `Some(None)` for whenever it does.
+    /// Whether another request may start now: `Some` with the time it was meant to start, or `Some(None)` for whenever it does. Asked when a
+    /// slot is free for it, since the answer uses up its turn.
     #[inline(always)]
-    fn may_start(&mut self) -> Option<Option<u64>> {
+    fn may_start(&mut self, _now_ns: impl FnOnce() -> u64) -> Option<Option<u64>> {
         Some(None)
+    }
+
+    /// When the request is meant to start that comes `later` requests after the next one.
+    #[inline(always)]
+    fn due_ns(&self, _later: u32) -> u64 {
+        0
     }
 
     /// A request of `slot` is about to be queued.
@@ -31,31 +37,67 @@ pub struct Plain;
 
 impl Hooks for Plain {}
 
-/// An open loop: request `n` is due at `n` intervals from the start, however late the others are. Latency counts from that moment, so that
-/// a stall is felt by every request it delayed (coordinated omission).
+/// An open loop: request `n` is due at `n` intervals from the start, however late the others are, and none is left out. Latency counts from
+/// that moment, so that a stall is felt by every request it delayed (coordinated omission).
 pub struct Paced {
-    next_ns: u64,
-    interval_ns: u64,
+    /// Requests per second.
+    rate: u32,
+    start_ns: u64,
+    /// Requests that were started.
+    started: u64,
+    /// Until when the loop ran.
+    end_ns: u64,
 }
 
 impl Paced {
-    /// Starts the schedule now.
-    pub fn new(rate: u32) -> Paced {
-        Paced { next_ns: monotonic_ns(), interval_ns: 1_000_000_000 / u64::from(rate.max(1)) }
+    /// A schedule of `rate` requests per second from `start_ns` on.
+    pub fn new(rate: u32, start_ns: u64) -> Paced {
+        Paced { rate: rate.max(1), start_ns, started: 0, end_ns: start_ns }
+    }
+
+    /// Begins anew.
+    pub fn restart(&mut self, start_ns: u64) {
+        *self = Paced::new(self.rate, start_ns);
+    }
+
+    /// The loop returned at `now_ns`.
+    pub fn pause(&mut self, now_ns: u64) {
+        self.end_ns = now_ns;
+    }
+
+    /// What became of the schedule until the loop returned.
+    pub fn kept(&self) -> Kept {
+        let elapsed_ns = u128::from(self.end_ns.saturating_sub(self.start_ns));
+        Kept { due: (elapsed_ns * u128::from(self.rate) / NS_PER_S) as u64 + 1, started: self.started }
     }
 }
+
+/// Of an open loop: how many requests were due, and how many of them were started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Kept {
+    pub due: u64,
+    pub started: u64,
+}
+
+const NS_PER_S: u128 = 1_000_000_000;
 
 impl Hooks for Paced {
     const PACED: bool = true;
 
     #[inline(always)]
-    fn may_start(&mut self) -> Option<Option<u64>> {
-        let due = self.next_ns;
-        if due > monotonic_ns() {
+    fn may_start(&mut self, now_ns: impl FnOnce() -> u64) -> Option<Option<u64>> {
+        let due_ns = self.due_ns(0);
+        if due_ns > now_ns() {
             return None;
         }
-        self.next_ns += self.interval_ns;
-        Some(Some(due))
+        self.started += 1;
+        Some(Some(due_ns))
+    }
+
+    /// Reckoned from the start each time: rounded intervals would add up to another rate.
+    #[inline(always)]
+    fn due_ns(&self, later: u32) -> u64 {
+        self.start_ns + (u128::from(self.started + u64::from(later)) * NS_PER_S / u128::from(self.rate)) as u64
     }
 }
 

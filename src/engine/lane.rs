@@ -5,8 +5,8 @@
 
 use super::aims::{Aim, Aims};
 use super::buffers::{self, Kind};
-use super::drive::{Buffers, Failed, Goal, Settings, Tally, Worker, drive};
-use super::hooks::{Hooks, Paced, Verified};
+use super::drive::{Batches, Buffers, Failed, Goal, Settings, Tally, Worker, drive};
+use super::hooks::{Hooks, Kept, Paced, Verified};
 use super::pattern::Pattern;
 use super::queue::Queue;
 use super::ring::{COOP, DEFER, GETEVENTS, HYBRID, Ring, SQ_WAKEUP, Sqpoll, flag};
@@ -81,8 +81,8 @@ pub struct Lane<W: Tabled> {
     pub worker: Worker,
     /// What is registered as files.
     descriptors: Box<[RawFd]>,
-    /// Requests per second of an open loop.
-    pub rate: Option<u32>,
+    /// The schedule of an open loop.
+    paced: Option<Paced>,
     verified: Option<Verified>,
     buffers_at_edge: bool,
     ring_at_edge: bool,
@@ -100,16 +100,21 @@ impl<W: Tabled> Lane<W> {
             batch_complete: 1,
             time_check_interval: 1,
             latency_sampling: 1,
+            polled: tuning.levels.is_on(Toggle::Iopoll) && !tuning.levels.is_on(Toggle::Sqpoll),
             device: devices[0],
             buffers: Arc::default(),
         };
         let aim = |(device, pattern): (&Device, &Arc<_>)| Aim { device: *device, pattern: Arc::clone(pattern) };
         let aims = Aims::new(devices.iter().zip(job.patterns).map(aim));
+        let ring = Ring::new(&tuning.levels, depth, job.sqpoll)?;
+        if job.workload.rate.is_some() && !ring.waits_have_limits() {
+            return Err(SetupError::Unsupported(NO_LIMITS.into()));
+        }
         Ok(Lane {
-            ring: Ring::new(&tuning.levels, depth, job.sqpoll)?,
+            ring,
             worker: Worker { slots: Slots::new(depth), stats: Stats::default(), aims, settings, queued: 0 },
             descriptors: devices.iter().map(|device| device.fd).collect(),
-            rate: job.workload.rate,
+            paced: job.workload.rate.map(|rate| Paced::new(rate, monotonic_ns())),
             verified: job.workload.verify.then(|| Verified::new(depth, stamp::SEED)),
             buffers_at_edge: job.buffers_at_edge,
             ring_at_edge: job.ring_at_edge,
@@ -122,6 +127,8 @@ impl<W: Tabled> Lane<W> {
     /// some arm of the round keeps them; what is locked is limited per user, registered rings per task), and lets go what it does not want.
     pub fn begin(&mut self, tuning: &Tuning, buffers: &Arc<Buffers>) -> Result<(), SetupError> {
         let levels = tuning.levels;
+        // What would have been due since the last slice is nobody's.
+        self.restart_schedule();
         let sampling = levels.get(Toggle::LatencySampling);
         self.levels = levels;
         let settings = &mut self.worker.settings;
@@ -223,16 +230,38 @@ impl<W: Tabled> Lane<W> {
     pub fn drive(&mut self, tuning: &Tuning, goal: &Goal<'_>, latency: &mut Histogram<u64>) -> Tally {
         let Lane { ring, worker, .. } = self;
         let switches = Dynamic(tuning.bits);
-        match (&mut self.verified, self.rate) {
+        match (&mut self.verified, &mut self.paced) {
             (Some(verified), _) => drive::<_, W, _, _>(switches, &mut ring.open(), worker, verified, goal, latency),
-            (None, Some(rate)) => drive::<_, W, _, _>(switches, &mut ring.open(), worker, &mut Paced::new(rate), goal, latency),
+            (None, Some(paced)) => {
+                let tally = drive::<_, W, _, _>(switches, &mut ring.open(), worker, paced, goal, latency);
+                paced.pause(monotonic_ns());
+                tally
+            }
             (None, None) => W::variant(tuning.bits)(ring, worker, goal, latency),
         }
     }
 
-    /// The levels that are in effect on this thread: numbers as the loop reads them, ring flags as the kernel handed them back, registrations
-    /// as `/proc/self/fdinfo` shows them, memory and CPUs as the kernel says, and of the toggles that act in the loop what `ran` says of itself.
-    pub fn effective(&self, ran: u32, memory: Kind, place: &Place<'_>) -> Levels {
+    /// True when requests start on a schedule.
+    pub fn is_paced(&self) -> bool {
+        self.paced.is_some()
+    }
+
+    /// Begins the schedule of an open loop anew.
+    pub fn restart_schedule(&mut self) {
+        if let Some(paced) = &mut self.paced {
+            paced.restart(monotonic_ns());
+        }
+    }
+
+    /// What became of that schedule; nothing where there is none.
+    pub fn kept(&self) -> Kept {
+        self.paced.as_ref().map_or_else(Kept::default, Paced::kept)
+    }
+
+    /// The levels that are in effect on this thread: numbers as the loop reads them, the batch of an open loop as it was handed over, ring flags
+    /// as the kernel handed them back, registrations as `/proc/self/fdinfo` shows them, memory and CPUs as the kernel says, and of the toggles
+    /// that act in the loop what `ran` says of itself.
+    pub fn effective(&self, ran: Ran, memory: Kind, place: &Place<'_>) -> Levels {
         let (flags, settings) = (self.ring.flags(), &self.worker.settings);
         let has = |flag: u32| flags & flag == flag;
         let info = self.fdinfo();
@@ -246,8 +275,8 @@ impl<W: Tabled> Lane<W> {
             (true, 1) => self.levels.is_on(Toggle::CpuAffinity),
             _ => cpus.len() == 1 && place.anywhere.len() > 1,
         };
-        let mut found = read_back(self.levels, ran)
-            .with(Toggle::BatchSubmit, settings.batch_submit)
+        let mut found = read_back(self.levels, ran.variant)
+            .with(Toggle::BatchSubmit, ran.batches.mean().unwrap_or(settings.batch_submit))
             .with(Toggle::BatchComplete, settings.batch_complete)
             .with(Toggle::Iopoll, polls)
             .with(Toggle::Taskrun, taskrun)
@@ -278,6 +307,19 @@ impl<W: Tabled> Lane<W> {
         std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.ring.descriptor())).unwrap_or_default()
     }
 }
+
+/// What the slices of an arm say of the loop that ran.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ran {
+    /// Its bit-set.
+    pub variant: u32,
+    /// What was handed over, where the loop is open.
+    pub batches: Batches,
+}
+
+/// Why a kernel keeps no rate.
+const NO_LIMITS: &str =
+    "rate_iops needs a wait in io_uring_enter that ends in time, which kernels have since 5.11 (IORING_FEAT_EXT_ARG)";
 
 /// How a drain ended.
 #[derive(Clone, Copy, Debug)]

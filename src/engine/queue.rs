@@ -1,6 +1,7 @@
 //! What the loop needs of a ring: the kernel's, or a simulated one.
 
 use super::work::Work;
+use crate::clock::monotonic_ns;
 use std::io;
 
 /// A submission and a completion queue.
@@ -31,4 +32,13 @@ pub trait Queue<W: Work> {
 
     /// io_uring_enter(2); the number of entries taken.
     fn enter(&mut self, to_submit: u32, min_complete: u32, flags: u32) -> io::Result<usize>;
+
+    /// The same with a wait that ends at `until_ns` of this queue's clock at the latest, which is no error.
+    fn enter_until(&mut self, to_submit: u32, min_complete: u32, flags: u32, until_ns: u64) -> io::Result<usize>;
+
+    /// The clock by which requests are timed.
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        monotonic_ns()
+    }
 }

@@ -42,7 +42,11 @@ pub mod flag {
 /// Bits of the flags of io_uring_enter(2).
 pub const GETEVENTS: u32 = 1;
 pub const SQ_WAKEUP: u32 = 1 << 1;
+const EXT_ARG: u32 = 1 << 3;
 const REGISTERED_RING: u32 = 1 << 4;
+
+/// `IORING_FEAT_EXT_ARG`: a wait may have a time limit (kernel 5.11).
+const FEATURE_EXT_ARG: u32 = 1 << 8;
 
 /// Levels `coop` and `defer` of `taskrun`, `hybrid` of `iopoll`.
 pub const COOP: u32 = 1;
@@ -100,6 +104,11 @@ impl<W: Work> Ring<W> {
             self.enter_flags = 0;
         }
         Ok(())
+    }
+
+    /// True when a wait for completions may have a time limit.
+    pub fn waits_have_limits(&self) -> bool {
+        feature_bits(self.inner.params()) & FEATURE_EXT_ARG != 0
     }
 
     /// True while enters go by a registered index.
@@ -202,6 +211,16 @@ pub fn wanted_flags(levels: &Levels) -> u32 {
     iopoll | taskrun | sqpoll | array
 }
 
+/// `struct io_uring_getevents_arg` of io_uring_enter(2).
+#[repr(C)]
+struct GetEvents {
+    mask: u64,
+    mask_bytes: u32,
+    least_wait_us: u32,
+    /// Address of a `struct __kernel_timespec`: seconds and nanoseconds from now.
+    limit: u64,
+}
+
 /// Both queues of a ring.
 pub struct Open<'a, W: Work> {
     submissions: SubmissionQueue<'a, W::Entry>,
@@ -260,4 +279,34 @@ impl<W: Work> Queue<W> for Open<'_, W> {
         };
         if taken < 0 { Err(io::Error::last_os_error()) } else { Ok(taken as usize) }
     }
+
+    fn enter_until(&mut self, to_submit: u32, min_complete: u32, flags: u32, until_ns: u64) -> io::Result<usize> {
+        let left_ns = until_ns.saturating_sub(self.now_ns());
+        let limit = [(left_ns / NS_PER_S) as i64, (left_ns % NS_PER_S) as i64];
+        let wait = GetEvents { mask: 0, mask_bytes: 0, least_wait_us: 0, limit: std::ptr::from_ref(&limit) as u64 };
+        let flags = flags | self.enter_flags | EXT_ARG;
+        // SAFETY: EXT_ARG says that the structure and its size follow; it and the limit in it live until the call returns, which does not
+        // write to them. `to_submit` entries have been pushed and published.
+        let taken = unsafe {
+            let size = size_of::<GetEvents>();
+            libc::syscall(
+                libc::SYS_io_uring_enter,
+                self.enter_on,
+                to_submit,
+                min_complete,
+                flags,
+                std::ptr::from_ref(&wait),
+                size,
+            )
+        };
+        match taken {
+            0.. => Ok(taken as usize),
+            _ => match io::Error::last_os_error() {
+                error if error.raw_os_error() == Some(libc::ETIME) => Ok(0),
+                error => Err(error),
+            },
+        }
+    }
 }
+
+const NS_PER_S: u64 = 1_000_000_000;

@@ -86,6 +86,11 @@ impl Queue<Io> for Simulated {
         self.submitted += taken;
         Ok(taken)
     }
+
+    /// Nothing is waited for: what was submitted has completed.
+    fn enter_until(&mut self, to_submit: u32, min_complete: u32, flags: u32, _: u64) -> io::Result<usize> {
+        self.enter(to_submit, min_complete, flags)
+    }
 }
 
 /// A loop on a simulated ring.
@@ -112,7 +117,7 @@ const BATCH: u32 = 32;
 /// Has a loop complete `requests` of the seed's smaller size; `on` chooses the numeric levels.
 pub fn run(each: Loop, on: bool, requests: u64, latency: &mut Histogram<u64>) -> Result<Tally, SetupError> {
     let workload = Workload::example();
-    let mut pool = Pool::new(Kind { huge_pages: 0, node: None }, workload.block_size_bytes, workload.queue_depth, 1)?;
+    let mut pool = pool(&workload)?;
     let level = |on_level, off_level| if on { on_level } else { off_level };
     let settings = Settings {
         block_size: workload.block_size_bytes,
@@ -120,13 +125,24 @@ pub fn run(each: Loop, on: bool, requests: u64, latency: &mut Histogram<u64>) ->
         batch_complete: level(BATCH, 1),
         time_check_interval: level(1000, 1),
         latency_sampling: level(100, 1),
+        polled: false,
         device: Device::default(),
         buffers: pool.jobs().remove(0),
     };
-    let pattern = Arc::new(Mutex::new(Pattern::new(&workload, &(0..1 << 30), 1)));
-    let aims = Aims::new([Aim { device: Device::default(), pattern }]);
-    let mut worker = Worker { slots: Slots::new(workload.queue_depth), stats: Stats::default(), aims, settings, queued: 0 };
+    let mut worker = worker(&workload, settings);
     let mut queue = Simulated::new(workload.block_size_bytes as i32, workload.queue_depth);
     let goal = Goal { completions: requests, stop: &AtomicBool::new(false), deadline_ns: u64::MAX };
     Ok(each(&mut queue, &mut worker, &goal, latency))
+}
+
+/// Buffers for the one job of a workload.
+pub fn pool(workload: &Workload) -> Result<Pool, SetupError> {
+    Pool::new(Kind { huge_pages: 0, node: None }, workload.block_size_bytes, workload.queue_depth, 1)
+}
+
+/// A worker with every slot free, whose requests go nowhere.
+pub fn worker(workload: &Workload, settings: Settings) -> Worker {
+    let pattern = Arc::new(Mutex::new(Pattern::new(workload, &(0..1 << 30), 1)));
+    let aims = Aims::new([Aim { device: Device::default(), pattern }]);
+    Worker { slots: Slots::new(workload.queue_depth), stats: Stats::default(), aims, settings, queued: 0 }
 }

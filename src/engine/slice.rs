@@ -1,6 +1,7 @@
 //! One slice: fill an empty ring, discard what the fill completes, measure, drain.
 
-use super::drive::{Buffers, Goal, Tally};
+use super::drive::{Batches, Buffers, Goal, Tally};
+use super::hooks::Kept;
 use super::lane::{Drained, Lane, Tuning};
 use super::variants::Tabled;
 use super::{SetupError, pattern::COVERAGE_PIECES};
@@ -44,6 +45,10 @@ pub struct Sample {
     pub errors: u64,
     pub first_error: i32,
     pub enters: u64,
+    /// Of an open loop.
+    pub batches: Batches,
+    /// Of an open loop, over the measured stretch.
+    pub kept: Kept,
     pub thread_cpu_ns: u64,
     pub process_cpu_start_ns: u64,
     pub process_cpu_end_ns: u64,
@@ -99,7 +104,7 @@ pub fn run<W: Tabled>(
     let depth = u64::from(lane.worker.slots.depth());
     let never = AtomicBool::new(false);
     // An open loop has no queue to fill.
-    let filling = if lane.rate.is_some() { 1 } else { depth } + if order.conditioning { order.completions } else { 0 };
+    let filling = if lane.is_paced() { 1 } else { depth } + if order.conditioning { order.completions } else { 0 };
     let fill = lane.drive(tuning, &Goal { stop: &never, ..goal(filling) }, discard);
     let counted = lane.worker.stats.read();
 
@@ -110,6 +115,7 @@ pub fn run<W: Tabled>(
     }
     let goal = goal(order.completions);
     let opened = clock::open();
+    lane.restart_schedule();
     edge(Edge::Begin);
     let tally =
         if order.spin > 0.0 { spinning(lane, tuning, &goal, latency, order.spin) } else { lane.drive(tuning, &goal, latency) };
@@ -182,6 +188,7 @@ fn sample<W: Tabled>(
         errors: parts.iter().map(|f| f.errors).sum(),
         first_error: parts.iter().map(|f| f.first_error).find(|e| *e != 0).unwrap_or(0),
         enters: tally.enters,
+        batches: tally.batches,
         thread_cpu_ns: closed.thread_cpu_ns - opened.thread_cpu_ns,
         process_cpu_start_ns: opened.process_cpu_ns,
         process_cpu_end_ns: closed.process_cpu_ns,
@@ -190,6 +197,7 @@ fn sample<W: Tabled>(
         overran: tally.overran || fill.overran || !drained.in_time,
         touched,
         issued: 0,
+        kept: lane.kept(),
     }
 }
 

@@ -49,10 +49,11 @@ pub fn judge(context: &Context<'_>, report: &ArmReport, slices: &[&Slice]) -> (O
     if slices.iter().any(|s| s.overran) {
         return (Outcome::TimedOut, "a slice ran into the hang guard".into());
     }
-    let gates: [Gate; 10] = [
+    let gates: [Gate; 11] = [
         release_build,
         no_errors,
         all_bytes,
+        kept_up,
         labels,
         buffers_unshared,
         coverage,
@@ -89,6 +90,21 @@ fn all_bytes(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<
         return Some("no request completed".into());
     }
     (bytes != due).then(|| format!("{ops} requests moved {bytes} bytes instead of {due}"))
+}
+
+/// A request that is due is started as soon as one of those in flight makes room for it. When more of them wait than can be in flight at all, less
+/// is done than was asked: the queue and every latency grow for as long as that lasts.
+fn kept_up(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
+    let Workload { rate, jobs, queue_depth, .. } = *context.workload;
+    let (due, started) = slices.iter().fold((0, 0), |(d, s), slice| (d + slice.kept.due, s + slice.kept.started));
+    let in_flight = u64::from(queue_depth) * u64::from(jobs) * slices.len() as u64;
+    (started + in_flight < due).then(|| {
+        format!(
+            "rate_iops = {} was not kept up with: of {due} requests that were due only {started} were started, and latency grows for as long as \
+             that lasts; lower rate_iops, or free the CPUs",
+            rate.unwrap_or_default()
+        )
+    })
 }
 
 fn labels(context: &Context<'_>, report: &ArmReport, _: &[&Slice]) -> Option<String> {
@@ -160,6 +176,7 @@ fn whole_profile(context: &Context<'_>, _: &ArmReport, _: &[&Slice]) -> Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::hooks::Kept;
     use crate::perf::profile::Cause;
 
     fn slice(i: u32) -> Slice {
@@ -178,6 +195,7 @@ mod tests {
             errors: 0,
             first_error: 0,
             enters: 10,
+            kept: Kept { due: 20, started: 10 },
             variant: 0,
             slots_intact: true,
             overran: false,
@@ -220,7 +238,8 @@ mod tests {
     fn each_gate_closes() {
         let off = Levels::all_off();
         type Change = fn(&mut Slice);
-        let cases: [(&str, Change); 7] = [
+        let cases: [(&str, Change); 8] = [
+            ("of 320000 requests", |s| s.kept = Kept { due: 5000, started: 900 }),
             ("Input/output error", |s| (s.errors, s.first_error) = (1, -libc::EIO)),
             ("the first with: 0 bytes moved", |s| s.errors = 1),
             ("512 bytes moved", |s| (s.errors, s.first_error) = (1, 512)),

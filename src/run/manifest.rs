@@ -172,6 +172,10 @@ fn empty_cells() -> Vec<Unavailable> {
             "the kernel samples the split of CPU time by the tick, too coarse for a slice; mode = \"isolated\" and whole fio runs have it",
         ),
         because(
+            "cpu_total_ns_per_op of arms with iopoll at a fixed rate",
+            "the loop polls between two requests, so a request would cost whatever time passes until the next",
+        ),
+        because(
             "enters_per_op, thread_cpu_share, job_fairness, latency of process arms",
             "they are counted from outside by the kernel",
         ),

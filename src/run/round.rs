@@ -3,7 +3,8 @@
 use super::regime;
 use super::tracks::{Ground, Tracks};
 use super::watch::Watch;
-use crate::engine::lane::{JobContext, Place};
+use crate::engine::hooks::Kept;
+use crate::engine::lane::{JobContext, Place, Ran};
 use crate::engine::numa;
 use crate::engine::pattern::Pattern;
 use crate::engine::slice::{Gang, Instruments, Order, Sample};
@@ -100,6 +101,8 @@ pub struct Slice {
     pub errors: u64,
     pub first_error: i32,
     pub enters: u64,
+    /// At a fixed rate.
+    pub kept: Kept,
     /// The bit-set of the loop that ran.
     pub variant: u32,
     pub slots_intact: bool,
@@ -280,7 +283,7 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
     let mut latency: Vec<Histogram<u64>> = spec.arms.iter().map(|_| histogram()).collect();
     let mut discard = histogram();
     let mut samples = Vec::with_capacity(shared.schedule.iter().map(Vec::len).sum());
-    let mut ran: Vec<Option<u32>> = vec![None; spec.arms.len()];
+    let mut ran: Vec<Option<Ran>> = vec![None; spec.arms.len()];
     let refused = |arm: usize| shared.refused[arm].load(Relaxed);
     for (block, order) in shared.schedule.iter().enumerate() {
         for &(arm, _) in order.iter().filter(|(arm, _)| !refused(*arm)) {
@@ -296,7 +299,8 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
             let mut edge = |edge| watch.edge(edge, arm);
             let instruments = Instruments { latency: &mut latency[arm], discard: &mut discard, edge: &mut edge };
             let sample = tracks.slice(arm, block, &order, shared.gang, instruments)?;
-            ran[arm] = Some(sample.variant);
+            let batches = ran[arm].unwrap_or_default().batches.and(sample.batches);
+            ran[arm] = Some(Ran { variant: sample.variant, batches });
             samples.push(sample);
             if number == 0
                 && let Some(Ok(recorder)) = &mut *shared.recorder.lock().unwrap()
@@ -305,10 +309,7 @@ fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupEr
             }
         }
     }
-    let read_back = |(arm, ran): (usize, &Option<u32>)| match ran {
-        Some(variant) => tracks.effective(arm, *variant),
-        None => Ok(spec.arms[arm].levels),
-    };
+    let read_back = |(arm, ran): (usize, &Option<Ran>)| ran.map_or(Ok(spec.arms[arm].levels), |ran| tracks.effective(arm, ran));
     let effective = ran.iter().enumerate().map(read_back).collect::<Result<_, _>>()?;
     Ok(JobResult { samples, latency, refusals, effective, counts: watch.finish() })
 }
@@ -322,16 +323,16 @@ fn seats(spec: &Spec) -> Result<Seats, SetupError> {
 }
 
 /// Arm, copy, block and position in it of each slice that was measured, in order.
-type Ran = (usize, u32, u32, u32);
+type Placed = (usize, u32, u32, u32);
 
-fn ran(shared: &Shared<'_>) -> Vec<Ran> {
+fn ran(shared: &Shared<'_>) -> Vec<Placed> {
     let blocks = shared.schedule.iter().zip(0..);
     let places =
         blocks.flat_map(|(order, block)| order.iter().zip(0..).map(move |(&(arm, copy), position)| (arm, copy, block, position)));
     places.filter(|(arm, ..)| !shared.refused[*arm].load(Relaxed)).collect()
 }
 
-fn merge_arm(results: &[JobResult], ran: &[Ran], arm: usize) -> ArmReport {
+fn merge_arm(results: &[JobResult], ran: &[Placed], arm: usize) -> ArmReport {
     let mut latency = histogram();
     results.iter().for_each(|r| latency.add(&r.latency[arm]).expect("all histograms have the same bounds"));
     ArmReport {
@@ -349,7 +350,7 @@ fn merge_arm(results: &[JobResult], ran: &[Ran], arm: usize) -> ArmReport {
     }
 }
 
-fn merge_slice<'a>((arm, copy, block, position): Ran, jobs: impl Iterator<Item = &'a Sample> + Clone) -> Slice {
+fn merge_slice<'a>((arm, copy, block, position): Placed, jobs: impl Iterator<Item = &'a Sample> + Clone) -> Slice {
     let sum = |f: fn(&Sample) -> u64| jobs.clone().map(f).sum::<u64>();
     let cpu_start = jobs.clone().map(|s| s.process_cpu_start_ns).min().unwrap_or(0);
     let cpu_end = jobs.clone().map(|s| s.process_cpu_end_ns).max().unwrap_or(0);
@@ -368,6 +369,7 @@ fn merge_slice<'a>((arm, copy, block, position): Ran, jobs: impl Iterator<Item =
         errors: sum(|s| s.errors),
         first_error: jobs.clone().map(|s| s.first_error).find(|e| *e != 0).unwrap_or(0),
         enters: sum(|s| s.enters),
+        kept: Kept { due: sum(|s| s.kept.due), started: sum(|s| s.kept.started) },
         variant: jobs.clone().map(|s| s.variant).max().unwrap_or(0),
         slots_intact: jobs.clone().all(|s| s.slots_intact),
         overran: jobs.clone().any(|s| s.overran),

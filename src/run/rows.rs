@@ -5,11 +5,14 @@ use super::gates::{self, Context};
 use super::regime::{self, Regime};
 use super::round::{self, Report, Slice, Spec};
 use super::store::RoundRows;
+use crate::engine::hooks::Kept;
 use crate::perf::profile::Cause;
 use crate::plan::{Round, RoundKind};
 use crate::row::{ArmRow, Latency, Outcome, OverheadRow, TrialRow};
 use crate::target::route::{self, Evidence, Route, Sight};
 use crate::target::tags::Tags;
+use crate::toggle::{Levels, Toggle};
+use crate::workload::Workload;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
@@ -33,13 +36,7 @@ pub struct RunFacts {
 }
 
 /// The row of an arm with its keys filled in and nothing measured yet.
-pub fn blank(
-    facts: &RunFacts,
-    round: &Round,
-    workload: crate::workload::Workload,
-    treatment: &str,
-    engine: &'static str,
-) -> ArmRow {
+pub fn blank(facts: &RunFacts, round: &Round, workload: Workload, treatment: &str, engine: &'static str) -> ArmRow {
     ArmRow {
         experiment: facts.experiment.clone(),
         run_id: facts.run_id.clone(),
@@ -58,6 +55,7 @@ pub fn blank(
         ops: None,
         bytes: None,
         errors: None,
+        kept: None,
         cpu_user_ns: None,
         cpu_sys_ns: None,
         cpu_total_ns: None,
@@ -174,7 +172,7 @@ fn trial(round: &Round, spec: &Spec, slice: &Slice) -> TrialRow {
         ops: slice.ops,
         bytes: slice.bytes,
         errors: slice.errors,
-        cpu_total_ns: Some(slice.cpu_total_ns),
+        cpu_total_ns: billed(&spec.workload, &spec.arms[slice.arm].levels).then_some(slice.cpu_total_ns),
         enters: Some(slice.enters),
     }
 }
@@ -221,7 +219,9 @@ fn measured(row: &mut ArmRow, slices: &[&Slice], report: &Report, latency: &Hist
     row.ops = Some(sum(|s| s.ops));
     row.bytes = Some(sum(|s| s.bytes));
     row.errors = Some(sum(|s| s.errors));
-    row.cpu_total_ns = Some(sum(|s| s.cpu_total_ns));
+    row.kept = row.workload.rate.map(|_| Kept { due: sum(|s| s.kept.due), started: sum(|s| s.kept.started) });
+    let levels = row.requested.unwrap_or_else(Levels::all_off);
+    row.cpu_total_ns = billed(&row.workload, &levels).then(|| sum(|s| s.cpu_total_ns));
     row.thread_cpu_share = Some(sum(|s| s.thread_cpu_ns) as f64 / duration_ns.max(1) as f64 / f64::from(row.workload.jobs));
     row.enters = Some(sum(|s| s.enters));
     let alone = row.kind == RoundKind::Isolated;
@@ -230,6 +230,12 @@ fn measured(row: &mut ArmRow, slices: &[&Slice], report: &Report, latency: &Hist
         row.cpu_user_ns = Some(report.user_ns);
         row.cpu_sys_ns = Some(report.system_ns);
     }
+}
+
+/// At a fixed rate CPU time per request says what a request costs where the loop sleeps between them. Who polls does not, and uses a CPU
+/// whatever it does.
+fn billed(workload: &Workload, levels: &Levels) -> bool {
+    workload.rate.is_none() || !levels.is_on(Toggle::Iopoll) || levels.is_on(Toggle::Sqpoll)
 }
 
 fn histogram(recorded: &[(u64, u64)]) -> Histogram<u64> {

@@ -4,7 +4,7 @@ use super::round::{self, Spec};
 use crate::engine::SetupError;
 use crate::engine::buffers::{Kind, Pool};
 use crate::engine::drive::Buffers;
-use crate::engine::lane::{JobContext, Lane, Tuning};
+use crate::engine::lane::{JobContext, Lane, Ran, Tuning};
 use crate::engine::numa;
 use crate::engine::slice::{self, Gang, Instruments, Order, Sample};
 use crate::engine::variants::Tabled;
@@ -183,7 +183,7 @@ impl<'a> Tracks<'a> {
         self.release()?;
         tried.map_err(|error| self.ground.explained(error))?;
         self.arms.insert(number, (kind, tuning));
-        let effective = self.effective(number, tuning.bits)?;
+        let effective = self.effective(number, Ran { variant: tuning.bits, ..Ran::default() })?;
         match Toggle::all().find(|t| effective.get(*t) != arm.levels.get(*t)) {
             None => Ok(()),
             Some(toggle) => {
@@ -241,7 +241,7 @@ impl<'a> Tracks<'a> {
     }
 
     /// The levels of an admitted arm that are in effect, given what its loop said of itself.
-    pub fn effective(&mut self, arm: usize, ran: u32) -> Result<Levels, SetupError> {
+    pub fn effective(&mut self, arm: usize, ran: Ran) -> Result<Levels, SetupError> {
         let (kind, tuning) = self.arms[&arm];
         let wanted = self.memory(&tuning);
         let (memory, buffers) = self.ground.buffers(wanted, self.job, 0).expect("an admitted arm has buffers");
@@ -257,7 +257,7 @@ fn read_back<W: Tabled>(
     lane: &mut Lane<W>,
     tuning: &Tuning,
     buffers: &Arc<Buffers>,
-    ran: u32,
+    ran: Ran,
     memory: Kind,
     place: &crate::engine::lane::Place<'_>,
 ) -> Result<Levels, SetupError> {

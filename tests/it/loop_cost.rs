@@ -30,7 +30,7 @@ fn reference(queue: &mut Simulated, worker: &mut Worker, goal: &Goal<'_>, latenc
         Queue::<Io>::refresh(queue);
         while let Some((data, result)) = Queue::<Io>::reap(queue) {
             let slot = data as u32;
-            record(latency, slots.started_ns[slot as usize]);
+            record::<Io, _>(queue, latency, slots.started_ns[slot as usize]);
             free.give(slot);
             tally.completions += 1;
             if !failed.count(result, settings.block_size as i32, true) {

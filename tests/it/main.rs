@@ -38,6 +38,7 @@ mod night_outputs;
 mod nightly;
 mod nightly_figures;
 mod nightly_history;
+mod open_loop;
 mod output;
 mod page;
 mod peers;
