@@ -7,7 +7,7 @@ use crate::analysis::fraction::Fraction;
 use crate::analysis::stopping::FIRST;
 use crate::cli::PlanArgs;
 use crate::console;
-use crate::engine::lane;
+use crate::engine::registration;
 use crate::exit::Exit;
 use crate::experiment::programs::Starts;
 use crate::experiment::{self, Experiment, FioConfig};
@@ -121,7 +121,7 @@ fn detectable(experiment: &Experiment, spread: &[earlier::Spread], plan: &Plan) 
 /// Says why buffers cannot be registered here: what can be found out without the target.
 fn unlockable(toggle: Toggle, level: u32, workload: &Workload) -> Option<String> {
     let registers = toggle == Toggle::FixedBuffers && level != toggle.spec().off;
-    registers.then(|| lane::probe_registration(workload).err().map(|e| e.to_string())).flatten()
+    registers.then(|| registration::probe_registration(workload).err().map(|e| e.to_string())).flatten()
 }
 
 /// Measures slices and blocks on the target, and how long the rounds of slices will take.

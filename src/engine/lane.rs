@@ -4,7 +4,7 @@
 //! noise of their slices, for as long as the rings lived, since the kernel's memory behind each lies elsewhere.
 
 use super::aims::{Aim, Aims};
-use super::buffers::{self, Kind};
+use super::buffers::Kind;
 use super::drive::{Batches, Buffers, Failed, Goal, Settings, Tally, Worker, drive};
 use super::hooks::{Hooks, Kept, Paced, Verified};
 use super::pattern::Pattern;
@@ -44,10 +44,13 @@ impl Tuning {
         Tuning { bits: self.bits ^ bit::PLACEBO, ..self }
     }
 
-    /// The levels that only another ring can change: arms with the same ones share rings.
-    pub fn ring_levels(&self) -> Levels {
-        let own = [Toggle::Iopoll, Toggle::Sqpoll, Toggle::Taskrun, Toggle::NoSqarray, Toggle::Passthrough];
-        own.iter().fold(Levels::all_off(), |key, toggle| key.with(*toggle, self.levels.get(*toggle)))
+    /// The levels that only another ring can change: arms with the same ones share rings. Where rings keep what is registered, that is one more
+    /// of them, and so is where the buffers lie.
+    pub fn ring_levels(&self, keeps_registered: bool) -> Levels {
+        let flags = [Toggle::Iopoll, Toggle::Sqpoll, Toggle::Taskrun, Toggle::NoSqarray, Toggle::Passthrough];
+        let registered = [Toggle::FixedFiles, Toggle::FixedBuffers, Toggle::HugePages, Toggle::NumaBind];
+        let own = flags.iter().chain(registered.iter().filter(|_| keeps_registered));
+        own.fold(Levels::all_off(), |key, toggle| key.with(*toggle, self.levels.get(*toggle)))
     }
 }
 
@@ -86,6 +89,10 @@ pub struct Lane<W: Tabled> {
     verified: Option<Verified>,
     buffers_at_edge: bool,
     ring_at_edge: bool,
+    /// Files and buffers are registered once, before the first slice, and stay.
+    keeps_registered: bool,
+    /// That has been done.
+    registered: bool,
     levels: Levels,
     sqpoll: Sqpoll,
 }
@@ -118,13 +125,20 @@ impl<W: Tabled> Lane<W> {
             verified: job.workload.verify.then(|| Verified::new(depth, stamp::SEED)),
             buffers_at_edge: job.buffers_at_edge,
             ring_at_edge: job.ring_at_edge,
+            keeps_registered: false,
+            registered: false,
             levels: tuning.levels,
             sqpoll: job.sqpoll,
         })
     }
 
-    /// Makes this lane the arm's for a slice. Every arm does the same work here: it registers file, buffers and ring (the last two only where
-    /// some arm of the round keeps them; what is locked is limited per user, registered rings per task), and lets go what it does not want.
+    /// The same with files and buffers that are registered once: for kernels on which unregistering takes long. Arms share this lane only with
+    /// others of the same [`Tuning::ring_levels`].
+    pub fn keeping_registered(self, keeps_registered: bool) -> Lane<W> {
+        Lane { keeps_registered, ..self }
+    }
+
+    /// Makes this lane the arm's for a slice.
     pub fn begin(&mut self, tuning: &Tuning, buffers: &Arc<Buffers>) -> Result<(), SetupError> {
         let levels = tuning.levels;
         // What would have been due since the last slice is nobody's.
@@ -137,18 +151,9 @@ impl<W: Tabled> Lane<W> {
         settings.time_check_interval = levels.get(Toggle::TimeCheckInterval);
         settings.latency_sampling = if sampling == 0 { u32::MAX } else { sampling };
         settings.buffers = Arc::clone(buffers);
-        let submitter = self.ring.submitter();
-        submitter.register_files(&self.descriptors).map_err(SetupError::RegisterFiles)?;
-        if !levels.is_on(Toggle::FixedFiles) {
-            submitter.unregister_files().map_err(SetupError::RegisterFiles)?;
-        }
-        if self.buffers_at_edge {
-            let fail = |source| SetupError::RegisterBuffers { count: buffers.0.len(), bytes: settings.block_size, source };
-            // SAFETY: the buffers live in the round's pools, which outlive every lane.
-            unsafe { submitter.register_buffers(&buffers.0) }.map_err(fail)?;
-            if !levels.is_on(Toggle::FixedBuffers) {
-                submitter.unregister_buffers().map_err(fail)?;
-            }
+        if !self.registered {
+            self.register(&levels, buffers)?;
+            self.registered = self.keeps_registered;
         }
         if self.ring_at_edge {
             self.ring.register_self().map_err(SetupError::RegisterRing)?;
@@ -159,14 +164,37 @@ impl<W: Tabled> Lane<W> {
         Ok(())
     }
 
+    /// Every arm does the same work here: it registers files and buffers (the latter only where some arm of the round keeps them; what is locked
+    /// is limited per user), and lets go what it does not want.
+    fn register(&self, levels: &Levels, buffers: &Arc<Buffers>) -> Result<(), SetupError> {
+        let submitter = self.ring.submitter();
+        let registers = |toggle: Toggle| !self.keeps_registered || levels.is_on(toggle);
+        if registers(Toggle::FixedFiles) {
+            submitter.register_files(&self.descriptors).map_err(SetupError::RegisterFiles)?;
+            if !levels.is_on(Toggle::FixedFiles) {
+                submitter.unregister_files().map_err(SetupError::RegisterFiles)?;
+            }
+        }
+        if self.buffers_at_edge && registers(Toggle::FixedBuffers) {
+            let bytes = self.worker.settings.block_size;
+            let fail = |source| SetupError::RegisterBuffers { count: buffers.0.len(), bytes, source };
+            // SAFETY: the buffers live in the round's pools, which outlive every lane.
+            unsafe { submitter.register_buffers(&buffers.0) }.map_err(fail)?;
+            if !levels.is_on(Toggle::FixedBuffers) {
+                submitter.unregister_buffers().map_err(fail)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Lets go what [`Lane::begin`] registered and kept, and waits until a submitting kernel thread sleeps: it must not take a CPU from the
     /// next arm.
     pub fn end(&mut self) {
         // What is not registered answers ENXIO; there is then nothing to let go.
-        if self.levels.is_on(Toggle::FixedFiles) {
+        if self.levels.is_on(Toggle::FixedFiles) && !self.keeps_registered {
             let _ = self.ring.submitter().unregister_files();
         }
-        if self.levels.is_on(Toggle::FixedBuffers) {
+        if self.levels.is_on(Toggle::FixedBuffers) && !self.keeps_registered {
             let _ = self.ring.submitter().unregister_buffers();
         }
         let _ = self.ring.unregister_self();
@@ -337,21 +365,6 @@ const REFUSALS: [i32; 5] = [libc::EOPNOTSUPP, libc::EINVAL, libc::ENOTTY, libc::
 
 /// How long past its idle time a submitting thread may take to fall asleep.
 const SQPOLL_GRACE_MS: u64 = 50;
-
-/// Registers the buffers of all jobs of a workload as a round does, and lets them go: says whether this user may lock that much memory.
-pub fn probe_registration(workload: &Workload) -> Result<(), SetupError> {
-    let bytes = workload.block_size_bytes;
-    let mut pool = buffers::Pool::new(Kind { huge_pages: 0, node: None }, bytes, workload.queue_depth, workload.jobs)?;
-    let mut rings = Vec::new();
-    for job in pool.jobs() {
-        let ring = io_uring::IoUring::new(1).map_err(|source| SetupError::Ring { entries: 1, source })?;
-        let fail = |source| SetupError::RegisterBuffers { count: job.0.len(), bytes, source };
-        // SAFETY: the rings are dropped before the pool (declared after it), and no request is made.
-        unsafe { ring.submitter().register_buffers(&job.0) }.map_err(fail)?;
-        rings.push(ring);
-    }
-    Ok(())
-}
 
 /// The number behind `UserFiles:`, `UserBufs:` or `SqThread:`; `None` when the kernel does not print it.
 fn field(fdinfo: &str, name: &str) -> Option<i64> {

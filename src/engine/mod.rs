@@ -17,6 +17,8 @@ pub mod numa;
 pub mod pattern;
 #[expect(unsafe_code, reason = "a queue's push is unsafe by contract")]
 pub mod queue;
+#[expect(unsafe_code, reason = "registering buffers hands them to the kernel")]
+pub mod registration;
 #[expect(unsafe_code, reason = "system calls without a safe door")]
 pub mod ring;
 #[expect(unsafe_code, reason = "a queue's push is unsafe by contract")]

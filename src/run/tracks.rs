@@ -6,6 +6,7 @@ use crate::engine::buffers::{Kind, Pool};
 use crate::engine::drive::Buffers;
 use crate::engine::lane::{JobContext, Lane, Ran, Tuning};
 use crate::engine::numa;
+use crate::engine::registration::unregistering_is_slow;
 use crate::engine::slice::{self, Gang, Instruments, Order, Sample};
 use crate::engine::variants::Tabled;
 use crate::engine::work::{Device, Io, Nop, Nvme};
@@ -32,6 +33,8 @@ pub struct Ground {
     generic: Vec<Device>,
     pools: Vec<(Kind, Kind, Vec<Arc<Buffers>>)>,
     refused: Vec<(Kind, String)>,
+    /// Unregistering takes long on this kernel.
+    keeps_registered: bool,
     /// Some requests write.
     writes: bool,
     /// Keeps the memory behind the buffers.
@@ -55,6 +58,7 @@ impl Ground {
             generic: Vec::new(),
             pools: Vec::new(),
             refused: Vec::new(),
+            keeps_registered: false,
             writes: spec.workload.rw.writes(),
             _memory: Vec::new(),
             files: Vec::new(),
@@ -63,6 +67,9 @@ impl Ground {
             let file = round::open(spec, index)?;
             ground.devices.push(Device { fd: file.as_raw_fd(), index: index as u32, ..Device::default() });
             ground.files.push(file);
+        }
+        if let Some(device) = ground.devices.first() {
+            ground.keeps_registered = unregistering_is_slow(device.fd)?;
         }
         for (path, index) in spec.setting.generic.iter().zip(0..) {
             let (file, device) = generic(path, &spec.paths[index as usize], &spec.workload)?;
@@ -163,7 +170,7 @@ impl<'a> Tracks<'a> {
             _ if arm.levels.is_on(Toggle::Passthrough) => Does::Commands,
             _ => Does::Work,
         };
-        let wanted = (tuning.ring_levels(), does);
+        let wanted = (tuning.ring_levels(self.ground.keeps_registered), does);
         let found = self.kinds.iter().position(|(kind, _)| *kind == wanted);
         let kind = match found {
             Some(kind) => kind,
@@ -174,12 +181,16 @@ impl<'a> Tracks<'a> {
             }
         };
         let memory = self.memory(&tuning);
-        let Some((_, buffers)) = self.ground.buffers(memory, self.job, 0) else {
+        if self.ground.buffers(memory, self.job, 0).is_none() {
             let reason = self.ground.refused.iter().find(|(kind, _)| *kind == memory).map_or("", |(_, reason)| reason);
             return Err(SetupError::Unsupported(reason.into()));
-        };
+        }
         self.confine(&tuning)?;
-        let tried = self.kinds[kind].1.iter_mut().try_for_each(|any| with_lane!(any, |lane| lane.try_on(&tuning, buffers)));
+        // Each with the buffers of its own slices.
+        let tried = self.kinds[kind].1.iter_mut().enumerate().try_for_each(|(turn, any)| {
+            let (_, buffers) = self.ground.buffers(memory, self.job, turn).expect("there are some");
+            with_lane!(any, |lane| lane.try_on(&tuning, buffers))
+        });
         self.release()?;
         tried.map_err(|error| self.ground.explained(error))?;
         self.arms.insert(number, (kind, tuning));
@@ -196,11 +207,12 @@ impl<'a> Tracks<'a> {
     }
 
     fn lane(&self, tuning: &Tuning, does: Does) -> Result<AnyLane, SetupError> {
-        let Ground { devices, generic, .. } = self.ground;
+        let Ground { devices, generic, keeps_registered, .. } = self.ground;
+        let keeping = *keeps_registered;
         match does {
-            Does::Nops => Lane::new(tuning, &self.context, devices).map(AnyLane::Nop),
-            Does::Commands => Lane::new(tuning, &self.context, generic).map(AnyLane::Nvme),
-            Does::Work => Lane::new(tuning, &self.context, devices).map(AnyLane::Io),
+            Does::Nops => Lane::new(tuning, &self.context, devices).map(|l| AnyLane::Nop(l.keeping_registered(keeping))),
+            Does::Commands => Lane::new(tuning, &self.context, generic).map(|l| AnyLane::Nvme(l.keeping_registered(keeping))),
+            Does::Work => Lane::new(tuning, &self.context, devices).map(|l| AnyLane::Io(l.keeping_registered(keeping))),
         }
     }
 

@@ -137,6 +137,42 @@ fn toggles_run_or_say_why_on_the_newest_kernel() {
     cases_run_or_say_why("toggles_run_or_say_why_on_the_newest_kernel", "newest", "4");
 }
 
+/// A set of 1024 CPUs is refused by the kernel then: masks grow.
+#[test]
+fn a_machine_of_1100_possible_cpus_is_measured_on() {
+    let script = "cat /sys/devices/system/cpu/possible >possible\n\
+                  uring-ablate bench --filename /dev/nullb0 --rw randread --runtime 100ms --cpu-affinity on --json >json";
+    let options = ["--kernel", "6.1", "--possible-cpus", "1100"];
+    let Some(guest) = lab("a_machine_of_1100_possible_cpus_is_measured_on", &options, &[], script) else { return };
+    assert_eq!(guest.read("possible"), "0-1099\n");
+    let row: serde_json::Value = serde_json::from_str(&guest.read("json")).unwrap();
+    assert!(row["outcome"] == "completed" && row["eff_cpu_affinity"] == "on", "{row}");
+}
+
+/// Letting registered files and buffers go takes 20 ms each on 6.1: done at the edges of slices it made ten seconds of a round of one.
+#[test]
+fn rounds_on_an_old_kernel_measure_for_most_of_their_time() {
+    let design = "toggles = [\"fixed_buffers\", \"fixed_files\"]\nround_time = \"1s\"\nrounds = 7";
+    let text =
+        experiment("kind = \"null_blk\"\npath = \"/dev/nullb0\"", "rw = \"randread\"\nbs = \"4k\"\niodepth = 8", design, "");
+    let text = text.replace("rounds = 6\nround_time = \"250ms\"\n", "");
+    let files: [(&str, &[u8]); 1] = [("test.toml", text.as_bytes())];
+    let script = "uring-ablate --quiet run test.toml --out out 2>said || true";
+    let Some(guest) = lab("rounds_on_an_old_kernel_measure_for_most_of_their_time", &["--kernel", "6.1"], &files, script) else {
+        return;
+    };
+    let rounds = guest.rows("out/rounds.csv");
+    let sum = |column: &str| rounds.iter().map(|row| row[column].parse::<f64>().unwrap()).sum::<f64>();
+    let share = sum("slices_s") / sum("wall_s");
+    assert!(rounds.len() >= 7 && share > 0.25, "{share} of the rounds' time is measured; {}", guest.read("said"));
+    let arms = guest.rows("out/arms.csv");
+    for (treatment, toggle) in [("without:fixed_buffers", "eff_fixed_buffers"), ("without:fixed_files", "eff_fixed_files")] {
+        let off = arms.iter().filter(|row| row["treatment"] == treatment).all(|row| row[toggle] == "off");
+        assert!(off && arms.iter().filter(|row| row["treatment"] == "full").all(|row| row[toggle] == "on"), "{arms:?}");
+    }
+    assert!(arms.iter().filter(|row| row["outcome"] == "completed").count() * 2 > arms.len(), "{arms:?}");
+}
+
 /// The test program itself goes along, to check there what it checks here of every pair of toggles.
 #[test]
 fn every_pair_reads_what_was_written_to_nvme() {

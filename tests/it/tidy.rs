@@ -136,6 +136,7 @@ fn unsafe_code_stands_in_its_rooms_with_its_reasons() {
         "src/engine/hooks.rs",
         "src/engine/lane.rs",
         "src/engine/numa.rs",
+        "src/engine/registration.rs",
         "src/engine/ring.rs",
         "src/perf/counters.rs",
         "src/target/ioctl.rs",
