@@ -1,21 +1,30 @@
 //! Readings of the clocks at the edges of a slice.
 
+pub mod helpers;
+
 use nix::time::{ClockId, clock_gettime};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Monotonic time, CPU time of the calling thread, and CPU time of the process with the kernel threads that work for it (io-wq workers
-/// and SQPOLL threads belong to the process that caused them). All in nanoseconds.
+/// Monotonic time, CPU time of the calling thread, and CPU time of the threads that the kernel made in this process (see [`helpers`]). All in
+/// nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
     pub monotonic_ns: u64,
     pub thread_cpu_ns: u64,
-    pub process_cpu_ns: u64,
+    pub helpers_cpu_ns: u64,
+    /// All threads of the process could be listed.
+    pub charged: bool,
 }
 
 fn nanos(id: ClockId) -> u64 {
-    let time = clock_gettime(id).expect("every Linux has these clocks");
-    time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
+    try_nanos(id).expect("every Linux has these clocks")
+}
+
+/// `None` where the thread of the clock has ended.
+fn try_nanos(id: ClockId) -> Option<u64> {
+    let time = clock_gettime(id).ok()?;
+    Some(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
 }
 
 /// Monotonic nanoseconds, comparable between processes of one boot. Out of line, so that every copy of the hot loop calls the same code.
@@ -27,19 +36,6 @@ pub fn monotonic_ns() -> u64 {
 /// CPU time of the calling thread.
 pub fn thread_cpu_ns() -> u64 {
     nanos(ClockId::CLOCK_THREAD_CPUTIME_ID)
-}
-
-/// All clocks where a slice begins: the time last, so that reading the others is not measured.
-pub fn open() -> Reading {
-    let thread_cpu_ns = thread_cpu_ns();
-    let process_cpu_ns = nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID);
-    Reading { monotonic_ns: monotonic_ns(), thread_cpu_ns, process_cpu_ns }
-}
-
-/// All clocks where a slice ends: the time first.
-pub fn close() -> Reading {
-    let monotonic_ns = monotonic_ns();
-    Reading { monotonic_ns, thread_cpu_ns: thread_cpu_ns(), process_cpu_ns: nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID) }
 }
 
 /// What reading the thread's CPU time takes of it: the median of many readings, asked for once.

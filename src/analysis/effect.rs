@@ -7,7 +7,9 @@ use super::factorial::{Cells, Factorial, Logs, Variation, Weights};
 use super::family::{Member, adjusted, benjamini_hochberg};
 use super::fraction::Fraction;
 use super::load::{Arm, Data, OURS, Trial, WATCHED};
+use super::saturated::SATURATED;
 use super::signed_rank::{detectable, hodges_lehmann, interval, median, p_value, rounds_needed, t_interval};
+use super::spinning::Spinning;
 use super::verdict::{Evidence, Verdict, decide};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -98,47 +100,11 @@ pub struct CellEffects {
     pub variation: Option<Variation>,
     /// Of a fraction: what cannot be told apart, a name with the others that share its estimate.
     pub aliases: Vec<(String, Vec<String>)>,
+    /// The treatments of which a thread spins while it waits.
+    pub spinning: BTreeMap<String, Spinning>,
 }
-
-/// The side that sets the throughput.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Saturated {
-    /// The submitting threads: more throughput needs a cheaper loop or more jobs.
-    Loop,
-    /// All CPUs, shared by the loop and the kernel workers that serve the target.
-    Cpus,
-    /// The device, or the kernel workers that serve it.
-    Target,
-}
-
-impl Saturated {
-    /// In words.
-    pub fn name(self) -> &'static str {
-        match self {
-            Saturated::Loop => "the loop's threads",
-            Saturated::Cpus => "the CPUs, shared by the loop and the kernel workers of the target",
-            Saturated::Target => "the target",
-        }
-    }
-}
-
-/// At this share of its time a CPU is as busy as it gets: slices begin and end with waiting.
-const SATURATED: f64 = 0.95;
 
 impl CellEffects {
-    /// True when throughput says little about the loop.
-    pub fn bound_by_target(&self) -> bool {
-        self.primary == Metric::CpuPerOp
-    }
-
-    /// What could do no more while `full` ran.
-    pub fn saturated(&self) -> Option<Saturated> {
-        match (self.thread_cpu_share?, self.machine_busy_share) {
-            (own, _) if own >= SATURATED => Some(Saturated::Loop),
-            (_, machine) => machine.map(|busy| if busy >= SATURATED { Saturated::Cpus } else { Saturated::Target }),
-        }
-    }
-
     /// The same contrast in another metric.
     pub fn also(&self, effect: &Effect, metric: Metric) -> Option<&Effect> {
         self.effects.iter().find(|e| e.contrast == effect.contrast && e.metric == metric)
@@ -265,7 +231,8 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, arms: &[&A
     adjust(&mut effects, settings);
     let of_slices = |r: &&super::load::Round| r.cell == cell && OURS.contains(&r.kind.as_str());
     let busy: Vec<f64> = data.rounds.iter().flatten().filter(of_slices).filter_map(|r| r.machine_busy_share).collect();
-    CellEffects { cell: cell.into(), thread_cpu_share, machine_busy_share: median(&busy), primary, effects, variation, aliases }
+    let (machine_busy_share, spinning) = (median(&busy), Spinning::of_arms(arms.iter().copied()));
+    CellEffects { cell: cell.into(), thread_cpu_share, machine_busy_share, primary, effects, variation, aliases, spinning }
 }
 
 /// How much each toggle's worth with all others on differs from that with all others off, round by round: it interacts with them.
@@ -360,32 +327,5 @@ pub fn placebo_failure(effect: &Effect, settings: &Settings) -> Option<String> {
         (true, _) => Some(format!("identical code differs (p = {:.4})", effect.p)),
         (_, true) => Some(format!("the 90 % interval of identical code, {lo:.4} to {hi:.4}, leaves +-{percent} %")),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_side_that_is_as_busy_as_it_gets_is_the_bound() {
-        let side = |own, machine| {
-            let cell = CellEffects {
-                cell: "read".into(),
-                thread_cpu_share: own,
-                machine_busy_share: machine,
-                primary: Metric::Iops,
-                effects: Vec::new(),
-                variation: None,
-                aliases: Vec::new(),
-            };
-            cell.saturated()
-        };
-        assert_eq!(side(Some(0.97), Some(0.5)), Some(Saturated::Loop));
-        assert_eq!(side(Some(0.97), Some(0.99)), Some(Saturated::Loop));
-        assert_eq!(side(Some(0.6), Some(0.99)), Some(Saturated::Cpus));
-        assert_eq!(side(Some(0.6), Some(0.8)), Some(Saturated::Target));
-        assert_eq!(side(Some(0.6), None), None);
-        assert_eq!(side(None, Some(0.8)), None);
     }
 }

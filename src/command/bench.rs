@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// Measures the cell and prints its row.
 pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
-    engine::probe()?;
+    engine::probe(args.allow_iowq)?;
     let process = |e: std::io::Error| run::Error::Process(e);
     let (tether, interrupts) = (Tether::current(), Interrupts::install().map_err(process)?);
     let workload = workload(args);
@@ -49,6 +49,7 @@ pub fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         profile: None,
         counted: args.counters.then(|| target.devices()),
         tallied: target.sight.devices(),
+        allow_iowq: args.allow_iowq,
     };
     let run = |time: Duration| -> Result<Report, run::Error> {
         let _lent = target.lend()?;

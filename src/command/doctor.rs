@@ -45,7 +45,7 @@ pub fn doctor(args: &DoctorArgs) -> Result<Exit, Failure> {
 }
 
 fn machine() -> Vec<Finding> {
-    let ring = match engine::probe() {
+    let ring = match engine::probe(false) {
         Ok(()) => finding(Weight::Fine, "io_uring", "works", ""),
         Err(error) => finding(Weight::Prevents, "io_uring", error.to_string(), "see the message"),
     };

@@ -146,6 +146,9 @@ fn pilot(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Exit, Failure> 
             "cell {}: slices of {} completions, {} blocks of {:.0?} a round\n",
             cell.name, fixed.completions, fixed.blocks, fixed.block_time
         ))?;
+        if let Some(step) = fixed.charge_step {
+            console::product(format!("cell {}: CPU time of the kernel's threads is exact to {step:.1?}\n", cell.name))?;
+        }
     }
     let least = if experiment.looks() { "at least" } else { "about" };
     console::product(format!(

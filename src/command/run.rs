@@ -48,7 +48,7 @@ fn smoke(file: &Path) -> Result<Vec<String>, Failure> {
 
 /// Preflight and run, into `dir`.
 pub fn measure(mut experiment: Experiment, dir: &Path, resume: bool, allowed: &[PathBuf], quiet: bool) -> Result<(), Failure> {
-    engine::probe()?;
+    engine::probe(experiment.allow_iowq)?;
     check_cpus(&experiment)?;
     control_group::clear();
     let process = |e: std::io::Error| run::Error::Process(e);

@@ -26,6 +26,22 @@ const FEATURES: [&str; 18] = [
     "no_iowait",
 ];
 
+/// `IORING_FEAT_NATIVE_WORKERS`: submitting threads and workers are threads of the process that made the ring. Before Linux 5.12 they are
+/// threads of the kernel alone, and their CPU time is charged to nobody.
+const NATIVE_WORKERS: u32 = 1 << 9;
+
+/// Says why the CPU time of the kernel's threads cannot be charged here; `None` where it can, or where no ring can be made.
+pub fn uncharged() -> Option<&'static str> {
+    uncharged_with(feature_bits(IoUring::new(1).ok()?.params()))
+}
+
+fn uncharged_with(features: u32) -> Option<&'static str> {
+    (features & NATIVE_WORKERS == 0).then_some(
+        "this kernel is older than Linux 5.12: the threads that it submits and works with are outside of the process, so their CPU time can \
+         be charged to nobody; use a kernel from 5.12 on",
+    )
+}
+
 /// The features of a ring; a bit without a name is shown by its number. `None` where no ring can be made.
 pub fn features() -> Option<String> {
     let bits = feature_bits(IoUring::new(1).ok()?.params());
@@ -70,5 +86,13 @@ mod tests {
         assert!(features.contains("nodrop") && opcodes.starts_with("0-"), "{features}; {opcodes}");
         assert_eq!(ranges([0, 1, 2, 5, 7, 8].into_iter()), "0-2,5,7-8");
         assert_eq!(ranges(std::iter::empty()), "");
+    }
+
+    #[test]
+    fn a_kernel_with_threads_outside_of_the_process_is_known_by_its_features() {
+        assert_eq!(FEATURES[NATIVE_WORKERS.trailing_zeros() as usize], "native_workers");
+        // 5.11: up to EXT_ARG. 5.12 is the first with the next bit.
+        assert!(uncharged_with(0x1ff).unwrap().contains("5.12"));
+        assert_eq!(uncharged_with(0x3ff), None);
     }
 }

@@ -6,6 +6,7 @@
 pub mod aims;
 pub mod buffers;
 pub mod capabilities;
+pub mod charge;
 #[expect(unsafe_code, reason = "pushing an entry hands its buffer to the kernel")]
 pub mod drive;
 #[expect(unsafe_code, reason = "stamping and checking a buffer needs its memory")]
@@ -72,6 +73,8 @@ pub enum SetupError {
     Regime(io::Error),
     #[error("starting a thread for each job failed: {0}; lower numjobs, or raise the limit on processes (ulimit -u, pids.max)")]
     Thread(io::Error),
+    #[error("the threads of this process cannot be listed (/proc/self/task), so their CPU time cannot be charged: {0}")]
+    Threads(io::Error),
     #[error("another job of the round failed")]
     OtherJob,
     #[error("binding memory to NUMA node {node} failed: {source}")]
@@ -108,7 +111,11 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// Fails with the reason when this process cannot create a ring at all.
-pub fn probe() -> Result<(), SetupError> {
-    io_uring::IoUring::new(1).map(drop).map_err(|source| SetupError::Ring { entries: 1, source })
+/// Fails with the reason when this process cannot create a ring at all, or cannot see the CPU time of workers that are allowed to work.
+pub fn probe(allow_iowq: bool) -> Result<(), SetupError> {
+    io_uring::IoUring::new(1).map(drop).map_err(|source| SetupError::Ring { entries: 1, source })?;
+    match capabilities::uncharged().filter(|_| allow_iowq) {
+        Some(reason) => Err(SetupError::Unsupported(format!("[target] allow_iowq = true: {reason}"))),
+        None => Ok(()),
+    }
 }

@@ -5,6 +5,7 @@ use super::hooks::Kept;
 use super::lane::{Drained, Lane, Tuning};
 use super::variants::Tabled;
 use super::{SetupError, pattern::COVERAGE_PIECES};
+use crate::clock::helpers::{Helpers, Jobs};
 use crate::clock::{self, Reading};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -14,10 +15,20 @@ use std::time::Duration;
 
 /// What the jobs of a round share.
 pub struct Gang {
+    /// Their threads.
+    pub jobs: Jobs,
     pub barrier: Barrier,
     pub stop: AtomicBool,
     /// A job could not begin its slice: the round ends.
     pub broken: AtomicBool,
+}
+
+impl Gang {
+    /// Of `jobs`, none of which has joined.
+    pub fn new(jobs: usize) -> Gang {
+        let (stop, broken) = (AtomicBool::new(false), AtomicBool::new(false));
+        Gang { jobs: Jobs::default(), barrier: Barrier::new(jobs), stop, broken }
+    }
 }
 
 /// What to measure.
@@ -50,8 +61,11 @@ pub struct Sample {
     /// Of an open loop, over the measured stretch.
     pub kept: Kept,
     pub thread_cpu_ns: u64,
-    pub process_cpu_start_ns: u64,
-    pub process_cpu_end_ns: u64,
+    /// CPU time of the kernel's threads in this process at the edges, whichever job made them work.
+    pub helpers_cpu_start_ns: u64,
+    pub helpers_cpu_end_ns: u64,
+    /// The CPU time could be read where the slice ended.
+    pub charged: bool,
     /// The bit-set of the loop that ran.
     pub variant: u32,
     /// Every slot was free exactly once after the drain.
@@ -97,7 +111,6 @@ pub fn run<W: Tabled>(
     }
     // A job that cannot go on must not keep the others waiting at the barrier.
     let begun = buffers.and_then(|buffers| lane.begin(tuning, buffers));
-    gang.broken.fetch_or(begun.is_err(), Relaxed);
     lane.worker.aims.jump();
     let deadline_ns = || clock::monotonic_ns() + order.hang_guard.as_nanos() as u64;
     let goal = |completions| Goal { completions, stop: &gang.stop, deadline_ns: deadline_ns() };
@@ -107,14 +120,19 @@ pub fn run<W: Tabled>(
     let filling = if lane.is_paced() { 1 } else { depth } + if order.conditioning { order.completions } else { 0 };
     let fill = lane.drive(tuning, &Goal { stop: &never, ..goal(filling) }, discard);
     let counted = lane.worker.stats.read();
+    let listed = begun.and_then(|()| Helpers::list(&gang.jobs).map_err(SetupError::Threads));
+    gang.broken.fetch_or(listed.is_err(), Relaxed);
 
     gang.barrier.wait();
-    if gang.broken.load(Relaxed) {
-        lane.drain(order.hang_guard);
-        return Err(begun.err().unwrap_or(SetupError::OtherJob));
-    }
+    let mut helpers = match listed {
+        Ok(helpers) if !gang.broken.load(Relaxed) => helpers,
+        other => {
+            lane.drain(order.hang_guard);
+            return Err(other.err().unwrap_or(SetupError::OtherJob));
+        }
+    };
     let goal = goal(order.completions);
-    let opened = clock::open();
+    let opened = helpers.open();
     lane.restart_schedule();
     edge(Edge::Begin);
     let tally =
@@ -126,7 +144,7 @@ pub fn run<W: Tabled>(
         let elapsed = Duration::from_nanos(clock::monotonic_ns() - opened.monotonic_ns);
         clock::burn(elapsed.mul_f64(order.stall));
     }
-    let closed = clock::close();
+    let closed = helpers.close();
 
     let total = lane.worker.stats.read();
     let issued = fill.completions + tally.completions + u64::from(lane.worker.slots.taken());
@@ -190,8 +208,9 @@ fn sample<W: Tabled>(
         enters: tally.enters,
         batches: tally.batches,
         thread_cpu_ns: closed.thread_cpu_ns - opened.thread_cpu_ns,
-        process_cpu_start_ns: opened.process_cpu_ns,
-        process_cpu_end_ns: closed.process_cpu_ns,
+        helpers_cpu_start_ns: opened.helpers_cpu_ns,
+        helpers_cpu_end_ns: closed.helpers_cpu_ns,
+        charged: closed.charged,
         variant: tally.variant,
         slots_intact: lane.worker.slots.intact(),
         overran: tally.overran || fill.overran || !drained.in_time,

@@ -4,6 +4,7 @@ use super::{escape, route, validity};
 use crate::analysis::Model;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
+use crate::analysis::saturated::SPINS;
 use crate::analysis::share::{Share, shares};
 use crate::analysis::verdict::Verdict;
 use std::fmt::Write;
@@ -44,6 +45,7 @@ fn lines(model: &Model, cell: &CellEffects) -> String {
     line("Costs, so leave it off", listed(cell, Verdict::Regressed));
     line("Together", together(cell, &shares(cell)));
     line("Against others", standing(cell));
+    line("CPU time", cell.spinning_clause());
     text
 }
 
@@ -52,7 +54,9 @@ fn listed(cell: &CellEffects, verdict: Verdict) -> String {
     let single = cell.effects.iter().filter(|e| e.contrast.kind == "leave-one-out" && e.metric == cell.primary);
     let mut found: Vec<&Effect> = single.filter(|e| e.verdict == verdict).collect();
     found.sort_by(|a, b| b.ratio.ln().abs().total_cmp(&a.ratio.ln().abs()));
-    let each: Vec<String> = found.iter().map(|e| format!("{} ({})", escape::code(&e.contrast.toggle), short(e))).collect();
+    let spins = |e: &Effect| if e.metric == Metric::CpuPerOp && cell.spins(e) { format!("; {SPINS}") } else { String::new() };
+    let each: Vec<String> =
+        found.iter().map(|e| format!("{} ({}{})", escape::code(&e.contrast.toggle), short(e), spins(e))).collect();
     if each.is_empty() {
         String::new()
     } else {

@@ -5,6 +5,7 @@ use crate::analysis::Model;
 use crate::analysis::claim::Judged;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
+use crate::analysis::saturated::SPINS;
 use crate::text::line;
 use comfy_table::{ContentArrangement, Table, presets};
 
@@ -31,7 +32,11 @@ fn heading(model: &Model, cell: &CellEffects) -> String {
     let side = cell.saturated().map_or_else(String::new, |s| format!("; bound by {}", s.name()));
     let verdicts = if cell.bound_by_target() { ": verdicts come from CPU per operation" } else { "" };
     let route = route::mark(model, &cell.cell);
-    format!("{}{route}{share}{side}{verdicts}\nratios are with the toggle / without it, or ours / fio", line(&cell.cell))
+    let spins = match cell.spinning_clause() {
+        clause if clause.is_empty() => clause,
+        clause => format!("\n{clause}"),
+    };
+    format!("{}{route}{share}{side}{verdicts}{spins}\nratios are with the toggle / without it, or ours / fio", line(&cell.cell))
 }
 
 fn table(cell: &CellEffects) -> Table {
@@ -47,11 +52,12 @@ fn table(cell: &CellEffects) -> Table {
         } else {
             verdict.map_or("", |e| e.verdict.name())
         };
+        let spins = if cell.primary == Metric::CpuPerOp && cell.spins(effect) { format!(" ({SPINS})") } else { String::new() };
         table.add_row([
             line(&effect.contrast.name()),
             effect.to_string(),
             cpu.map_or_else(String::new, Effect::to_string),
-            verdict.to_string(),
+            format!("{verdict}{spins}"),
         ]);
     }
     table

@@ -3,6 +3,7 @@
 use super::escape;
 use crate::analysis::contrast::Metric;
 use crate::analysis::effect::{CellEffects, Effect};
+use crate::analysis::saturated::SPINS;
 use crate::analysis::verdict::Verdict;
 use std::fmt::Write;
 
@@ -19,8 +20,9 @@ pub fn section(cell: &CellEffects) -> String {
         .map_or("too few rounds for any".into(), |c| format!("{:.1} %", c * 100.0));
     format!(
         "Ratios are with the toggle / without it; in brackets the interval over rounds ({interval}). Verdicts come from {}. *Detectable* is the \
-         smallest effect that so many rounds find four times in five.\n\n",
-        cell.primary.title()
+         smallest effect that so many rounds find four times in five.{}\n\n",
+        cell.primary.title(),
+        Some(cell.spinning_clause()).filter(|c| !c.is_empty()).map_or_else(String::new, |clause| format!(" *{clause}.*")),
     ) + &single
         + &other
         + &both_ladders(cell)
@@ -52,7 +54,7 @@ pub fn single(cell: &CellEffects) -> String {
             let find = |metric| if *kind == "total" && i > 0 { None } else { cell.find(kind, toggle, metric) };
             let shown = |metric| find(metric).map_or_else(String::new, Effect::to_string);
             let (iops, cpu, verdict) =
-                (shown(Metric::Iops), shown(Metric::CpuPerOp), find(cell.primary).map_or_else(String::new, verdict));
+                (shown(Metric::Iops), shown(Metric::CpuPerOp), find(cell.primary).map_or_else(String::new, |e| verdict(cell, e)));
             let _ = write!(text, " {iops} | {cpu} | {verdict} |");
         }
         let judged = cells.iter().find_map(|(kind, toggle)| cell.find(kind, toggle, cell.primary));
@@ -61,9 +63,10 @@ pub fn single(cell: &CellEffects) -> String {
     text + "\n"
 }
 
-fn verdict(effect: &Effect) -> String {
+fn verdict(cell: &CellEffects, effect: &Effect) -> String {
     let shape = if effect.shape_differs { ", *shape differs*" } else { "" };
-    format!("{}{shape}", effect.verdict.name())
+    let spins = if effect.metric == Metric::CpuPerOp && cell.spins(effect) { format!(" ({SPINS})") } else { String::new() };
+    format!("{}{spins}{shape}", effect.verdict.name())
 }
 
 /// Kinds of the second table, in its order.
@@ -90,7 +93,7 @@ fn other(cell: &CellEffects) -> String {
             effect.contrast.kind,
             effect,
             cpu.map_or_else(String::new, Effect::to_string),
-            judged.map_or_else(String::new, verdict),
+            judged.map_or_else(String::new, |e| verdict(cell, e)),
             judged.map_or_else(String::new, detectable),
         );
     }

@@ -2,6 +2,7 @@
 //! Changes nothing.
 
 use super::facts;
+use crate::engine::capabilities;
 use crate::target::block_device::{self, BlockDevice};
 use crate::target::refused;
 use crate::target::tags::Tags;
@@ -45,7 +46,16 @@ pub fn of_target(target: &Target, workloads: &[Workload], allow_iowq: bool) -> V
     found.extend(target.files().into_iter().flat_map(|file| of_file(file, buffers, allow_iowq)));
     let tags = Tags::of_target(target).filter(|_| !allow_iowq);
     found.extend(short(tags.as_ref(), workloads));
+    found.extend(capabilities::uncharged().map(unseen_workers));
     found
+}
+
+/// Workers outside of the process: whether they did the I/O is not found out.
+fn unseen_workers(reason: &str) -> Finding {
+    let (found, remedy) = reason.rsplit_once("; ").unwrap_or((reason, ""));
+    let found =
+        format!("{found}, and rows for which io-wq workers did the I/O are not told from others; sqpoll cannot be measured");
+    finding(Weight::Disturbs, "kernel threads", found, remedy)
 }
 
 /// What can be told of workloads before their target is opened or made.

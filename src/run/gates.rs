@@ -2,6 +2,7 @@
 
 use super::regime::Regime;
 use super::round::{ArmReport, Slice};
+use crate::engine::charge;
 use crate::engine::slice::least_coverage;
 use crate::perf::profile::Profile;
 use crate::plan::Control;
@@ -10,9 +11,10 @@ use crate::target::route::Route;
 use crate::target::tags::Shortage;
 use crate::toggle::{Levels, Toggle};
 use crate::workload::{Distribution, Rw, Workload};
+use std::time::Duration;
 
-/// CPU time of kernel workers above this share of an arm's CPU time means that they did its I/O. Below it lie the differences between two
-/// clocks that are read one after the other.
+/// CPU time of kernel workers above this share of an arm's CPU time means that they did its I/O. Below it lies what idle workers of other arms
+/// do in between.
 const WORKER_SHARE: f64 = 0.05;
 
 /// What the gates look at besides the slices.
@@ -34,6 +36,8 @@ pub struct Context<'a> {
     pub route: Option<&'a Route>,
     /// What became of the page cache's state, where the workload goes through it.
     pub regime: Option<&'a Regime>,
+    /// How far the CPU time of the kernel's threads jumps, where the round looked.
+    pub charge_step_ns: Option<u64>,
     /// A debug build may plan and test, not record.
     pub debug_build: bool,
 }
@@ -49,7 +53,7 @@ pub fn judge(context: &Context<'_>, report: &ArmReport, slices: &[&Slice]) -> (O
     if slices.iter().any(|s| s.overran) {
         return (Outcome::TimedOut, "a slice ran into the hang guard".into());
     }
-    let gates: [Gate; 11] = [
+    let gates: [Gate; 13] = [
         release_build,
         no_errors,
         all_bytes,
@@ -57,7 +61,9 @@ pub fn judge(context: &Context<'_>, report: &ArmReport, slices: &[&Slice]) -> (O
         labels,
         buffers_unshared,
         coverage,
+        charged,
         no_workers,
+        resolved,
         reached_the_device,
         cached,
         whole_profile,
@@ -149,10 +155,39 @@ pub fn counts(workload: &Workload, control: Control, levels: &Levels) -> bool {
     workload.rw != Rw::Nop && control != Control::Ceiling && !levels.is_on(Toggle::Passthrough)
 }
 
-fn no_workers(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
+/// What the kernel's threads used of an arm's CPU time.
+fn helpers_share(slices: &[&Slice]) -> f64 {
     let total: u64 = slices.iter().map(|s| s.cpu_total_ns).sum();
     let own: u64 = slices.iter().map(|s| s.thread_cpu_ns).sum();
-    let share = total.saturating_sub(own) as f64 / total.max(1) as f64;
+    total.saturating_sub(own) as f64 / total.max(1) as f64
+}
+
+fn charged(_: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
+    let all = slices.iter().all(|s| s.charged);
+    (!all).then(|| "the threads of the round (/proc/self/task) could not be listed, so its CPU time is not known".into())
+}
+
+/// The CPU time of the kernel's threads moves in steps that are small beside a slice.
+fn resolved(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
+    let step = context.charge_step_ns?;
+    let slice = slices.iter().map(|s| s.duration_ns).sum::<u64>() / slices.len().max(1) as u64;
+    // The pilot aims at the number of steps; a slice may turn out shorter.
+    let least = step.saturating_mul(charge::STEPS_PER_SLICE) / 2;
+    let share = helpers_share(slices);
+    (share > WORKER_SHARE && slice < least).then(|| {
+        format!(
+            "the kernel's threads (SQPOLL, io-wq) used {:.0} % of the CPU time, which moves in steps of {:.1?} here, and a slice took {:.1?}: \
+             set [design] slice_time to {:.0?} or more (trial_time in isolated mode)",
+            share * 100.0,
+            Duration::from_nanos(step),
+            Duration::from_nanos(slice),
+            Duration::from_nanos(least * 2),
+        )
+    })
+}
+
+fn no_workers(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
+    let share = helpers_share(slices);
     // A submitting kernel thread is a worker that was asked for.
     let asked = context.allow_iowq || context.requested.is_on(Toggle::Sqpoll);
     (!asked && share > WORKER_SHARE).then(|| {
@@ -199,6 +234,7 @@ mod tests {
             variant: 0,
             slots_intact: true,
             overran: false,
+            charged: true,
             touched: 1 << (i % 64),
             issued: 10,
         }
@@ -224,6 +260,7 @@ mod tests {
             failure: &errno,
             route: None,
             regime: None,
+            charge_step_ns: Some(20),
             debug_build,
         };
         judge(&context, &report, &slices.iter().collect::<Vec<_>>())
@@ -238,7 +275,7 @@ mod tests {
     fn each_gate_closes() {
         let off = Levels::all_off();
         type Change = fn(&mut Slice);
-        let cases: [(&str, Change); 8] = [
+        let cases: [(&str, Change); 9] = [
             ("of 320000 requests", |s| s.kept = Kept { due: 5000, started: 900 }),
             ("Input/output error", |s| (s.errors, s.first_error) = (1, -libc::EIO)),
             ("the first with: 0 bytes moved", |s| s.errors = 1),
@@ -247,6 +284,7 @@ mod tests {
             ("two requests", |s| s.slots_intact = false),
             ("of the span", |s| s.touched = 1),
             ("io-wq", |s| s.thread_cpu_ns = 500),
+            ("/proc/self/task", |s| s.charged = false),
         ];
         for (words, change) in cases {
             let (outcome, reason) = verdict(change, off, false);
@@ -254,6 +292,38 @@ mod tests {
             assert!(reason.contains(words), "{reason:?} says {words:?}");
         }
         assert_eq!(verdict(|s| s.overran = true, off, false).0, Outcome::TimedOut);
+    }
+
+    #[test]
+    fn slices_too_short_for_the_steps_of_the_charge_are_invalid() {
+        let polled = Levels::all_off().with(Toggle::Sqpoll, 1);
+        let judged = |step, thread_cpu_ns| {
+            let slices: Vec<Slice> = (0..64).map(|i| Slice { duration_ns: 2_000_000, thread_cpu_ns, ..slice(i) }).collect();
+            let report = ArmReport { unsupported: None, effective: polled, latency: vec![], job_ops: vec![], counts: None };
+            let context = Context {
+                workload: &Workload::example(),
+                span_bytes: 1 << 30,
+                requested: &polled,
+                allow_iowq: false,
+                control: Control::None,
+                profile: None,
+                shortage: None,
+                failure: &errno,
+                route: None,
+                regime: None,
+                charge_step_ns: step,
+                debug_build: false,
+            };
+            judge(&context, &report, &slices.iter().collect::<Vec<_>>())
+        };
+        let (outcome, reason) = judged(Some(4_000_000), 500);
+        assert_eq!(outcome, Outcome::Invalid);
+        for part in ["50 % of the CPU time", "steps of 4.0ms", "a slice took 2.0ms", "slice_time to 200ms"] {
+            assert!(reason.contains(part), "{part}: {reason}");
+        }
+        assert_eq!(judged(Some(4_000_000), 990).0, Outcome::Completed, "the kernel's threads did nothing");
+        assert_eq!(judged(Some(40_000), 500).0, Outcome::Completed);
+        assert_eq!(judged(None, 500).0, Outcome::Completed);
     }
 
     #[test]
@@ -282,6 +352,7 @@ mod tests {
                 failure: &errno,
                 route: None,
                 regime: None,
+                charge_step_ns: None,
                 debug_build: false,
             };
             let slices: Vec<Slice> = (0..64).map(slice).collect();

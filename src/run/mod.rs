@@ -9,6 +9,7 @@ pub mod failure;
 pub mod fingerprint;
 pub mod gates;
 pub mod manifest;
+mod merge;
 pub mod own_counts;
 pub mod pace;
 pub mod peers;
@@ -244,6 +245,7 @@ pub fn spec(experiment: &Experiment, target: &Target, cell: &Cell, part: Part, s
         profile: None,
         counted: None,
         tallied: target.sight.devices(),
+        allow_iowq: experiment.allow_iowq,
     }
 }
 

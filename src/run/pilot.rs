@@ -2,6 +2,7 @@
 
 use super::round::{Report, Spec};
 use super::{child, failure};
+use crate::engine::charge;
 use crate::limits;
 use crate::plan::{Arm, Cell, Control};
 use crate::spawn::{Interrupts, Tether};
@@ -30,6 +31,8 @@ pub struct Fixed {
     pub block_time: Duration,
     /// Time in which the slowest arm completes as many requests as it keeps in flight.
     pub queue_time: Duration,
+    /// How far the CPU time of the kernel's threads jumps, where some arm has any.
+    pub charge_step: Option<Duration>,
 }
 
 /// Why no slice length could be fixed.
@@ -115,7 +118,12 @@ fn derive(cell: &Cell, spec: &Spec, report: &Report, round_time: Duration, lengt
     let jobs = u64::from(cell.workload.jobs);
     let (Length::Slice(wanted) | Length::Trial(wanted)) = length;
     let least = u64::from(cell.workload.queue_depth) * COMPLETIONS_PER_DEPTH;
-    let completions = ((wanted.as_nanos() as f64 / slowest) as u64 / jobs).max(least);
+    let within = |time: u64, each: f64| (time as f64 / each) as u64 / jobs;
+    // The steps in which their CPU time moves are small beside a slice of every arm that has kernel threads, so of the fastest.
+    let resolved = report.charge_step_ns.unwrap_or(0).saturating_mul(charge::STEPS_PER_SLICE);
+    let helped = cell.arms.iter().zip(&times).filter(|(arm, _)| spec.has_helpers(arm)).filter_map(|(_, time)| *time);
+    let resolving = helped.min_by(f64::total_cmp).map_or(0, |fastest| within(resolved, fastest));
+    let completions = within(wanted.as_nanos() as u64, slowest).max(least).max(resolving);
     let work = |arm: &Arm| f64::from(arm.copies) * arm.control.times() as f64;
     let per_block = cell.arms.iter().zip(&times).filter_map(|(arm, time)| Some((*time)? * work(arm)));
     let block = Duration::from_nanos((per_block.sum::<f64>() * (completions * jobs) as f64 * times_run) as u64);
@@ -129,7 +137,8 @@ fn derive(cell: &Cell, spec: &Spec, report: &Report, round_time: Duration, lengt
         return Err(Error::TooSlow { cell: cell.name.clone(), slices, block, round: round_time, needed });
     }
     let queue_time = Duration::from_nanos((slowest * f64::from(cell.workload.queue_depth) * jobs as f64) as u64);
-    Ok(Fixed { completions, blocks, block_time: block + time_outside(report), queue_time })
+    let charge_step = report.charge_step_ns.map(Duration::from_nanos);
+    Ok(Fixed { completions, blocks, block_time: block + time_outside(report), queue_time, charge_step })
 }
 
 /// Completions of each job with which the one arm of `spec` takes `time`.

@@ -1,8 +1,10 @@
 //! The body of a round process: sets up every arm once, then runs blocks of slices. Writes and prints nothing while slices run.
 
+use super::merge::{self, Placed};
 use super::regime;
 use super::tracks::{Ground, Tracks};
 use super::watch::Watch;
+use crate::engine::charge;
 use crate::engine::hooks::Kept;
 use crate::engine::lane::{JobContext, Place, Ran};
 use crate::engine::numa;
@@ -22,11 +24,9 @@ use crate::toggle::{Levels, Setting, Toggle};
 use crate::workload::Workload;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Barrier, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -60,6 +60,16 @@ pub struct Spec {
     /// The devices whose statistics tell what the round moved, where those of the process do not.
     #[serde(default)]
     pub tallied: Vec<Number>,
+    /// Workers of io-wq may do the I/O.
+    #[serde(default)]
+    pub allow_iowq: bool,
+}
+
+impl Spec {
+    /// True for an arm for which the kernel's threads are expected to work, so that their CPU time matters.
+    pub fn has_helpers(&self, arm: &Arm) -> bool {
+        self.allow_iowq || arm.levels.is_on(Toggle::Sqpoll)
+    }
 }
 
 /// What it answers on its standard output.
@@ -78,6 +88,8 @@ pub struct Report {
     pub tally: Tally,
     /// Share of the span that was in the page cache before the first slice, of rounds through it.
     pub resident: Option<f64>,
+    /// How far the CPU time of the kernel's threads jumps, in nanoseconds; looked at where it matters.
+    pub charge_step_ns: Option<u64>,
 }
 
 /// One slice, over all jobs.
@@ -93,7 +105,7 @@ pub struct Slice {
     pub end_ns: u64,
     /// Mean over the jobs of their measured stretch.
     pub duration_ns: u64,
-    /// CPU time of the process, kernel workers included.
+    /// CPU time of the jobs' threads and of those that the kernel made in the process.
     pub cpu_total_ns: u64,
     pub thread_cpu_ns: u64,
     pub ops: u64,
@@ -107,6 +119,8 @@ pub struct Slice {
     pub variant: u32,
     pub slots_intact: bool,
     pub overran: bool,
+    /// The CPU time could be read of all threads.
+    pub charged: bool,
     pub touched: u64,
     /// Requests, those that fill and drain the rings included.
     pub issued: u64,
@@ -137,28 +151,6 @@ pub fn histogram() -> Histogram<u64> {
 /// Longer than any run.
 const ENDLESS: Duration = Duration::from_secs(365 * 86_400);
 
-/// Opens a member of the target anew, for direct I/O unless the page cache is wanted, and makes sure that it is the one that was checked. The
-/// runner holds it, a device for itself alone where it is written to.
-pub fn open(spec: &Spec, member: usize) -> Result<File, SetupError> {
-    let (path, workload) = (&spec.paths[member], &spec.workload);
-    let direct = if workload.direct { libc::O_DIRECT } else { 0 };
-    let mut options = OpenOptions::new();
-    options.read(true).write(workload.rw.writes()).custom_flags(direct);
-    let fail = |source| SetupError::Open { path: path.display().to_string(), source };
-    let file = match options.open(path) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) && workload.direct => {
-            // Its name, which the descriptor that the runner lent does not say.
-            let named = std::fs::read_link(path).unwrap_or_else(|_| path.clone());
-            return Err(SetupError::NoDirectIo(named.display().to_string()));
-        }
-        opened => opened.map_err(fail)?,
-    };
-    match spec.identities.get(member) {
-        Some(held) if Identity::of(&file).map_err(fail)? != *held => Err(SetupError::OtherTarget(path.display().to_string())),
-        _ => Ok(file),
-    }
-}
-
 /// What the jobs of a round have in common.
 struct Shared<'a> {
     spec: &'a Spec,
@@ -170,15 +162,16 @@ struct Shared<'a> {
     recorder: &'a Mutex<Option<Result<Recorder, String>>>,
     /// Set by the first job before any slice begins.
     tally: &'a OnceLock<Tally>,
+    charge_step_ns: &'a OnceLock<Option<u64>>,
 }
 
 /// What one job brings home.
-struct JobResult {
-    samples: Vec<Sample>,
-    latency: Vec<Histogram<u64>>,
-    refusals: Vec<Option<String>>,
-    effective: Vec<Levels>,
-    counts: Option<Vec<Counts>>,
+pub struct JobResult {
+    pub samples: Vec<Sample>,
+    pub latency: Vec<Histogram<u64>>,
+    pub refusals: Vec<Option<String>>,
+    pub effective: Vec<Levels>,
+    pub counts: Option<Vec<Counts>>,
 }
 
 /// Runs the round. Single-threaded at one job.
@@ -194,12 +187,13 @@ pub fn run(spec: &Spec) -> Result<Report, SetupError> {
     let ground = Ground::prepare(spec, &mut decisions)?;
     regime::prepare(spec).map_err(SetupError::Regime)?;
     let resident = regime::resident(spec);
-    let gang = Gang { barrier: Barrier::new(seeds.len()), stop: AtomicBool::new(false), broken: AtomicBool::new(false) };
+    let gang = Gang::new(seeds.len());
     let refused: Vec<AtomicBool> = spec.arms.iter().map(|_| AtomicBool::new(false)).collect();
-    let tally = OnceLock::new();
+    let (tally, charge_step_ns) = (OnceLock::new(), OnceLock::new());
     let shared = Shared {
         spec,
         tally: &tally,
+        charge_step_ns: &charge_step_ns,
         ground: &ground,
         setup_order: &setup_order,
         schedule: &schedule,
@@ -212,12 +206,13 @@ pub fn run(spec: &Spec) -> Result<Report, SetupError> {
     let after = usage();
     let now = Tally::now(&spec.tallied);
     let ran = ran(&shared);
-    let arms = (0..spec.arms.len()).map(|arm| merge_arm(&results, &ran, arm)).collect();
+    let arms = (0..spec.arms.len()).map(|arm| merge::arm(&results, &ran, arm)).collect();
     let slices: Vec<Slice> =
-        ran.iter().zip(0..).map(|(place, i)| merge_slice(*place, results.iter().map(|r| &r.samples[i]))).collect();
+        ran.iter().zip(0..).map(|(place, i)| merge::slice(*place, results.iter().map(|r| &r.samples[i]))).collect();
     let profile = recorder.into_inner().unwrap().map(|r| r.map(|r| r.finish(&stretches(&slices))));
     let tally = tally.get().map_or_else(Tally::default, |before| now.since(before));
-    Ok(Report { setup_order, slices, arms, user_ns: after.0 - before.0, system_ns: after.1 - before.1, profile, tally, resident })
+    let (user_ns, system_ns, charge_step_ns) = (after.0 - before.0, after.1 - before.1, charge_step_ns.into_inner().flatten());
+    Ok(Report { setup_order, slices, arms, user_ns, system_ns, profile, tally, resident, charge_step_ns })
 }
 
 fn work(shared: &Shared<'_>, seeds: &[u64]) -> Result<Vec<JobResult>, SetupError> {
@@ -247,6 +242,9 @@ fn work(shared: &Shared<'_>, seeds: &[u64]) -> Result<Vec<JobResult>, SetupError
 fn start_together(shared: &Shared<'_>, number: u32) {
     shared.gang.barrier.wait();
     if number == 0 {
+        if shared.spec.arms.iter().any(|arm| shared.spec.has_helpers(arm)) {
+            shared.charge_step_ns.get_or_init(|| charge::step_ns(&shared.gang.jobs));
+        }
         shared.tally.get_or_init(|| Tally::now(&shared.spec.tallied));
     }
     shared.gang.barrier.wait();
@@ -255,6 +253,7 @@ fn start_together(shared: &Shared<'_>, number: u32) {
 /// One job: its lanes, then every slice of every block.
 fn job(shared: &Shared<'_>, number: u32, seed: u64) -> Result<JobResult, SetupError> {
     let Shared { spec, ground, .. } = *shared;
+    shared.gang.jobs.join();
     let range = spec.workload.job_range(number, spec.span_bytes);
     let pattern = |seed| Arc::new(Mutex::new(Pattern::new(&spec.workload, &range, seed)));
     let patterns: Vec<_> = (seed..).take(spec.paths.len()).map(pattern).collect();
@@ -322,60 +321,11 @@ fn seats(spec: &Spec) -> Result<Seats, SetupError> {
     Ok(spec.setting.seats.clone())
 }
 
-/// Arm, copy, block and position in it of each slice that was measured, in order.
-type Placed = (usize, u32, u32, u32);
-
 fn ran(shared: &Shared<'_>) -> Vec<Placed> {
     let blocks = shared.schedule.iter().zip(0..);
     let places =
         blocks.flat_map(|(order, block)| order.iter().zip(0..).map(move |(&(arm, copy), position)| (arm, copy, block, position)));
     places.filter(|(arm, ..)| !shared.refused[*arm].load(Relaxed)).collect()
-}
-
-fn merge_arm(results: &[JobResult], ran: &[Placed], arm: usize) -> ArmReport {
-    let mut latency = histogram();
-    results.iter().for_each(|r| latency.add(&r.latency[arm]).expect("all histograms have the same bounds"));
-    ArmReport {
-        unsupported: results.iter().find_map(|r| r.refusals[arm].clone()),
-        effective: results[0].effective[arm],
-        latency: latency.iter_recorded().map(|v| (v.value_iterated_to(), v.count_at_value())).collect(),
-        counts: results.iter().filter_map(|r| r.counts.as_ref()).map(|c| c[arm].clone()).reduce(|mut sum, more| {
-            sum.add(&more);
-            sum
-        }),
-        job_ops: results
-            .iter()
-            .map(|r| r.samples.iter().zip(ran).filter(|(_, ran)| ran.0 == arm).map(|(s, _)| s.ops).sum())
-            .collect(),
-    }
-}
-
-fn merge_slice<'a>((arm, copy, block, position): Placed, jobs: impl Iterator<Item = &'a Sample> + Clone) -> Slice {
-    let sum = |f: fn(&Sample) -> u64| jobs.clone().map(f).sum::<u64>();
-    let cpu_start = jobs.clone().map(|s| s.process_cpu_start_ns).min().unwrap_or(0);
-    let cpu_end = jobs.clone().map(|s| s.process_cpu_end_ns).max().unwrap_or(0);
-    Slice {
-        arm,
-        copy,
-        block,
-        position,
-        start_ns: jobs.clone().map(|s| s.start_ns).min().unwrap_or(0),
-        end_ns: jobs.clone().map(|s| s.end_ns).max().unwrap_or(0),
-        duration_ns: sum(|s| s.end_ns - s.start_ns) / jobs.clone().count() as u64,
-        cpu_total_ns: cpu_end - cpu_start,
-        thread_cpu_ns: sum(|s| s.thread_cpu_ns),
-        ops: sum(|s| s.ops),
-        bytes: sum(|s| s.bytes),
-        errors: sum(|s| s.errors),
-        first_error: jobs.clone().map(|s| s.first_error).find(|e| *e != 0).unwrap_or(0),
-        enters: sum(|s| s.enters),
-        kept: Kept { due: sum(|s| s.kept.due), started: sum(|s| s.kept.started) },
-        variant: jobs.clone().map(|s| s.variant).max().unwrap_or(0),
-        slots_intact: jobs.clone().all(|s| s.slots_intact),
-        overran: jobs.clone().any(|s| s.overran),
-        touched: jobs.clone().fold(0, |bits, s| bits | s.touched),
-        issued: sum(|s| s.issued),
-    }
 }
 
 /// When each arm ran, in order of time.

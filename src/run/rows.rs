@@ -94,6 +94,7 @@ pub fn from_report(facts: &RunFacts, round: &Round, spec: &Spec, report: &Report
             failure: &|result| failure::text(spec, result),
             route: route.as_ref(),
             regime: regime.as_ref(),
+            charge_step_ns: report.charge_step_ns,
             debug_build: cfg!(debug_assertions),
         };
         let latency = histogram(&report.arms[index].latency);

@@ -1,7 +1,6 @@
 //! What the arms of a round run on: files, buffer pools, and the rings of each kind that take turns.
 
-use super::round::{self, Spec};
-use crate::engine::SetupError;
+use super::round::Spec;
 use crate::engine::buffers::{Kind, Pool};
 use crate::engine::drive::Buffers;
 use crate::engine::lane::{JobContext, Lane, Ran, Tuning};
@@ -10,15 +9,18 @@ use crate::engine::registration::unregistering_is_slow;
 use crate::engine::slice::{self, Gang, Instruments, Order, Sample};
 use crate::engine::variants::Tabled;
 use crate::engine::work::{Device, Io, Nop, Nvme};
+use crate::engine::{SetupError, capabilities};
 use crate::plan::{Arm, Control};
 use crate::random::Decisions;
+use crate::target::identity::Identity;
 use crate::target::refused::{self, Asked};
 use crate::toggle::seats::Seats;
 use crate::toggle::{Levels, Toggle};
 use crate::workload::{Rw, Workload};
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -64,7 +66,7 @@ impl Ground {
             files: Vec::new(),
         };
         for index in 0..spec.paths.len() {
-            let file = round::open(spec, index)?;
+            let file = open(spec, index)?;
             ground.devices.push(Device { fd: file.as_raw_fd(), index: index as u32, ..Device::default() });
             ground.files.push(file);
         }
@@ -104,10 +106,32 @@ impl Ground {
     }
 }
 
+/// Opens a member of the target anew, for direct I/O unless the page cache is wanted, and makes sure that it is the one that was checked. The
+/// runner holds it, a device for itself alone where it is written to.
+fn open(spec: &Spec, member: usize) -> Result<File, SetupError> {
+    let (path, workload) = (&spec.paths[member], &spec.workload);
+    let direct = if workload.direct { libc::O_DIRECT } else { 0 };
+    let mut options = OpenOptions::new();
+    options.read(true).write(workload.rw.writes()).custom_flags(direct);
+    let fail = |source| SetupError::Open { path: path.display().to_string(), source };
+    let file = match options.open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) && workload.direct => {
+            // Its name, which the descriptor that the runner lent does not say.
+            let named = std::fs::read_link(path).unwrap_or_else(|_| path.clone());
+            return Err(SetupError::NoDirectIo(named.display().to_string()));
+        }
+        opened => opened.map_err(fail)?,
+    };
+    match spec.identities.get(member) {
+        Some(held) if Identity::of(&file).map_err(fail)? != *held => Err(SetupError::OtherTarget(path.display().to_string())),
+        _ => Ok(file),
+    }
+}
+
 /// Opens the generic device of an NVMe namespace.
 fn generic(path: &Path, namespace: &Path, workload: &Workload) -> Result<(File, Device), SetupError> {
     let fail = |source| SetupError::Open { path: path.display().to_string(), source };
-    let file = std::fs::OpenOptions::new().read(true).write(workload.rw.writes()).open(path).map_err(fail)?;
+    let file = OpenOptions::new().read(true).write(workload.rw.writes()).open(path).map_err(fail)?;
     let (namespace, block_shift) = crate::target::nvme::geometry(namespace).map_err(fail)?;
     let device = Device { fd: file.as_raw_fd(), namespace, block_shift, ..Device::default() };
     Ok((file, device))
@@ -164,6 +188,10 @@ impl<'a> Tracks<'a> {
     /// Creates what the arm needs and is not there, and tries it on: what it does not get it is refused for.
     pub fn admit(&mut self, number: usize, arm: &Arm) -> Result<(), SetupError> {
         let tuning = Tuning::new(&arm.levels, arm.control == Control::Placebo);
+        let uncharged = if arm.levels.is_on(Toggle::Sqpoll) { capabilities::uncharged() } else { None };
+        if let Some(reason) = uncharged {
+            return Err(SetupError::Unsupported(format!("sqpoll = on: {reason}")));
+        }
         let does = match arm.control {
             _ if self.context.workload.rw == Rw::Nop => Does::Nops,
             Control::Ceiling => Does::Nops,

@@ -42,6 +42,7 @@ fn spec(target: &Target, workload: Workload, levels: &[Levels]) -> Spec {
         profile: None,
         counted: None,
         tallied: vec![],
+        allow_iowq: false,
     }
 }
 

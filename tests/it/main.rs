@@ -11,6 +11,7 @@ mod claims;
 mod compare;
 mod copies;
 mod counters;
+mod cpu_charge;
 mod cpus;
 mod designs;
 mod doctor;

@@ -75,6 +75,7 @@ pub fn spec(paths: Vec<PathBuf>, span_bytes: u64) -> Spec {
         profile: None,
         counted: None,
         tallied: vec![],
+        allow_iowq: false,
     }
 }
 

@@ -45,6 +45,7 @@ fn spec(target: &Target, rw: Rw, jobs: u32, arms: Vec<Arm>, blocks: u32) -> Spec
         profile: None,
         counted: None,
         tallied: vec![],
+        allow_iowq: false,
     }
 }
 

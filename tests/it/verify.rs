@@ -39,6 +39,7 @@ fn spec(target: &Target, workload: Workload, arms: Vec<Arm>) -> Spec {
         profile: None,
         counted: None,
         tallied: vec![],
+        allow_iowq: false,
     }
 }
 

@@ -26,7 +26,7 @@ pub fn target(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Option<Tar
         return Ok(None);
     }
     if subject.is_none() {
-        engine::probe()?;
+        engine::probe(experiment.allow_iowq)?;
         if let Some(cell) = experiment.cells.iter().find(|cell| !cell.direct) {
             let message = format!(
                 "cell {}: direct = false. A night counts what devices move, which is not what goes through the page cache: measure with direct = true",
