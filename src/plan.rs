@@ -12,7 +12,7 @@ use crate::experiment::{Experiment, FioConfig, Mode};
 use crate::limits;
 use crate::perf::Limits;
 use crate::toggle::{self, Levels, Setting, Toggle};
-use crate::workload::Workload;
+use crate::workload::{Rw, Workload};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -135,7 +135,7 @@ pub enum RoundKind {
     Slices,
     /// All arms of a cell once, a process each.
     Isolated,
-    /// Our `full` and the peers as processes, stopped and continued in turn.
+    /// Our `full` and the peers: as processes, stopped and continued in turn, or as whole runs ([`Workload::whole_turns`]).
     Peers,
     /// As `Slices`, with a clock that writes down what runs; its throughput is not used.
     Profile,
@@ -287,7 +287,9 @@ impl Plan {
                 let arms = self.cells.iter().find(|c| c.name == round.cell).map_or(0, |c| c.arms.len());
                 (experiment.trial_time + ROUND_START) * arms as u32
             }
-            RoundKind::Peers => experiment.peers.round_time + PEERS_EXTRA,
+            RoundKind::Peers => {
+                self.cells.iter().find(|c| c.name == round.cell).map_or(Duration::ZERO, |c| peers_round(experiment, &c.workload))
+            }
             RoundKind::Whole => whole * experiment.peers.count() as u32,
         };
         self.rounds.iter().filter(|r| wanted(r)).map(of).sum()
@@ -299,8 +301,23 @@ impl Plan {
     }
 }
 
+/// How long a round of kind `peers` takes on a workload.
+pub fn peers_round(experiment: &Experiment, workload: &Workload) -> Duration {
+    let peers = &experiment.peers;
+    if !workload.whole_turns() {
+        return peers.round_time + PEERS_EXTRA;
+    }
+    // fio has no NOP, `t/io_uring` no rate.
+    let fio = if workload.rw == Rw::Nop { 0 } else { peers.fio.len() };
+    let peak = usize::from(workload.rate.is_none() && peers.t_io_uring.is_some());
+    match fio + peak {
+        0 => Duration::ZERO,
+        others => (peers.turn_time() + ROUND_START) * (others as u32 + 1),
+    }
+}
+
 /// Start, warm-up and settling of the process arms of a round.
-pub const PEERS_EXTRA: Duration = Duration::from_secs(1);
+const PEERS_EXTRA: Duration = Duration::from_secs(1);
 
 /// Start and set-up of a round process.
 pub const ROUND_START: Duration = Duration::from_millis(300);

@@ -138,6 +138,17 @@ impl Workload {
         }
     }
 
+    /// True where peers are compared by whole runs, and not as processes that are stopped and continued: at a fixed rate those catch up with all
+    /// that was due while they were stopped, and NOPs no device counts.
+    pub fn whole_turns(&self) -> bool {
+        self.rate.is_some() || self.rw == Rw::Nop
+    }
+
+    /// True of the [`Workload::cell_name`] of a workload at a fixed rate.
+    pub fn is_paced(cell_name: &str) -> bool {
+        cell_name.contains("-rate")
+    }
+
     /// Name of the cell in tables and files: `read-4k-qd128-j1`, and what else is not usual.
     pub fn cell_name(&self) -> String {
         let mix = if self.rw == Rw::Randrw { format!("{}", self.read_percent) } else { String::new() };
@@ -196,5 +207,6 @@ mod tests {
         assert_eq!(usual.cell_name(), "read-4k-qd128-j1");
         let odd = Workload { distribution: Distribution::Zipf(120), rate: Some(1000), direct: false, ..usual };
         assert_eq!(odd.cell_name(), "read-4k-qd128-j1-zipf1.2-cached-rate1000");
+        assert!(Workload::is_paced(&odd.cell_name()) && !Workload::is_paced(&usual.cell_name()));
     }
 }

@@ -102,6 +102,10 @@ pub struct CellEffects {
     pub aliases: Vec<(String, Vec<String>)>,
     /// The treatments of which a thread spins while it waits.
     pub spinning: BTreeMap<String, Spinning>,
+    /// Requests start at a fixed rate.
+    pub paced: bool,
+    /// Peers ran whole, each by its own count, and not as processes that are stopped, continued and counted from outside.
+    pub whole_turns: bool,
 }
 
 impl CellEffects {
@@ -192,7 +196,8 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, arms: &[&A
     };
     let shares: Vec<f64> = arms.iter().filter(share).filter_map(|a| a.figures.get("thread_cpu_share").copied()).collect();
     let thread_cpu_share = median(&shares);
-    let primary = if thread_cpu_share.is_some_and(|s| s < SATURATED) { Metric::CpuPerOp } else { Metric::Iops };
+    let paced = arms.iter().any(|a| a.figures.contains_key("requests_due"));
+    let primary = if paced || thread_cpu_share.is_some_and(|s| s < SATURATED) { Metric::CpuPerOp } else { Metric::Iops };
     let mut effects = Vec::new();
     for contrast in contrasts(&treatments) {
         for metric in Metric::ALL {
@@ -231,8 +236,21 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, arms: &[&A
     adjust(&mut effects, settings);
     let of_slices = |r: &&super::load::Round| r.cell == cell && OURS.contains(&r.kind.as_str());
     let busy: Vec<f64> = data.rounds.iter().flatten().filter(of_slices).filter_map(|r| r.machine_busy_share).collect();
+    // Who is counted from outside tells no system calls.
+    let whole_turns = arms.iter().any(|a| a.kind == "peers" && a.treatment == "full" && a.figures.contains_key("enters_per_op"));
     let (machine_busy_share, spinning) = (median(&busy), Spinning::of_arms(arms.iter().copied()));
-    CellEffects { cell: cell.into(), thread_cpu_share, machine_busy_share, primary, effects, variation, aliases, spinning }
+    CellEffects {
+        cell: cell.into(),
+        thread_cpu_share,
+        machine_busy_share,
+        primary,
+        effects,
+        variation,
+        aliases,
+        spinning,
+        paced,
+        whole_turns,
+    }
 }
 
 /// How much each toggle's worth with all others on differs from that with all others off, round by round: it interacts with them.

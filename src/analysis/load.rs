@@ -146,7 +146,8 @@ pub const WATCHED: [&str; 2] = ["profile", "counts"];
 pub const OURS: [&str; 2] = ["slices", "isolated"];
 
 /// The numeric columns of `arms.csv` that reports show, beside the counts.
-const FIGURES: [&str; 10] = [
+const FIGURES: [&str; 11] = [
+    "requests_due",
     "iops",
     "bandwidth_bytes_per_s",
     "cpu_total_ns_per_op",

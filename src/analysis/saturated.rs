@@ -17,6 +17,8 @@ pub enum Saturated {
     TargetOrThread,
     /// The machine is all busy, at least in part with spinning.
     CpusOrSpinning,
+    /// Nobody: requests start when they are due.
+    Rate,
 }
 
 impl Saturated {
@@ -27,6 +29,7 @@ impl Saturated {
             Saturated::Cpus => "the CPUs, shared by the loop and the kernel workers of the target",
             Saturated::Target => "the target",
             Saturated::TargetOrThread => "the target, or a thread that spins: it looks busy whether it waits or works",
+            Saturated::Rate => "the rate that was asked for",
             Saturated::CpusOrSpinning => "the CPUs, unless they are busy with spinning: a thread that waits keeps one busy",
         }
     }
@@ -46,6 +49,9 @@ impl CellEffects {
 
     /// What could do no more while `full` ran.
     pub fn saturated(&self) -> Option<Saturated> {
+        if self.paced {
+            return Some(Saturated::Rate);
+        }
         let full = self.spinning.get("full");
         // A loop that spins is on a CPU whoever is the bottleneck.
         if self.thread_cpu_share? >= SATURATED && !full.is_some_and(|f| f.is_of_the_loop()) {
@@ -79,19 +85,19 @@ mod tests {
 
     #[test]
     fn the_side_that_is_as_busy_as_it_gets_is_the_bound() {
-        let side_of = |spinning: BTreeMap<String, Spinning>, own, machine| {
-            let cell = CellEffects {
-                cell: "read".into(),
-                thread_cpu_share: own,
-                machine_busy_share: machine,
-                primary: Metric::Iops,
-                effects: Vec::new(),
-                variation: None,
-                aliases: Vec::new(),
-                spinning,
-            };
-            cell.saturated()
+        let cell = |spinning: BTreeMap<String, Spinning>, own, machine| CellEffects {
+            cell: "read".into(),
+            thread_cpu_share: own,
+            machine_busy_share: machine,
+            primary: Metric::Iops,
+            effects: Vec::new(),
+            variation: None,
+            aliases: Vec::new(),
+            spinning,
+            paced: false,
+            whole_turns: false,
         };
+        let side_of = |spinning, own, machine| cell(spinning, own, machine).saturated();
         let side = |own, machine| side_of(BTreeMap::new(), own, machine);
         assert_eq!(side(Some(0.97), Some(0.5)), Some(Saturated::Loop));
         assert_eq!(side(Some(0.97), Some(0.99)), Some(Saturated::Loop));
@@ -114,5 +120,7 @@ mod tests {
         let other = BTreeMap::from([("without:queue_refill".to_string(), refills()["full"])]);
         assert_eq!(side_of(other.clone(), Some(0.99), Some(0.5)), Some(Saturated::Loop), "another arm spins");
         assert_eq!(side_of(other, Some(0.6), Some(0.99)), Some(Saturated::CpusOrSpinning));
+        let paced = CellEffects { paced: true, ..cell(BTreeMap::new(), Some(0.2), Some(0.4)) };
+        assert_eq!(paced.saturated(), Some(Saturated::Rate));
     }
 }

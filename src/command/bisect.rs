@@ -30,6 +30,7 @@ const ABBREVIATION: usize = 12;
 pub fn bisect(args: &BisectArgs, quiet: bool) -> Result<Exit, Failure> {
     let mut experiment = experiment::load(&args.experiment, &args.overrides)?;
     trust::check(&args.experiment, &experiment, Starts::Subject, &args.overrides, &args.allow)?;
+    preflight::check(&experiment)?;
     experiment.allow_size(args.allow.allow_size);
     workshop::inside(&args.program)?;
     control_group::clear();

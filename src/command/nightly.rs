@@ -50,6 +50,7 @@ pub fn nightly(args: &NightlyArgs, quiet: bool) -> Result<Exit, Failure> {
     named.map_err(|reason| Failure { exit: Exit::Usage, message: format!("--machine: {reason}") })?;
     let mut experiment = experiment::load(&args.experiment, &args.overrides)?;
     trust::check(&args.experiment, &experiment, Starts::Subject, &args.overrides, &args.allow)?;
+    preflight::check(&experiment)?;
     experiment.allow_size(args.allow.allow_size);
     let history = args.history.as_ref().map(|dir| History::open(dir)).transpose()?;
     if let Some(history) = &history {

@@ -11,7 +11,7 @@ use crate::engine::registration;
 use crate::exit::Exit;
 use crate::experiment::programs::Starts;
 use crate::experiment::{self, Experiment, FioConfig};
-use crate::plan::{self, Plan, RoundKind};
+use crate::plan::{self, Cell, Plan, RoundKind};
 use crate::row::kind_name;
 use crate::run::facts::{self, Circumstances};
 use crate::run::fingerprint::{self, fingerprint};
@@ -21,6 +21,7 @@ use crate::target::{self, Access, Target};
 use crate::toggle::Toggle;
 use crate::units;
 use crate::workload::Workload;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ fn text(experiment: &Experiment, plan: &Plan, learnt: Option<u32>, spread: &[ear
         lines.push(format!("\ncell {}", cell.name));
         lines.extend(cell.arms.iter().map(|arm| format!("  {} x {}", arm.copies, arm.treatment)));
         lines.extend(plan.fio.iter().map(|c| format!("  1 x {}", c.treatment())));
+        lines.extend(turns(experiment, cell));
         lines.extend(cell.dropped.iter().map(|d| format!("  dropped {}: {}", d.toggle, d.reason)));
         let fraction = Fraction::of(cell.arms.iter().map(|arm| arm.treatment.as_str()));
         let aliases = fraction.map_or(vec![], |fraction| fraction.aliases());
@@ -74,6 +76,14 @@ fn text(experiment: &Experiment, plan: &Plan, learnt: Option<u32>, spread: &[ear
     lines.extend(checks::warnings(&checks::of_wanted(&experiment.target, &experiment.cells, experiment.allow_iowq)));
     lines.push(detectable(experiment, spread, plan));
     lines.join("\n") + &format!("\n{}", plan.limits)
+}
+
+/// How peers are compared, where it is not as processes that are stopped and continued.
+fn turns(experiment: &Experiment, cell: &Cell) -> Option<String> {
+    let why = if cell.workload.rate.is_some() { "a fixed rate" } else { "NOPs" };
+    (experiment.peers.count() > 0 && cell.workload.whole_turns()).then(|| {
+        format!("  peers: at {why} full and each peer run whole, in random order, {:?} each", experiment.peers.turn_time())
+    })
 }
 
 /// How blocks are randomised.
@@ -133,7 +143,7 @@ fn pilot(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Exit, Failure> 
     console::product(format!("pilot on {}\n", target.description))?;
     let found = checks::of_target(&target, &experiment.cells, experiment.allow_iowq);
     console::product(checks::warnings(&found).into_iter().map(|line| line + "\n").collect::<String>())?;
-    let mut total = Duration::ZERO;
+    let (mut total, mut of_peers) = (Duration::ZERO, BTreeSet::new());
     for cell in &plan.cells {
         let dropped: String =
             cell.dropped.iter().map(|d| format!("cell {}: without {}: {}\n", cell.name, d.toggle, d.reason)).collect();
@@ -149,11 +159,13 @@ fn pilot(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Exit, Failure> 
         if let Some(step) = fixed.charge_step {
             console::product(format!("cell {}: CPU time of the kernel's threads is exact to {step:.1?}\n", cell.name))?;
         }
+        of_peers.insert(plan::peers_round(experiment, &cell.workload));
     }
+    let of_peers: Vec<String> = of_peers.iter().map(|time| format!("{time:.0?}")).collect();
     let least = if experiment.looks() { "at least" } else { "about" };
     console::product(format!(
-        "rounds of our arms: {least} {total:.0?}; each round of peers adds about {:.0?}\n",
-        experiment.peers.round_time + plan::PEERS_EXTRA
+        "rounds of our arms: {least} {total:.0?}; each round of peers adds about {}\n",
+        of_peers.join(" or ")
     ))?;
     Ok(Exit::Ok)
 }

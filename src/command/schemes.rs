@@ -163,7 +163,7 @@ impl Beside<'_> {
     fn in_turn(&self, each: Duration, pairs: u32) -> Result<Vec<(whole::Whole, whole::Whole)>, Failure> {
         let job = self.job(each)?;
         let _lent = self.target.lend()?;
-        let run = || match whole::run(&self.fio, &job, each, &self.interrupts) {
+        let run = || match whole::run(&self.fio, &job, each, None, &self.interrupts) {
             Ok(whole) if whole.errors > 0 || whole.ops == 0 => {
                 let message = format!("fio reports {} errors in {} operations", whole.errors, whole.ops);
                 Err(Failure { exit: Exit::Environment, message })

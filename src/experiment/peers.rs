@@ -14,7 +14,7 @@ pub struct Peers {
     pub fio_path: PathBuf,
     /// Path of fio's `t/io_uring`, where it takes part.
     pub t_io_uring: Option<PathBuf>,
-    /// Time for the slices of one round of process arms.
+    /// Time for the slices of one round of process arms, or for the run of each side where they run whole.
     pub round_time: Duration,
     /// Duration of the whole run that gives fio's own figures.
     pub whole_time: Duration,
@@ -24,6 +24,11 @@ impl Peers {
     /// How many treatments take part.
     pub fn count(&self) -> usize {
         self.fio.len() + usize::from(self.t_io_uring.is_some())
+    }
+
+    /// Length of the run of each side where they run whole: [`Peers::round_time`] in fio's unit, which are seconds.
+    pub fn turn_time(&self) -> Duration {
+        Duration::from_secs(self.round_time.as_secs_f64().ceil().max(1.0) as u64)
     }
 }
 

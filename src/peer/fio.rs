@@ -14,7 +14,7 @@ use crate::workload::{Distribution, Rw, Workload};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest time for what fio answers at once.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -153,20 +153,34 @@ impl Fio {
     }
 
     /// Runs fio to its end; it has succeeded when this returns.
-    pub(super) fn finish(
+    fn finish(&self, options: &[&str], job: &str, limit: Duration, interrupts: Option<&Interrupts>) -> Result<Process, Error> {
+        self.finish_watched(options, job, limit, interrupts, (limit, &mut |_| ()))
+    }
+
+    /// The same, looked at again and again meanwhile: with the pause between two looks.
+    pub(super) fn finish_watched(
         &self,
         options: &[&str],
         job: &str,
         limit: Duration,
         interrupts: Option<&Interrupts>,
+        (pause, look): (Duration, &mut dyn FnMut(&Process)),
     ) -> Result<Process, Error> {
         let program = || self.program.clone();
         let fail = |source| Error::Start { program: program(), source };
         let mut process = Process::start(&mut self.command(options), job.as_bytes()).map_err(fail)?;
-        match process.wait(limit, interrupts) {
-            Wait::Interrupted => return Err(Error::Interrupted),
-            Wait::TimedOut => return Err(Error::Hung { program: program(), limit, said: process.last_words() }),
-            Wait::Ended => {}
+        let deadline = Instant::now() + limit;
+        loop {
+            look(&process);
+            let left = deadline.saturating_duration_since(Instant::now());
+            match process.wait(pause.min(left), interrupts) {
+                Wait::Interrupted => return Err(Error::Interrupted),
+                Wait::TimedOut if left <= pause => {
+                    return Err(Error::Hung { program: program(), limit, said: process.last_words() });
+                }
+                Wait::TimedOut => {}
+                Wait::Ended => break,
+            }
         }
         let status = process.finish().map_err(fail)?;
         if status.success() {

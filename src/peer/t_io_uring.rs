@@ -68,8 +68,11 @@ pub fn arguments(work: &Work<'_>) -> Result<Vec<String>, Error> {
     if workload.jobs > 1 {
         return unable("several jobs on one target");
     }
-    if workload.rate.is_some() || workload.distribution != Distribution::Uniform {
-        return unable("fixed rates and skewed offsets");
+    if workload.rate.is_some() {
+        return unable("fixed rates");
+    }
+    if workload.distribution != Distribution::Uniform {
+        return unable("skewed offsets");
     }
     let flag = |toggle: Toggle| u8::from(full.is_on(toggle));
     let mut arguments = vec![

@@ -1,19 +1,32 @@
 //! One whole, uninterrupted run of fio: what it says of itself, latency above all, which cannot be counted from outside.
 //!
-//! Parses of fio's JSON only what is used. The figures never enter a comparison with our engine's throughput.
+//! Parses of fio's JSON only what is used. Of CPU time fio tells that of its job threads, each in whole milliseconds, without the kernel workers
+//! that do their I/O. The process's own clock has all threads to the nanosecond, as the clock of our engine has, but fio's start and end besides
+//! (170 ms of 0.5 s in a run of a second). So it is read while the kernel counts fio's bytes, and what lies between two readings in the midst of
+//! the run is scaled to all of its bytes.
 
 use super::Error;
+use super::counter::{Counter, CpuClock};
 use super::fio::Fio;
 use crate::limits;
 use crate::printed;
+use crate::process::Process;
 use crate::row::Latency;
 use crate::spawn::Interrupts;
+use crate::target::Target;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Set-up, tear-down and report beside the run itself; generous, for a hang is the exception.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// Readings of the process's clock in the time that a run is to take.
+const LOOKS: u32 = 100;
+/// Share of a run's bytes at either end in which no reading counts: what fio's own program was read with is less.
+const EDGE: f64 = 0.05;
+/// Share of the CPU time that fio tells of its threads which its process has at least: scaled from a part, the one may lie below the other.
+const LEAST_OF_TOLD: f64 = 0.8;
 
 /// fio's own figures over all of its jobs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +37,8 @@ pub struct Whole {
     pub errors: u64,
     pub cpu_user_ns: u64,
     pub cpu_sys_ns: u64,
+    /// By the clock of the process, without its start and end; `None` where that cannot be told.
+    pub cpu_process_ns: Option<u64>,
     /// Completion latency; empty where the configuration does not measure it.
     pub latency: Latency,
 }
@@ -67,13 +82,41 @@ struct Completion {
     percentile: BTreeMap<String, u64>,
 }
 
-/// Runs `job`, which takes `time`, and reads fio's report.
-pub fn run(fio: &Fio, job: &str, time: Duration, interrupts: &Interrupts) -> Result<Whole, Error> {
+/// Runs `job`, which takes `time`, and reads fio's report. With a target, where the kernel counts what fio moves, its CPU time is billed from outside.
+pub fn run(fio: &Fio, job: &str, time: Duration, billed_on: Option<&Target>, interrupts: &Interrupts) -> Result<Whole, Error> {
     let options = ["--output-format=json", "--eta=never", "-"];
-    let process = fio.finish(&options, job, time + GRACE, Some(interrupts))?;
+    let mut meter: Option<(CpuClock, Counter)> = None;
+    let mut readings = Vec::with_capacity(LOOKS as usize * 2);
+    let mut look = |process: &Process| {
+        let Some(target) = billed_on else { return };
+        if meter.is_none() {
+            meter = CpuClock::of(process.pid()).ok().zip(Counter::open(target, process.pid()).ok());
+        }
+        readings.extend(meter.as_ref().and_then(|(clock, counter)| Some((counter.bytes().ok()?, clock.nanoseconds()?))));
+    };
+    let pause = if billed_on.is_some() { time / LOOKS } else { time + GRACE };
+    let process = fio.finish_watched(&options, job, time + GRACE, Some(interrupts), (pause, &mut look))?;
     let fail = |reason: String| Error::Report { program: fio.program().into(), reason };
     let text = process.output().map_err(|e| fail(e.to_string()))?;
-    parse(&text).map_err(|reason| fail(format!("{reason}; {}", process.last_words())))
+    let whole = parse(&text).map_err(|reason| fail(format!("{reason}; {}", process.last_words())))?;
+    Ok(Whole { cpu_process_ns: of_run(&readings, whole.bytes).filter(|ns| is_of_fio(*ns, &whole)), ..whole })
+}
+
+/// CPU time for `moved` bytes from readings of what the kernel had counted and of the process's clock: of what lies between the first and the last
+/// of which the one is not its start and the other not its end. `None` where the kernel counted less than that, or it was not looked often enough.
+fn of_run(readings: &[(u64, u64)], moved: u64) -> Option<u64> {
+    let before = readings.first()?.0;
+    let share = |(bytes, _): &(u64, u64)| bytes.saturating_sub(before) as f64 / moved as f64;
+    let first = readings.iter().find(|reading| share(reading) >= EDGE)?;
+    let last = readings.iter().rfind(|reading| share(reading) <= 1.0 - EDGE)?;
+    let between = share(last) - share(first);
+    let ends = share(readings.last()?) >= 1.0 - EDGE;
+    (ends && between >= 0.5).then(|| (last.1.saturating_sub(first.1) as f64 / between) as u64)
+}
+
+/// False where the process is not fio but something that started it: then its threads took more than their process.
+fn is_of_fio(process_ns: u64, whole: &Whole) -> bool {
+    process_ns as f64 >= (whole.cpu_user_ns + whole.cpu_sys_ns) as f64 * LEAST_OF_TOLD
 }
 
 /// Reads the report, past any lines around it.
@@ -96,6 +139,7 @@ pub fn parse(text: &str) -> Result<Whole, String> {
         errors: job.total_err.max(u64::from(job.error != 0)),
         cpu_user_ns: cpu_ns(job.usr_cpu),
         cpu_sys_ns: cpu_ns(job.sys_cpu),
+        cpu_process_ns: None,
         latency: latency(&direction.clat_ns),
     })
 }
@@ -143,6 +187,19 @@ fn latency(clat: &Completion) -> Latency {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_process_is_billed_for_the_midst_of_its_run() {
+        // Start and end take 500 each, the run 10 a byte; the device had counted 7 before.
+        let at = |bytes: u64| (7 + bytes, 500 + 10 * bytes);
+        let mut readings = vec![(7, 0), (7, 250), (7, 500)];
+        readings.extend((1..=100).map(at));
+        readings.extend([(107, 1750), (107, 2000)]);
+        assert_eq!(of_run(&readings, 100), Some(1000));
+        assert_eq!(of_run(&readings, 200), None, "the kernel counted half of what is told");
+        assert_eq!(of_run(&[(7, 0), at(50), at(100)], 100), None, "too few looks");
+        assert_eq!(of_run(&[], 100), None);
+    }
 
     const IDLE: &str = r#"{"io_bytes":0,"total_ios":0,"runtime":0,"clat_ns":{"min":0,"max":0,"mean":0.0,"N":0}}"#;
 

@@ -9,6 +9,7 @@ use crate::analysis::Model;
 use crate::analysis::level::{Kept, Measured};
 use crate::analysis::load::{Arm, OURS};
 use crate::units::size_text;
+use crate::workload::Workload;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,6 +86,8 @@ impl Depth {
         if pairs.iter().flatten().all(|p| p.lines.is_empty()) {
             return Err(format!("no workload was measured at {FEWEST} queue depths or more"));
         }
+        let paced = model.cells.iter().any(|cell| Workload::is_paced(&cell.cell));
+        let due = if paced { " (at fixed rates from submission, which flatters it)" } else { "" };
         let mut legend: Vec<_> =
             series.iter().filter(|s| s.kinds != ["whole"]).map(|s| (s.name.clone(), Some((s.colour, s.hollow)))).collect();
         if pairs.iter().flatten().flat_map(|panel| &panel.lines).flat_map(|line| &line.points).any(|p| p.kept.mark().is_some()) {
@@ -93,7 +96,7 @@ impl Depth {
         Ok(Depth {
             subtitle: format!(
                 "{}; full and baseline (filled) from rounds of slices in one process; throughput of fio and of full beside it (hollow) as \
-                 processes in turn, latency of fio from its whole runs. Dots: rounds, bars: {:.0} % intervals over them",
+                 processes in turn, latency of fio from its whole runs{due}. Dots: rounds, bars: {:.0} % intervals over them",
                 model.target(),
                 confidence * 100.0
             ),

@@ -68,7 +68,7 @@ impl Ladder {
         Ok(Ladder {
             title: format!("From baseline to full: {}", cell.cell),
             subtitle: format!(
-                "{}; points with {:.0} % intervals over rounds: our arms in slices; lines: peers as processes, counted by the kernel, and the ring alone (NOP){doubt}",
+                "{}; points with {:.0} % intervals over rounds: our arms in slices; lines: peers as processes in turn, and the ring alone (NOP){doubt}",
                 model.target(),
                 model.settings.confidence() * 100.0
             ),

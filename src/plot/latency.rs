@@ -9,6 +9,7 @@ use crate::analysis::latency::Merged;
 use crate::analysis::level::{Level, level};
 use crate::analysis::load::Arm;
 use crate::analysis::signed_rank::median;
+use crate::workload::Workload;
 use hdrhistogram::Histogram;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -87,10 +88,12 @@ impl Latency {
         } else {
             "our arms in slices, which censor the tail: drawn to 99 % at most".into()
         };
+        let due =
+            if Workload::is_paced(&cell.cell) { ", from submission and not from when it was due, which flatters it" } else { "" };
         Ok(Latency {
             title: format!("Latency by percentile: {}", cell.cell),
             subtitle: format!(
-                "{}; {cut}; lines: all rounds, dots: rounds, bars: {percent:.0} % intervals over rounds; fio: its whole runs, uninterrupted",
+                "{}; {cut}; lines: all rounds, dots: rounds, bars: {percent:.0} % intervals over rounds; fio: its whole runs, uninterrupted{due}",
                 model.target()
             ),
             foot: model.provenance(),

@@ -92,7 +92,7 @@ impl<'a> Matrix<'a> {
         Ok(Matrix {
             title: format!("Ours / {peer} over block size and queue depth"),
             subtitle: format!(
-                "{}; full and {peer} as processes in turn, counted by the kernel; \u{b1}: half the width of the {confidence:.0} % interval over \
+                "{}; full and {peer} as processes in turn; \u{b1}: half the width of the {confidence:.0} % interval over \
                  rounds; grey and faded: no difference shown, or one within the margin of {} %; each square is tested on its own",
                 model.target(),
                 model.settings.delta * 100.0

@@ -7,6 +7,7 @@ use crate::analysis::effect::CellEffects;
 use crate::analysis::load::{Arm, WATCHED};
 use crate::analysis::signed_rank::median;
 use crate::plot::{Gallery, Picture};
+use crate::workload::Workload;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -100,8 +101,13 @@ pub fn peers(cell: &CellEffects) -> String {
     if cell.peers().next().is_none() {
         return String::new();
     }
-    let mut text = String::from(
-        "Ours (`full`) against fio, both as processes that are stopped and continued in turn and counted by the kernel: ours / fio.\n\n\
+    let how = if cell.whole_turns {
+        "each in a run of its own, never stopped, one after the other in random order; each by its own count, CPU time by the clock of its process"
+    } else {
+        "both as processes that are stopped and continued in turn and counted by the kernel"
+    };
+    let mut text = format!(
+        "Ours (`full`) against fio, {how}: ours / fio.\n\n\
          | fio | IOPS | CPU per op |\n|---|---|---|\n",
     );
     for (iops, cpu) in cell.peers() {
@@ -122,10 +128,16 @@ const MEDIANS: [(&str, &str, f64, usize); 8] = [
     ("p99.9 us", "lat_ns_p999", 1e3, 1),
 ];
 
+/// What is to be known of latencies at a fixed rate where fio's stand beside ours.
+const DUE: &str = "At a fixed rate latencies of fio are no measure for ours. Ours counts from when a request was due, fio's from its submission: it leaves \
+                   out how long a request that was due waited for its turn, so it flatters fio.\n\n";
+
 fn medians(model: &Model, cell: &CellEffects) -> String {
     let titles: Vec<&str> = MEDIANS.iter().map(|m| m.0).collect();
+    let told = |a: &Arm| a.cell == cell.cell && a.engine == "fio" && a.figures.contains_key("lat_ns_p99");
+    let due = if Workload::is_paced(&cell.cell) && model.data.arms.iter().any(told) { DUE } else { "" };
     let mut text = format!(
-        "Medians over rounds. `slices`: arms in turn in one process; `peers`: processes in turn; `whole`: fio alone, uninterrupted.\n\n\
+        "Medians over rounds. `slices`: arms in turn in one process; `peers`: processes in turn; `whole`: fio alone, uninterrupted.\n\n{due}\
          | treatment | measured in | {} |\n|---|---|{}\n",
         titles.join(" | "),
         "---|".repeat(titles.len())

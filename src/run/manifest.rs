@@ -163,10 +163,7 @@ fn limits(plan: &Plan) -> Vec<Unavailable> {
 fn empty_cells() -> Vec<Unavailable> {
     let because = |what: &str, reason: &str| Unavailable { what: what.into(), reason: reason.into() };
     vec![
-        because(
-            "lat_ns_p999, lat_ns_max of slices",
-            "a slice censors its tail; mode = \"isolated\" and whole fio runs have them",
-        ),
+        because("lat_ns_p999, lat_ns_max of slices", "a slice censors its tail; mode = \"isolated\" and whole runs have them"),
         because(
             "cpu_user_ns_per_op, cpu_sys_ns_per_op of slices",
             "the kernel samples the split of CPU time by the tick, too coarse for a slice; mode = \"isolated\" and whole fio runs have it",
@@ -176,8 +173,10 @@ fn empty_cells() -> Vec<Unavailable> {
             "the loop polls between two requests, so a request would cost whatever time passes until the next",
         ),
         because(
-            "enters_per_op, thread_cpu_share, job_fairness, latency of process arms",
+            "enters_per_op, thread_cpu_share, job_fairness, errors, latency of process arms (rounds of kind peers but at fixed rates and of NOPs)",
             "they are counted from outside by the kernel",
         ),
+        because("enters_per_op, thread_cpu_share, job_fairness of whole runs of peers", "peers do not tell them"),
+        because("errors, cpu_total_ns_per_op, latency of t_io_uring on NOPs", "it prints its rate alone"),
     ]
 }

@@ -10,7 +10,6 @@ pub mod fingerprint;
 pub mod gates;
 pub mod manifest;
 mod merge;
-pub mod own_counts;
 pub mod pace;
 pub mod peers;
 pub mod pilot;
@@ -20,6 +19,7 @@ pub mod round;
 pub mod rows;
 pub mod store;
 pub mod tracks;
+pub mod turns;
 mod walk;
 mod watch;
 

@@ -7,7 +7,7 @@ use crate::peer::duet::{self, Contest, Contestant, Start, Timing};
 use crate::peer::fio::{self, Fio, Work};
 use crate::peer::t_io_uring::{self, TIoUring};
 use crate::peer::{Error, whole};
-use crate::plan::{Arm, Cell, Part, Round};
+use crate::plan::{Arm, Cell, Part, Round, RoundKind};
 use crate::row::{ArmRow, Outcome, TrialRow};
 use crate::run::manifest::{self, FioJob};
 use crate::spawn::{Interrupts, Tether};
@@ -17,7 +17,7 @@ use crate::target::route::{self, Evidence, Route, Sight};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// fio's own time limit in a round of process arms: longer than any round, pauses included.
+/// fio's own time limit in a round of process arms that are stopped and continued: longer than any round, pauses included.
 const ENDLESS: Duration = Duration::from_secs(24 * 3600);
 
 /// The peers of a run: what can take part, and why the rest cannot.
@@ -66,7 +66,8 @@ impl<'a> Peers<'a> {
     pub fn manifest(&self, cells: &[Cell]) -> Option<manifest::Fio> {
         let jobs = cells.iter().flat_map(|cell| {
             let job = |config: &FioConfig| {
-                let job = job(cell, *config, self.target, self.target.paths(), ENDLESS).unwrap_or_else(|e| e);
+                let time = if cell.workload.whole_turns() { self.experiment.peers.turn_time() } else { ENDLESS };
+                let job = job(cell, *config, self.target, self.target.paths(), time).unwrap_or_else(|e| e);
                 FioJob { cell: cell.name.clone(), treatment: config.treatment().into(), job }
             };
             self.experiment.peers.fio.iter().map(job)
@@ -76,7 +77,7 @@ impl<'a> Peers<'a> {
     }
 
     /// fio and its job, or why this configuration cannot run here.
-    fn ready(&self, cell: &Cell, config: FioConfig, time: Duration) -> Result<(&Fio, String), String> {
+    pub(super) fn ready(&self, cell: &Cell, config: FioConfig, time: Duration) -> Result<(&Fio, String), String> {
         let refusal = self.refusals.iter().find(|(name, c, _)| *name == cell.name && *c == config);
         match (refusal, &self.fio) {
             (Some((_, _, reason)), _) => Err(reason.clone()),
@@ -162,22 +163,39 @@ impl<'a> Peers<'a> {
         let time = self.experiment.peers.whole_time;
         let mut rows = RoundRows::default();
         for config in &self.experiment.peers.fio {
-            let mut row = blank(facts, round, cell.workload, config.treatment(), "fio");
-            match self.ready(cell, *config, time) {
-                Err(reason) => (row.outcome, row.reason) = (Outcome::Unsupported, reason),
-                Ok((fio, job)) => match (Tally::of_children(), whole::run(fio, &job, time, interrupts)) {
-                    (before, Ok(whole)) => {
-                        whole_figures(&mut row, &whole);
-                        whole_route(&mut row, facts, Tally::of_children().since(&before));
-                    }
-                    (_, Err(Error::Interrupted)) => return None,
-                    (_, Err(error @ Error::Hung { .. })) => (row.outcome, row.reason) = (Outcome::TimedOut, error.to_string()),
-                    (_, Err(error)) => (row.outcome, row.reason) = (Outcome::Failed, error.to_string()),
-                },
-            }
-            rows.arms.push(row);
+            let row = blank(facts, round, cell.workload, config.treatment(), "fio");
+            rows.arms.push(match self.ready(cell, *config, time) {
+                Err(reason) => ArmRow { outcome: Outcome::Unsupported, reason, ..row },
+                Ok((fio, job)) => self.fio_run(facts, row, (fio, &job), time, interrupts)?,
+            });
         }
         Some((rows, String::new(), 0))
+    }
+
+    /// One whole run of fio in the row that waits for it. `None` when a signal came.
+    pub(super) fn fio_run(
+        &self,
+        facts: &RunFacts,
+        mut row: ArmRow,
+        (fio, job): (&Fio, &str),
+        time: Duration,
+        interrupts: &Interrupts,
+    ) -> Option<ArmRow> {
+        let before = Tally::of_children();
+        // Beside ours its CPU time is counted as ours is, alone it tells its own.
+        let billed_on = (row.kind == RoundKind::Peers).then_some(self.target);
+        match whole::run(fio, job, time, billed_on, interrupts) {
+            Ok(whole) => {
+                whole_figures(&mut row, &whole);
+                whole_route(&mut row, facts, Tally::of_children().since(&before));
+            }
+            Err(Error::Interrupted) => return None,
+            Err(error) => {
+                row.outcome = if matches!(error, Error::Hung { .. }) { Outcome::TimedOut } else { Outcome::Failed };
+                row.reason = error.to_string();
+            }
+        }
+        Some(row)
     }
 }
 
@@ -268,9 +286,13 @@ fn whole_figures(row: &mut ArmRow, whole: &whole::Whole) {
     row.ops = Some(whole.ops);
     row.bytes = Some(whole.bytes);
     row.errors = Some(whole.errors);
-    row.cpu_user_ns = Some(whole.cpu_user_ns);
-    row.cpu_sys_ns = Some(whole.cpu_sys_ns);
-    row.cpu_total_ns = Some(whole.cpu_user_ns + whole.cpu_sys_ns);
+    if row.kind == RoundKind::Peers {
+        row.cpu_total_ns = whole.cpu_process_ns;
+    } else {
+        row.cpu_user_ns = Some(whole.cpu_user_ns);
+        row.cpu_sys_ns = Some(whole.cpu_sys_ns);
+        row.cpu_total_ns = Some(whole.cpu_user_ns + whole.cpu_sys_ns);
+    }
     row.latency = whole.latency;
     if whole.errors > 0 {
         (row.outcome, row.reason) = (Outcome::Invalid, format!("fio reports {} errors", whole.errors));

@@ -22,6 +22,9 @@ const PILOT_BLOCKS: u32 = 3;
 /// A block of so few completions tells little: it refuses only what is too slow by this factor.
 const SHORT_LOOK_MARGIN: u32 = 8;
 
+/// A pilot that does less than this share of a rate tells of an arm that cannot keep it, not of one that was disturbed.
+const LEAST_OF_RATE: f64 = 0.1;
+
 /// What the pilot fixes for a cell.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fixed {
@@ -33,6 +36,16 @@ pub struct Fixed {
     pub queue_time: Duration,
     /// How far the CPU time of the kernel's threads jumps, where some arm has any.
     pub charge_step: Option<Duration>,
+    pub workload: Workload,
+}
+
+impl Fixed {
+    /// Completions of each job of a run that is to take `time`: what the rate asks for, unless the slowest arm is far from keeping it.
+    pub fn completions_in(&self, time: Duration) -> u64 {
+        let can = time.div_duration_f64(self.queue_time) * f64::from(self.workload.queue_depth);
+        let due = self.workload.rate.map_or(can, |rate| time.as_secs_f64() * f64::from(rate));
+        (if can < due * LEAST_OF_RATE { can } else { due }).ceil() as u64
+    }
 }
 
 /// Why no slice length could be fixed.
@@ -138,7 +151,8 @@ fn derive(cell: &Cell, spec: &Spec, report: &Report, round_time: Duration, lengt
     }
     let queue_time = Duration::from_nanos((slowest * f64::from(cell.workload.queue_depth) * jobs as f64) as u64);
     let charge_step = report.charge_step_ns.map(Duration::from_nanos);
-    Ok(Fixed { completions, blocks, block_time: block + time_outside(report), queue_time, charge_step })
+    let block_time = block + time_outside(report);
+    Ok(Fixed { completions, blocks, block_time, queue_time, charge_step, workload: cell.workload })
 }
 
 /// Completions of each job with which the one arm of `spec` takes `time`.

@@ -225,9 +225,9 @@ fn measured(row: &mut ArmRow, slices: &[&Slice], report: &Report, latency: &Hist
     row.cpu_total_ns = billed(&row.workload, &levels).then(|| sum(|s| s.cpu_total_ns));
     row.thread_cpu_share = Some(sum(|s| s.thread_cpu_ns) as f64 / duration_ns.max(1) as f64 / f64::from(row.workload.jobs));
     row.enters = Some(sum(|s| s.enters));
-    let alone = row.kind == RoundKind::Isolated;
-    row.latency = percentiles(latency, alone);
-    if alone {
+    // A run of its own has its whole tail.
+    row.latency = percentiles(latency, matches!(row.kind, RoundKind::Isolated | RoundKind::Peers));
+    if row.kind == RoundKind::Isolated {
         row.cpu_user_ns = Some(report.user_ns);
         row.cpu_sys_ns = Some(report.system_ns);
     }

@@ -11,7 +11,6 @@ use crate::experiment::Mode;
 use crate::plan::{self, Cell, Round, RoundKind};
 use crate::random::Decisions;
 use crate::row::{ArmRow, JournalRow, Outcome};
-use crate::workload::Rw;
 use std::time::{Duration, Instant};
 
 /// A run under way.
@@ -49,6 +48,11 @@ impl Walk<'_> {
                 (RoundKind::Slices | RoundKind::Isolated | RoundKind::Profile | RoundKind::Counts, Some(fixed)) => {
                     (fixed.blocks, fixed.completions, Duration::ZERO)
                 }
+                (RoundKind::Peers, Some(fixed)) if fixed.workload.rate.is_some() => {
+                    (1, fixed.completions_in(self.job.experiment.peers.turn_time()), Duration::ZERO)
+                }
+                // Of NOPs `full` does so many more than the slowest arm that each of its runs has a pilot.
+                (RoundKind::Peers, Some(fixed)) if fixed.workload.whole_turns() => (1, 0, Duration::ZERO),
                 (RoundKind::Peers, Some(fixed)) => {
                     let slice = (fixed.queue_time * peers::QUEUES_PER_SLICE).max(peers::LEAST_SLICE);
                     (self.peers.blocks(slice), 0, slice)
@@ -108,7 +112,7 @@ impl Walk<'_> {
         let Some((rows, setup_order, violations)) = (match round.kind {
             RoundKind::Slices | RoundKind::Profile | RoundKind::Counts => self.sliced(&round, &spec)?,
             RoundKind::Isolated => self.isolated(&round, &spec)?,
-            RoundKind::Peers if cell.workload.rw == Rw::Nop => self.peers.own_counts(&self.facts, planned, cell, interrupts),
+            RoundKind::Peers if cell.workload.whole_turns() => self.peers.turns(&self.facts, planned, cell, interrupts),
             RoundKind::Peers => self.peers.duet(&self.facts, planned, cell, interrupts),
             RoundKind::Whole => self.peers.whole(&self.facts, &round, cell, interrupts),
         }) else {

@@ -140,7 +140,16 @@ mod tests {
 
     fn whole(ops: u64) -> Whole {
         let duration = Duration::from_secs(2);
-        Whole { duration, ops, bytes: 0, errors: 0, cpu_user_ns: 0, cpu_sys_ns: 0, latency: Latency::default() }
+        Whole {
+            duration,
+            ops,
+            bytes: 0,
+            errors: 0,
+            cpu_user_ns: 0,
+            cpu_sys_ns: 0,
+            cpu_process_ns: None,
+            latency: Latency::default(),
+        }
     }
 
     #[test]

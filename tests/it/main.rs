@@ -18,6 +18,7 @@ mod doctor;
 mod experiments;
 mod exports;
 mod faults;
+mod fixed_rate;
 mod fuzz;
 mod group_limits;
 mod guard;

@@ -151,13 +151,16 @@ fn a_whole_run_tells_latency() {
     let interrupts = Interrupts::install().unwrap();
     let second = Duration::from_secs(1);
     let _lent = target.lend().unwrap();
-    let run = whole::run(&fio, &fio_job(FioConfig::Matched, &target, second), second, &interrupts).unwrap();
+    let run = whole::run(&fio, &fio_job(FioConfig::Matched, &target, second), second, Some(&target), &interrupts).unwrap();
     assert_eq!(run.bytes, run.ops * 4096);
     assert_eq!(run.errors, 0);
     assert!(run.cpu_user_ns + run.cpu_sys_ns > 0 && run.duration >= Duration::from_millis(900), "{run:?}");
+    // The process has what its threads tell, and neither its start nor its end.
+    let (told, billed) = ((run.cpu_user_ns + run.cpu_sys_ns) as f64, run.cpu_process_ns.unwrap() as f64);
+    assert!((0.8..1.4).contains(&(billed / told)), "{run:?}");
     let latency = run.latency;
     assert!(latency.p50 > Some(0) && latency.p50 <= latency.p99 && latency.p99 <= latency.max, "{latency:?}");
-    let tuned = whole::run(&fio, &fio_job(FioConfig::Tuned, &target, second), second, &interrupts).unwrap();
+    let tuned = whole::run(&fio, &fio_job(FioConfig::Tuned, &target, second), second, None, &interrupts).unwrap();
     assert_eq!(tuned.latency.p50, None, "gtod_reduce measures none, so none is made up");
     assert_nobody_left(None);
 }
@@ -205,7 +208,7 @@ fn a_missing_an_old_and_a_broken_fio_are_told_apart() {
     assert!(matches!(engine.check("[x]\n"), Err(Error::Engine { .. })));
     let interrupts = Interrupts::install().unwrap();
     let broken = fake(dir.path(), "echo first >&2; echo last words >&2; exit 1");
-    let error = whole::run(&broken, "[x]\n", Duration::from_secs(1), &interrupts).unwrap_err().to_string();
+    let error = whole::run(&broken, "[x]\n", Duration::from_secs(1), None, &interrupts).unwrap_err().to_string();
     assert!(error.contains("exit status: 1") && error.contains("last words"), "{error}");
     assert_nobody_left(Some(dir.path()));
 }

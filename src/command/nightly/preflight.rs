@@ -19,6 +19,40 @@ use std::time::Duration;
 /// Of a command, whose queue is not known.
 const COMMAND_SLICE: Duration = Duration::from_millis(20);
 
+/// How options begin by which programs are told a rate: fio's `--rate`, `--rate_iops`, `--rate_min`, ..., this tool's `--rate-iops`.
+const RATE: &str = "--rate";
+
+/// Refuses what two programs that are stopped and continued in turn cannot be compared on.
+pub fn check(experiment: &Experiment) -> Result<(), Failure> {
+    let usage = |message: String| Err(Failure { exit: Exit::Usage, message });
+    let subject = experiment.subject.as_ref();
+    if subject.is_some_and(|s| !matches!(s.metric, SubjectMetric::Counters)) {
+        return Ok(());
+    }
+    if let Some(cell) = experiment.cells.iter().find(|cell| !cell.direct && subject.is_none()) {
+        return usage(format!(
+            "cell {}: direct = false. A night counts what devices move, which is not what goes through the page cache: measure with direct = true",
+            cell.cell_name()
+        ));
+    }
+    let paced = experiment
+        .cells
+        .iter()
+        .find_map(|cell| Some(format!("cell {}: [workload] rate_iops = {}", cell.cell_name(), cell.rate?)));
+    let told = subject
+        .iter()
+        .flat_map(|s| &s.command)
+        .find(|word| word.starts_with(RATE))
+        .map(|word| format!("[subject] command: {word:?}"));
+    match paced.or(told) {
+        Some(place) => usage(format!(
+            "{place}. A night stops and continues the programs in turn, and a program that keeps a fixed rate catches up after each stop with all that was \
+             due meanwhile: leave the rate out and measure as fast as it goes, or compare at a fixed rate with `uring-ablate run`"
+        )),
+        None => Ok(()),
+    }
+}
+
 /// The target, unless the subject is a command that has none.
 pub fn target(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Option<Target>, Failure> {
     let subject = experiment.subject.as_ref();
@@ -27,13 +61,6 @@ pub fn target(experiment: &Experiment, allowed: &[PathBuf]) -> Result<Option<Tar
     }
     if subject.is_none() {
         engine::probe(experiment.allow_iowq)?;
-        if let Some(cell) = experiment.cells.iter().find(|cell| !cell.direct) {
-            let message = format!(
-                "cell {}: direct = false. A night counts what devices move, which is not what goes through the page cache: measure with direct = true",
-                cell.cell_name()
-            );
-            return Err(Failure { exit: Exit::Usage, message });
-        }
     }
     // A command that is given a target may write to it, whatever the experiment says that it does.
     let access = Access::of(subject.is_some() || experiment.writes(), allowed);
