@@ -132,8 +132,10 @@ mod tests {
                     std::hint::spin_loop();
                 }
             });
-            check(&jobs, *thread.wait());
+            let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&jobs, *thread.wait())));
             stop.store(true, Relaxed);
+            // A thread that is not stopped would hide the failure behind the test's time.
+            checked.unwrap_or_else(|failure| std::panic::resume_unwind(failure));
         });
     }
 
@@ -147,12 +149,13 @@ mod tests {
                 let opened = helpers.open();
                 super::super::burn(Duration::from_micros(700));
                 let closed = helpers.close();
-                let (one, passed) = (closed.helpers_cpu_ns - opened.helpers_cpu_ns, monotonic_ns() - begin);
+                // Where it did not run, the two edges differ by a reading of a clock.
+                let (one, passed) = (closed.helpers_cpu_ns.saturating_sub(opened.helpers_cpu_ns), monotonic_ns() - begin);
                 assert!(one <= passed + 20_000, "{one} ns of {passed}");
                 charged += one;
                 last = nanos(clock);
             }
-            assert!(charged > 0 && charged <= last - first, "{charged} of {}", last - first);
+            assert!(charged > 0 && charged <= last - first + 100_000, "{charged} of {}", last - first);
         });
     }
 

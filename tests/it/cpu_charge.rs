@@ -4,23 +4,25 @@ use crate::support::ablate;
 use std::collections::HashMap;
 use std::fs;
 use std::io::Seek;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 use uring_ablate::engine::Options;
 use uring_ablate::plan::{Arm, Control};
 use uring_ablate::run::round::{Report, Slice, Spec};
-use uring_ablate::target::{Kind, Target, Wanted};
 use uring_ablate::toggle::{Levels, Setting, Toggle};
 use uring_ablate::workload::{Rw, Workload};
 
+const BYTES: usize = 16 << 20;
+
 /// NOPs that a kernel thread submits.
-fn spec(target: &Target, jobs: u32, blocks: u32, completions: u64) -> Spec {
+fn spec(file: &Path, blocks: u32, completions: u64) -> Spec {
     let levels = Levels::all_off().with(Toggle::QueueRefill, 1).with(Toggle::Sqpoll, 1);
     Spec {
-        paths: target.handles(),
-        identities: target.identities(),
-        span_bytes: target.span_bytes,
-        workload: Workload { rw: Rw::Nop, queue_depth: 64, jobs, ..Workload::example() },
+        paths: vec![file.into()],
+        identities: vec![],
+        span_bytes: BYTES as u64,
+        workload: Workload { rw: Rw::Nop, queue_depth: 64, ..Workload::example() },
         options: Options::default(),
         setting: Setting::default(),
         arms: vec![Arm { treatment: "polled".into(), levels, control: Control::None, copies: 1 }],
@@ -76,9 +78,9 @@ fn of_helpers(slice: &Slice) -> u64 {
 
 #[test]
 fn slices_of_two_milliseconds_are_charged_what_the_submitting_thread_used() {
-    let wanted = Wanted { kind: Kind::File, path: None, size_bytes: Some(16 << 20), stamps: None, allowed_bytes: 0 };
-    let target = Target::resolve(&wanted).unwrap();
-    let (look, _) = watched(&spec(&target, 1, 16, 20_000));
+    let file = tempfile::NamedTempFile::new_in(".").unwrap();
+    fs::write(file.path(), vec![1; BYTES]).unwrap();
+    let (look, _) = watched(&spec(file.path(), 16, 20_000));
     if let Some(reason) = &look.arms[0].unsupported {
         return crate::support::skip("slices_of_two_milliseconds_are_charged_what_the_submitting_thread_used", reason);
     }
@@ -86,7 +88,7 @@ fn slices_of_two_milliseconds_are_charged_what_the_submitting_thread_used() {
     let mut times: Vec<u64> = look.slices.iter().map(|s| s.duration_ns).collect();
     times.sort_unstable();
     let completions = 20_000 * 2_000_000 / times[times.len() / 2];
-    let (report, had_a_cpu) = watched(&spec(&target, 1, 400, completions));
+    let (report, had_a_cpu) = watched(&spec(file.path(), 400, completions));
     // A thread that spins wants a CPU all the time. What it had of it is charged, slice by slice and in sum.
     let (charged, passed) =
         report.slices.iter().fold((0, 0), |(c, p), slice| (c + of_helpers(slice), p + slice.end_ns - slice.start_ns));
@@ -102,12 +104,10 @@ fn a_worker_that_does_the_reading_is_charged_to_its_slices() {
         return crate::support::skip("a_worker_that_does_the_reading_is_charged_to_its_slices", "/dev/shm is not writable");
     };
     let file = dir.path().join("data");
-    fs::write(&file, vec![1; 16 << 20]).unwrap();
-    let wanted = Wanted { kind: Kind::File, path: Some(file), size_bytes: None, stamps: None, allowed_bytes: 0 };
-    let target = Target::resolve(&wanted).unwrap();
+    fs::write(&file, vec![1; BYTES]).unwrap();
     let levels = Levels::all_off().with(Toggle::QueueRefill, 1);
     let arms = vec![Arm { treatment: "punted".into(), levels, control: Control::None, copies: 1 }];
-    let base = spec(&target, 1, 60, 400);
+    let base = spec(&file, 60, 400);
     let spec = Spec { arms, workload: Workload { rw: Rw::Read, queue_depth: 16, ..base.workload }, allow_iowq: true, ..base };
     let (report, _) = watched(&spec);
     if let Some(reason) = &report.arms[0].unsupported {
