@@ -13,6 +13,8 @@ pub struct Reading {
     pub monotonic_ns: u64,
     pub thread_cpu_ns: u64,
     pub helpers_cpu_ns: u64,
+    /// When that was so: a job can lose its CPU between two readings, while the kernel's threads run on.
+    pub helpers_at_ns: u64,
     /// All threads of the process could be listed.
     pub charged: bool,
 }

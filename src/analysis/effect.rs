@@ -172,6 +172,21 @@ pub fn cells(data: &Data) -> Vec<&str> {
     by_cell(data).into_iter().map(|arms| arms[0].cell.as_str()).collect()
 }
 
+/// Median share of a CPU that the threads of `full` used.
+fn thread_cpu_share(arms: &[&Arm]) -> Option<f64> {
+    // Beside a submitting kernel thread, in rounds of their own without a baseline, shares are others.
+    let of_baseline: HashSet<u32> = arms.iter().filter(|a| a.treatment == "baseline").map(|a| a.round).collect();
+    let share = |a: &&&Arm| {
+        (of_baseline.is_empty() || of_baseline.contains(&a.round))
+            && a.treatment == "full"
+            && a.outcome == "completed"
+            && a.kind != "peers"
+            && !WATCHED.contains(&a.kind.as_str())
+    };
+    let shares: Vec<f64> = arms.iter().filter(share).filter_map(|a| a.figures.get("thread_cpu_share").copied()).collect();
+    median(&shares)
+}
+
 /// Of the arms of one cell.
 fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, arms: &[&Arm], settings: &Settings) -> CellEffects {
     let cell = arms[0].cell.as_str();
@@ -185,17 +200,7 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, arms: &[&A
             numbers.push(arm.round);
         }
     }
-    // Beside a submitting kernel thread, in rounds of their own without a baseline, shares are others.
-    let of_baseline: HashSet<u32> = arms.iter().filter(|a| a.treatment == "baseline").map(|a| a.round).collect();
-    let share = |a: &&&Arm| {
-        (of_baseline.is_empty() || of_baseline.contains(&a.round))
-            && a.treatment == "full"
-            && a.outcome == "completed"
-            && a.kind != "peers"
-            && !WATCHED.contains(&a.kind.as_str())
-    };
-    let shares: Vec<f64> = arms.iter().filter(share).filter_map(|a| a.figures.get("thread_cpu_share").copied()).collect();
-    let thread_cpu_share = median(&shares);
+    let thread_cpu_share = thread_cpu_share(arms);
     let paced = arms.iter().any(|a| a.figures.contains_key("requests_due"));
     let primary = if paced || thread_cpu_share.is_some_and(|s| s < SATURATED) { Metric::CpuPerOp } else { Metric::Iops };
     let mut effects = Vec::new();

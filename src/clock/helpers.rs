@@ -70,9 +70,9 @@ impl Helpers {
 
     /// All clocks where a slice begins: the time last, so that reading the others is not measured.
     pub fn open(&self) -> Reading {
-        let helpers_cpu_ns = self.so_far();
+        let (helpers_cpu_ns, helpers_at_ns) = self.so_far();
         let thread_cpu_ns = thread_cpu_ns();
-        Reading { monotonic_ns: monotonic_ns(), thread_cpu_ns, helpers_cpu_ns, charged: true }
+        Reading { monotonic_ns: monotonic_ns(), thread_cpu_ns, helpers_cpu_ns, helpers_at_ns, charged: true }
     }
 
     /// All clocks where a slice ends: the time first.
@@ -83,25 +83,27 @@ impl Helpers {
             Ok(threads) if threads == self.threads => true,
             counted => counted.and_then(|_| self.list_again()).is_ok(),
         };
-        self.book();
+        let helpers_at_ns = self.book();
         self.jobs_cpu_ns();
         let process = nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID);
-        Reading { monotonic_ns, thread_cpu_ns, helpers_cpu_ns: process.saturating_sub(self.jobs_cpu_ns()), charged }
+        let helpers_cpu_ns = process.saturating_sub(self.jobs_cpu_ns());
+        Reading { monotonic_ns, thread_cpu_ns, helpers_cpu_ns, helpers_at_ns, charged }
     }
 
-    /// CPU time of the others so far, those that have ended included. What jobs do while this is read makes it too large here, and too small in
+    /// CPU time of the others so far, those that have ended included, and when that was. What jobs do while this is read makes it too large here, and too small in
     /// [`Helpers::close`]: of several jobs the least at the beginning and the most at the end are right.
-    pub fn so_far(&self) -> u64 {
-        self.book();
+    pub fn so_far(&self) -> (u64, u64) {
+        let at_ns = self.book();
         let jobs = self.jobs_cpu_ns();
-        nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID).saturating_sub(jobs)
+        (nanos(ClockId::CLOCK_PROCESS_CPUTIME_ID).saturating_sub(jobs), at_ns)
     }
 
-    /// Has the scheduler book what the others have used until now. One that has ended is in the sum of the process.
-    fn book(&self) {
+    /// Has the scheduler book what the others have used until now, and says when that is. One that has ended is in the sum of the process.
+    fn book(&self) -> u64 {
         self.others.iter().for_each(|clock| {
             let _ = try_nanos(*clock);
         });
+        monotonic_ns()
     }
 
     fn jobs_cpu_ns(&self) -> u64 {

@@ -50,7 +50,7 @@ pub fn step_ns(jobs: &Jobs) -> Option<u64> {
         // Wakes the thread where it sleeps.
         ring.submitter().submit().ok()?;
         let before = monotonic_ns();
-        let cpu = helpers.so_far();
+        let (cpu, _) = helpers.so_far();
         steps.add(Look { before, cpu, after: monotonic_ns() });
         burn(PAUSE);
     }

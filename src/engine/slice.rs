@@ -64,6 +64,9 @@ pub struct Sample {
     /// CPU time of the kernel's threads in this process at the edges, whichever job made them work.
     pub helpers_cpu_start_ns: u64,
     pub helpers_cpu_end_ns: u64,
+    /// When either was read: not after the slice began, and not before it ended.
+    pub helpers_start_ns: u64,
+    pub helpers_end_ns: u64,
     /// The CPU time could be read where the slice ended.
     pub charged: bool,
     /// The bit-set of the loop that ran.
@@ -210,6 +213,8 @@ fn sample<W: Tabled>(
         thread_cpu_ns: closed.thread_cpu_ns - opened.thread_cpu_ns,
         helpers_cpu_start_ns: opened.helpers_cpu_ns,
         helpers_cpu_end_ns: closed.helpers_cpu_ns,
+        helpers_start_ns: opened.helpers_at_ns,
+        helpers_end_ns: closed.helpers_at_ns,
         charged: closed.charged,
         variant: tally.variant,
         slots_intact: lane.worker.slots.intact(),

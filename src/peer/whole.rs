@@ -172,7 +172,8 @@ fn latency(clat: &Completion) -> Latency {
     if clat.samples == 0 {
         return Latency::default();
     }
-    let percentile = |key: &str| clat.percentile.get(key).copied();
+    // fio names the upper end of a range of values, which may lie above the highest.
+    let percentile = |key: &str| clat.percentile.get(key).map(|value| (*value).min(clat.max));
     Latency {
         mean: Some(clat.mean),
         p50: percentile("50.000000"),

@@ -94,11 +94,11 @@ fn slices_of_two_milliseconds_are_charged_what_the_submitting_thread_used() {
     let (charged, passed) =
         report.slices.iter().fold((0, 0), |(c, p), slice| (c + of_helpers(slice), p + slice.end_ns - slice.start_ns));
     let share = charged as f64 / passed as f64;
-    assert!((0.5 * had_a_cpu..1.4 * had_a_cpu).contains(&share), "charged {share:.3} of the time, it ran {had_a_cpu:.3} of it");
+    assert!((0.7 * had_a_cpu..1.3 * had_a_cpu).contains(&share), "charged {share:.3} of the time, it ran {had_a_cpu:.3} of it");
     let beyond = report.slices.iter().filter(|s| of_helpers(s) > s.end_ns - s.start_ns + 100_000).count();
-    // The job may lose its CPU between the time and the CPU time at an edge.
+    // The job may lose its CPU while it reads the clocks.
     assert!(
-        beyond * 20 <= report.slices.len(),
+        beyond * 50 <= report.slices.len(),
         "{beyond} slices that were charged more than they lasted, of {}",
         report.slices.len()
     );
