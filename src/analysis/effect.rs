@@ -11,6 +11,7 @@ use super::saturated::SATURATED;
 use super::signed_rank::{detectable, hodges_lehmann, interval, median, p_value, rounds_needed, t_interval};
 use super::spinning::Spinning;
 use super::verdict::{Evidence, Verdict, decide};
+use crate::workload::Workload;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
@@ -114,10 +115,10 @@ impl CellEffects {
         self.effects.iter().find(|e| e.contrast == effect.contrast && e.metric == metric)
     }
 
-    /// Comparisons with peers, in IOPS and in CPU time.
-    pub fn peers(&self) -> impl Iterator<Item = (&Effect, &Effect)> {
+    /// Comparisons with peers, in IOPS and in CPU time, which is not known of every side.
+    pub fn peers(&self) -> impl Iterator<Item = (&Effect, Option<&Effect>)> {
         let iops = self.effects.iter().filter(|e| e.contrast.kind == "peer" && e.metric == Metric::Iops);
-        iops.filter_map(|e| Some((e, self.also(e, Metric::CpuPerOp)?)))
+        iops.map(|e| (e, self.also(e, Metric::CpuPerOp)))
     }
 
     /// Toggles that were compared with all others on or all others off, in the order of their effects.
@@ -201,7 +202,7 @@ fn analyse_cell(data: &Data, rounds: &BTreeMap<u32, RoundTrials<'_>>, arms: &[&A
         }
     }
     let thread_cpu_share = thread_cpu_share(arms);
-    let paced = arms.iter().any(|a| a.figures.contains_key("requests_due"));
+    let paced = Workload::is_paced(cell);
     let primary = if paced || thread_cpu_share.is_some_and(|s| s < SATURATED) { Metric::CpuPerOp } else { Metric::Iops };
     let mut effects = Vec::new();
     for contrast in contrasts(&treatments) {

@@ -146,8 +146,7 @@ pub const WATCHED: [&str; 2] = ["profile", "counts"];
 pub const OURS: [&str; 2] = ["slices", "isolated"];
 
 /// The numeric columns of `arms.csv` that reports show, beside the counts.
-const FIGURES: [&str; 11] = [
-    "requests_due",
+const FIGURES: [&str; 10] = [
     "iops",
     "bandwidth_bytes_per_s",
     "cpu_total_ns_per_op",

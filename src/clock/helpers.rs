@@ -54,6 +54,11 @@ impl Helpers {
         Ok(helpers)
     }
 
+    /// Whether there are more of them than there were.
+    pub fn are_more_than(&self, before: &Helpers) -> bool {
+        self.others.len() > before.others.len()
+    }
+
     fn list_again(&mut self) -> io::Result<()> {
         // Counted first: a thread that is made meanwhile is listed next time, if not now.
         self.threads = threads()?;

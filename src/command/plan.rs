@@ -81,7 +81,7 @@ fn text(experiment: &Experiment, plan: &Plan, learnt: Option<u32>, spread: &[ear
 /// How peers are compared, where it is not as processes that are stopped and continued.
 fn turns(experiment: &Experiment, cell: &Cell) -> Option<String> {
     let why = if cell.workload.rate.is_some() { "a fixed rate" } else { "NOPs" };
-    (experiment.peers.count() > 0 && cell.workload.whole_turns()).then(|| {
+    (!plan::peers_round(experiment, &cell.workload).is_zero() && cell.workload.whole_turns()).then(|| {
         format!("  peers: at {why} full and each peer run whole, in random order, {:?} each", experiment.peers.turn_time())
     })
 }

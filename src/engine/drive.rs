@@ -80,7 +80,7 @@ pub struct Tally {
     pub completions: u64,
     /// `io_uring_enter` calls.
     pub enters: u64,
-    /// What an open loop handed over.
+    /// What the kernel took of an open loop.
     pub batches: Batches,
     pub failed: Failed,
     /// The deadline passed.
@@ -89,7 +89,7 @@ pub struct Tally {
     pub variant: u32,
 }
 
-/// Requests that an open loop handed to the kernel, and in how many batches.
+/// Requests that the kernel took from an open loop, and in how many calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Batches {
     pub entries: u64,
@@ -100,6 +100,13 @@ impl Batches {
     /// Of both.
     pub fn and(self, more: Batches) -> Batches {
         Batches { entries: self.entries + more.entries, calls: self.calls + more.calls }
+    }
+
+    /// One call took so many.
+    #[inline(always)]
+    pub fn add(&mut self, taken: u32) {
+        self.entries += u64::from(taken);
+        self.calls += u64::from(taken > 0);
     }
 
     /// Entries of one batch, rounded; `None` where none was handed over.
@@ -217,7 +224,6 @@ impl Tally {
         let full = queued >= settings.batch_submit;
         if full {
             queue.sync_submissions();
-            self.batches = self.batches.and(Batches { entries: queued.into(), calls: 1 });
         } else if !queue.nothing_completed() {
             return queued;
         }
@@ -237,6 +243,7 @@ impl Tally {
         let gone = if sqpoll { ready } else { entered as u32 };
         if full {
             queue.sync_submissions();
+            self.batches.add(gone);
         }
         queued - gone
     }
@@ -289,10 +296,11 @@ pub fn drive<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
             unsafe { queue.push(&entry) };
             queued += 1;
             if queued >= settings.batch_submit && !(on.mode() == Mode::Eager && slots.exhausted()) {
+                let left = tally.enter(queue, on.sqpoll(), queued, None, &mut failed, goal);
                 if H::PACED {
-                    tally.batches = tally.batches.and(Batches { entries: queued.into(), calls: 1 });
+                    tally.batches.add(queued - left);
                 }
-                queued = tally.enter(queue, on.sqpoll(), queued, None, &mut failed, goal);
+                queued = left;
             }
         }
         if H::PACED {

@@ -37,7 +37,7 @@ pub struct Plain;
 
 impl Hooks for Plain {}
 
-/// An open loop: request `n` is due at `n` intervals from the start, however late the others are, and none is left out. Latency counts from
+/// An open loop: request `n` is due `n` intervals after the start, beginning with 1, however late the others are, and none is left out. Latency counts from
 /// that moment, so that a stall is felt by every request it delayed (coordinated omission).
 pub struct Paced {
     /// Requests per second.
@@ -68,7 +68,7 @@ impl Paced {
     /// What became of the schedule until the loop returned.
     pub fn kept(&self) -> Kept {
         let elapsed_ns = u128::from(self.end_ns.saturating_sub(self.start_ns));
-        Kept { due: (elapsed_ns * u128::from(self.rate) / NS_PER_S) as u64 + 1, started: self.started }
+        Kept { due: (elapsed_ns * u128::from(self.rate) / NS_PER_S) as u64, started: self.started }
     }
 }
 
@@ -97,7 +97,7 @@ impl Hooks for Paced {
     /// Reckoned from the start each time: rounded intervals would add up to another rate.
     #[inline(always)]
     fn due_ns(&self, later: u32) -> u64 {
-        self.start_ns + (u128::from(self.started + u64::from(later)) * NS_PER_S / u128::from(self.rate)) as u64
+        self.start_ns + (u128::from(self.started + u64::from(later) + 1) * NS_PER_S).div_ceil(self.rate.into()) as u64
     }
 }
 

@@ -164,8 +164,8 @@ impl<W: Tabled> Lane<W> {
         Ok(())
     }
 
-    /// Every arm does the same work here: it registers files and buffers (the latter only where some arm of the round keeps them; what is locked
-    /// is limited per user), and lets go what it does not want.
+    /// Every arm does the same work here, at the edges of its slices: it registers files and buffers (the latter only where some arm of the round
+    /// keeps them; what is locked is limited per user), and lets go what it does not want. A lane that keeps what it registers takes only that.
     fn register(&self, levels: &Levels, buffers: &Arc<Buffers>) -> Result<(), SetupError> {
         let submitter = self.ring.submitter();
         let registers = |toggle: Toggle| !self.keeps_registered || levels.is_on(toggle);
@@ -341,13 +341,13 @@ impl<W: Tabled> Lane<W> {
 pub struct Ran {
     /// Its bit-set.
     pub variant: u32,
-    /// What was handed over, where the loop is open.
+    /// What the kernel took, where the loop is open.
     pub batches: Batches,
 }
 
 /// Why a kernel keeps no rate.
-const NO_LIMITS: &str =
-    "rate_iops needs a wait in io_uring_enter that ends in time, which kernels have since 5.11 (IORING_FEAT_EXT_ARG)";
+const NO_LIMITS: &str = "rate_iops needs a wait in io_uring_enter that ends in time, which kernels have since 5.11 \
+                         (IORING_FEAT_EXT_ARG); use one from 5.11 on, or leave rate_iops out";
 
 /// How a drain ended.
 #[derive(Clone, Copy, Debug)]

@@ -119,9 +119,12 @@ pub fn run<W: Tabled>(
     let goal = |completions| Goal { completions, stop: &gang.stop, deadline_ns: deadline_ns() };
     let depth = u64::from(lane.worker.slots.depth());
     let never = AtomicBool::new(false);
-    // An open loop has no queue to fill.
+    // An open loop has no queue to fill: its schedule begins with an empty one.
     let filling = if lane.is_paced() { 1 } else { depth } + if order.conditioning { order.completions } else { 0 };
-    let fill = lane.drive(tuning, &Goal { stop: &never, ..goal(filling) }, discard);
+    let mut fill = lane.drive(tuning, &Goal { stop: &never, ..goal(filling) }, discard);
+    if lane.is_paced() {
+        fill = fill.and(emptied(lane, order));
+    }
     let counted = lane.worker.stats.read();
     let listed = begun.and_then(|()| Helpers::list(&gang.jobs).map_err(SetupError::Threads));
     gang.broken.fetch_or(listed.is_err(), Relaxed);
@@ -158,6 +161,13 @@ pub fn run<W: Tabled>(
     gang.stop.store(false, Relaxed);
     let moved = (total.0 - counted.0, total.1 - counted.1);
     Ok(Sample { issued, ..sample(lane, &tally, &fill, moved, (opened, closed), drained, touched) })
+}
+
+/// Waits for what is in flight, and accounts for it.
+fn emptied<W: Tabled>(lane: &mut Lane<W>, order: &Order) -> Tally {
+    let completions = lane.worker.slots.taken().into();
+    let Drained { in_time, failed } = lane.drain(order.hang_guard);
+    Tally { completions, failed, overran: !in_time, ..Tally::default() }
 }
 
 /// How often the spin control burns in a slice. Each time the device runs dry and must be woken, which changes what the requests themselves

@@ -156,8 +156,8 @@ pub fn inflight(text: &str) -> Option<u64> {
 }
 
 /// The CPU clock of a process: all its threads, io-wq workers and SQPOLL thread included (since Linux 5.12). Of a thread that runs it tells what
-/// was booked at the last tick of the scheduler, 1 to 10 ms ago: nobody else can have it booked up to now. Slices of processes are many such
-/// steps long, and both edges are read in the same state, so the error has no direction.
+/// was booked at the last tick of the scheduler, 1 to 10 ms ago: nobody else can have it booked up to now. Slices of processes
+/// are at least as long as the longest of them, and both edges are read while it runs; whether the error has a direction is not known.
 #[derive(Clone, Copy, Debug)]
 pub struct CpuClock(ClockId);
 

@@ -31,6 +31,16 @@ pub struct Work<'a> {
     pub time: Duration,
 }
 
+/// fio keeps a rate of its own for each direction: reads, then writes.
+fn rates(workload: &Workload, rate: u32) -> String {
+    if workload.rw != Rw::Randrw {
+        return rate.to_string();
+    }
+    let reads = (u64::from(rate) * u64::from(workload.read_percent) / 100) as u32;
+    // None of a direction would be no limit to it.
+    format!("{},{}", reads.max(1), (rate - reads).max(1))
+}
+
 /// The job file: `default` differs from plain fio only in what the workload asks for; `registered` adds registration; `matched` has the
 /// registration and the batches of our `full`; `tuned` also leaves out every measurement and bookkeeping of fio's own.
 pub fn job(config: FioConfig, work: &Work<'_>) -> Result<String, Error> {
@@ -63,7 +73,7 @@ pub fn job(config: FioConfig, work: &Work<'_>) -> Result<String, Error> {
         set("offset_increment", &workload.offset_increment_bytes);
     }
     if let Some(rate) = workload.rate {
-        set("rate_iops", &rate);
+        set("rate_iops", &rates(workload, rate));
     }
     set("iodepth", &workload.queue_depth);
     set("numjobs", &workload.jobs);

@@ -9,7 +9,6 @@ use crate::analysis::Model;
 use crate::analysis::level::{Kept, Measured};
 use crate::analysis::load::{Arm, OURS};
 use crate::units::size_text;
-use crate::workload::Workload;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,7 +85,7 @@ impl Depth {
         if pairs.iter().flatten().all(|p| p.lines.is_empty()) {
             return Err(format!("no workload was measured at {FEWEST} queue depths or more"));
         }
-        let paced = model.cells.iter().any(|cell| Workload::is_paced(&cell.cell));
+        let paced = model.cells.iter().any(|cell| cell.paced);
         let due = if paced { " (at fixed rates from submission, which flatters it)" } else { "" };
         let mut legend: Vec<_> =
             series.iter().filter(|s| s.kinds != ["whole"]).map(|s| (s.name.clone(), Some((s.colour, s.hollow)))).collect();

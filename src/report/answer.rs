@@ -112,15 +112,17 @@ fn saturated(cell: &CellEffects) -> String {
 fn standing(cell: &CellEffects) -> String {
     let peers = cell.peers().map(|(iops, cpu)| {
         let name = escape::text(&iops.contrast.reference.replace("fio:", "fio "));
-        format!("{} {name} ({} x its IOPS, {} x its CPU time per operation)", place(iops, cpu), short(iops), short(cpu))
+        let cpu_words =
+            cpu.map_or_else(|| "CPU time not known".into(), |cpu| format!("{} x its CPU time per operation", short(cpu)));
+        format!("{} {name} ({} x its IOPS, {cpu_words})", place(iops, cpu), short(iops))
     });
     peers.collect::<Vec<_>>().join("; ")
 }
 
 /// Throughput decides, then the CPU time.
-fn place(iops: &Effect, cpu: &Effect) -> &'static str {
+fn place(iops: &Effect, cpu: Option<&Effect>) -> &'static str {
     use Verdict::{Improved, Inconclusive, Regressed};
-    match (iops.verdict, cpu.verdict) {
+    match (iops.verdict, cpu.map_or(iops.verdict, |cpu| cpu.verdict)) {
         (Improved, _) => "**ahead** of",
         (Regressed, _) => "**behind**",
         (_, Improved) => "**ahead** (in CPU time) of",
@@ -138,10 +140,9 @@ fn table(model: &Model) -> String {
     for cell in &model.cells {
         let total = |metric| cell.find("total", "", metric).map_or_else(String::new, short);
         let side = cell.saturated().map_or("", |s| s.name());
-        let (peer, iops, cpu) = cell
-            .peers()
-            .next()
-            .map_or_else(Default::default, |(iops, cpu)| (escape::text(&iops.contrast.reference), short(iops), short(cpu)));
+        let (peer, iops, cpu) = cell.peers().next().map_or_else(Default::default, |(iops, cpu)| {
+            (escape::text(&iops.contrast.reference), short(iops), cpu.map_or_else(String::new, short))
+        });
         let (all, all_cpu) = (total(Metric::Iops), total(Metric::CpuPerOp));
         let route = route::mark(model, &cell.cell);
         let _ = writeln!(text, "| {}{route} | {side} | {all} | {all_cpu} | {peer} | {iops} | {cpu} |", escape::text(&cell.cell));

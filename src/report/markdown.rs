@@ -7,7 +7,6 @@ use crate::analysis::effect::CellEffects;
 use crate::analysis::load::{Arm, WATCHED};
 use crate::analysis::signed_rank::median;
 use crate::plot::{Gallery, Picture};
-use crate::workload::Workload;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -111,6 +110,7 @@ pub fn peers(cell: &CellEffects) -> String {
          | fio | IOPS | CPU per op |\n|---|---|---|\n",
     );
     for (iops, cpu) in cell.peers() {
+        let cpu = cpu.map_or_else(|| "not known".into(), ToString::to_string);
         let _ = writeln!(text, "| {} | {} | {} |", escape::text(&iops.contrast.reference), iops, cpu);
     }
     text + "\n"
@@ -135,7 +135,7 @@ const DUE: &str = "At a fixed rate latencies of fio are no measure for ours. Our
 fn medians(model: &Model, cell: &CellEffects) -> String {
     let titles: Vec<&str> = MEDIANS.iter().map(|m| m.0).collect();
     let told = |a: &Arm| a.cell == cell.cell && a.engine == "fio" && a.figures.contains_key("lat_ns_p99");
-    let due = if Workload::is_paced(&cell.cell) && model.data.arms.iter().any(told) { DUE } else { "" };
+    let due = if cell.paced && model.data.arms.iter().any(told) { DUE } else { "" };
     let mut text = format!(
         "Medians over rounds. `slices`: arms in turn in one process; `peers`: processes in turn; `whole`: fio alone, uninterrupted.\n\n{due}\
          | treatment | measured in | {} |\n|---|---|{}\n",

@@ -22,9 +22,6 @@ const PILOT_BLOCKS: u32 = 3;
 /// A block of so few completions tells little: it refuses only what is too slow by this factor.
 const SHORT_LOOK_MARGIN: u32 = 8;
 
-/// A pilot that does less than this share of a rate tells of an arm that cannot keep it, not of one that was disturbed.
-const LEAST_OF_RATE: f64 = 0.1;
-
 /// What the pilot fixes for a cell.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fixed {
@@ -40,11 +37,11 @@ pub struct Fixed {
 }
 
 impl Fixed {
-    /// Completions of each job of a run that is to take `time`: what the rate asks for, unless the slowest arm is far from keeping it.
+    /// Completions of each job of a run that is to take `time`: what the rate asks for, or what the slowest arm can.
     pub fn completions_in(&self, time: Duration) -> u64 {
         let can = time.div_duration_f64(self.queue_time) * f64::from(self.workload.queue_depth);
         let due = self.workload.rate.map_or(can, |rate| time.as_secs_f64() * f64::from(rate));
-        (if can < due * LEAST_OF_RATE { can } else { due }).ceil() as u64
+        can.min(due).ceil() as u64
     }
 }
 
@@ -87,7 +84,7 @@ pub fn run(
     length: Length,
     interrupts: &Interrupts,
 ) -> Result<Fixed, Error> {
-    let depth = u64::from(cell.workload.queue_depth);
+    let depth = in_flight(&cell.workload);
     let measure = |blocks, completions| {
         let spec = Spec { blocks, completions, ..spec.clone() };
         child::run(tether, &spec, spec.hang_guard * 4, interrupts)
@@ -100,6 +97,12 @@ pub fn run(
         slices if slices > limits::SLICES => Err(Error::TooMany { cell: cell.name.clone(), slices, round: round_time }),
         _ => Ok(fixed),
     }
+}
+
+/// Requests that make a turn of the queue. At a fixed rate it need not be full: those of 2.5 ms.
+fn in_flight(workload: &Workload) -> u64 {
+    let depth = workload.queue_depth;
+    workload.rate.map_or(depth, |rate| (rate / 400).clamp(1, depth)).into()
 }
 
 fn slices_of_block(cell: &Cell) -> usize {
@@ -130,7 +133,7 @@ fn derive(cell: &Cell, spec: &Spec, report: &Report, round_time: Duration, lengt
     let times_run = if spec.conditioning { 2.0 } else { 1.0 };
     let jobs = u64::from(cell.workload.jobs);
     let (Length::Slice(wanted) | Length::Trial(wanted)) = length;
-    let least = u64::from(cell.workload.queue_depth) * COMPLETIONS_PER_DEPTH;
+    let least = in_flight(&cell.workload) * COMPLETIONS_PER_DEPTH;
     let within = |time: u64, each: f64| (time as f64 / each) as u64 / jobs;
     // The steps in which their CPU time moves are small beside a slice of every arm that has kernel threads, so of the fastest.
     let resolved = report.charge_step_ns.unwrap_or(0).saturating_mul(charge::STEPS_PER_SLICE);
@@ -157,9 +160,9 @@ fn derive(cell: &Cell, spec: &Spec, report: &Report, round_time: Duration, lengt
 
 /// Completions of each job with which the one arm of `spec` takes `time`.
 pub fn completions(tether: &Tether, spec: &Spec, time: Duration, interrupts: &Interrupts) -> Result<u64, Error> {
-    let Workload { queue_depth, jobs, .. } = spec.workload;
+    let jobs = spec.workload.jobs;
     let cell = || spec.workload.cell_name();
-    let look = Spec { blocks: PILOT_BLOCKS, completions: u64::from(queue_depth) * COMPLETIONS_PER_DEPTH, ..spec.clone() };
+    let look = Spec { blocks: PILOT_BLOCKS, completions: in_flight(&spec.workload) * COMPLETIONS_PER_DEPTH, ..spec.clone() };
     let report =
         child::run(tether, &look, spec.hang_guard * 4, interrupts).map_err(|source| Error::Round { cell: cell(), source })?;
     let each = ns_per_completion(&report, 0).ok_or_else(|| nothing_ran(&cell(), spec, &report))?;

@@ -161,8 +161,15 @@ struct Shared<'a> {
     refused: &'a [AtomicBool],
     recorder: &'a Mutex<Option<Result<Recorder, String>>>,
     /// Set by the first job before any slice begins.
-    tally: &'a OnceLock<Tally>,
+    before: &'a OnceLock<Before>,
     charge_step_ns: &'a OnceLock<Option<u64>>,
+}
+
+/// What had been counted before the first slice.
+struct Before {
+    tally: Tally,
+    /// User and system time.
+    used: (u64, u64),
 }
 
 /// What one job brings home.
@@ -189,10 +196,10 @@ pub fn run(spec: &Spec) -> Result<Report, SetupError> {
     let resident = regime::resident(spec);
     let gang = Gang::new(seeds.len());
     let refused: Vec<AtomicBool> = spec.arms.iter().map(|_| AtomicBool::new(false)).collect();
-    let (tally, charge_step_ns) = (OnceLock::new(), OnceLock::new());
+    let (before, charge_step_ns) = (OnceLock::new(), OnceLock::new());
     let shared = Shared {
         spec,
-        tally: &tally,
+        before: &before,
         charge_step_ns: &charge_step_ns,
         ground: &ground,
         setup_order: &setup_order,
@@ -201,17 +208,17 @@ pub fn run(spec: &Spec) -> Result<Report, SetupError> {
         refused: &refused,
         recorder: &recorder,
     };
-    let before = usage();
     let results = work(&shared, &seeds)?;
-    let after = usage();
-    let now = Tally::now(&spec.tallied);
+    let (used, now) = (usage(), Tally::now(&spec.tallied));
+    let before = before.get_or_init(|| Before { tally: now, used });
     let ran = ran(&shared);
     let arms = (0..spec.arms.len()).map(|arm| merge::arm(&results, &ran, arm)).collect();
     let slices: Vec<Slice> =
         ran.iter().zip(0..).map(|(place, i)| merge::slice(*place, results.iter().map(|r| &r.samples[i]))).collect();
     let profile = recorder.into_inner().unwrap().map(|r| r.map(|r| r.finish(&stretches(&slices))));
-    let tally = tally.get().map_or_else(Tally::default, |before| now.since(before));
-    let (user_ns, system_ns, charge_step_ns) = (after.0 - before.0, after.1 - before.1, charge_step_ns.into_inner().flatten());
+    let tally = now.since(&before.tally);
+    let (user_ns, system_ns) = (used.0 - before.used.0, used.1 - before.used.1);
+    let charge_step_ns = charge_step_ns.into_inner().flatten();
     Ok(Report { setup_order, slices, arms, user_ns, system_ns, profile, tally, resident, charge_step_ns })
 }
 
@@ -245,7 +252,7 @@ fn start_together(shared: &Shared<'_>, number: u32) {
         if shared.spec.arms.iter().any(|arm| shared.spec.has_helpers(arm)) {
             shared.charge_step_ns.get_or_init(|| charge::step_ns(&shared.gang.jobs));
         }
-        shared.tally.get_or_init(|| Tally::now(&shared.spec.tallied));
+        shared.before.get_or_init(|| Before { tally: Tally::now(&shared.spec.tallied), used: usage() });
     }
     shared.gang.barrier.wait();
 }

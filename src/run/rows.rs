@@ -184,7 +184,7 @@ fn overhead(round: &Round, spec: &Spec, report: &Report) -> Vec<OverheadRow> {
     let row = |cause: &Cause| {
         // Without a tick of its own nothing says what a tick of this arm stands for.
         let own = profile.causes.iter().filter(|c| c.arm == cause.arm && c.own).map(|c| c.weight).sum::<u64>();
-        if own == 0 {
+        if own == 0 || !billed(&spec.workload, &spec.arms[cause.arm].levels) {
             return None;
         }
         let of_arm = |s: &&Slice| s.arm == cause.arm;
@@ -222,12 +222,13 @@ fn measured(row: &mut ArmRow, slices: &[&Slice], report: &Report, latency: &Hist
     row.errors = Some(sum(|s| s.errors));
     row.kept = row.workload.rate.map(|_| Kept { due: sum(|s| s.kept.due), started: sum(|s| s.kept.started) });
     let levels = row.requested.unwrap_or_else(Levels::all_off);
-    row.cpu_total_ns = billed(&row.workload, &levels).then(|| sum(|s| s.cpu_total_ns));
+    let billed = billed(&row.workload, &levels);
+    row.cpu_total_ns = billed.then(|| sum(|s| s.cpu_total_ns));
     row.thread_cpu_share = Some(sum(|s| s.thread_cpu_ns) as f64 / duration_ns.max(1) as f64 / f64::from(row.workload.jobs));
     row.enters = Some(sum(|s| s.enters));
     // A run of its own has its whole tail.
     row.latency = percentiles(latency, matches!(row.kind, RoundKind::Isolated | RoundKind::Peers));
-    if row.kind == RoundKind::Isolated {
+    if row.kind == RoundKind::Isolated && billed {
         row.cpu_user_ns = Some(report.user_ns);
         row.cpu_sys_ns = Some(report.system_ns);
     }

@@ -203,7 +203,9 @@ impl<'a> Tracks<'a> {
         let kind = match found {
             Some(kind) => kind,
             None => {
-                let lanes = (0..TURNS).map(|_| self.lane(&tuning, does)).collect::<Result<_, _>>()?;
+                // What is registered stays locked: one ring of a kind has to do then.
+                let turns = if self.ground.keeps_registered { 1 } else { TURNS };
+                let lanes = (0..turns).map(|_| self.lane(&tuning, does)).collect::<Result<_, _>>()?;
                 self.kinds.push((wanted, lanes));
                 self.kinds.len() - 1
             }
@@ -272,9 +274,10 @@ impl<'a> Tracks<'a> {
         let (kind, first) = self.arms[&arm];
         // The copies of the code take turns as the rings do, each ring with both.
         let tuning = if (block / TURNS % 2 == 1) == self.copies_swapped { first } else { first.on_other_copy() };
-        let (_, buffers) = self.ground.buffers(self.memory(&tuning), self.job, block).expect("an admitted arm has buffers");
+        let turn = block % self.kinds[kind].1.len();
+        let (_, buffers) = self.ground.buffers(self.memory(&tuning), self.job, turn).expect("an admitted arm has buffers");
         let seat = self.confine(&tuning).map(|()| buffers);
-        let any = &mut self.kinds[kind].1[block % TURNS];
+        let any = &mut self.kinds[kind].1[turn];
         let sample = with_lane!(any, |lane| slice::run(lane, &tuning, seat, order, gang, instruments));
         self.release()?;
         sample

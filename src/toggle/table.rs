@@ -138,6 +138,8 @@ pub const SPECS: [Spec; 19] = [
         toggle: Toggle::Sqpoll,
         key: "sqpoll",
         isolation: Isolation::Process,
+        // Kernels since 5.1 have it, with a thread outside of the process, whose CPU time would be charged to nobody.
+        since: "5.12",
         doc: "A kernel thread submits; [engine] sqpoll_idle and sqpoll_cpu set it up.",
         source: "io_uring_setup(2) IORING_SETUP_SQPOLL",
         calls: calls("Builder::setup_sqpoll", "IORING_SETUP_SQPOLL", "sqthread_poll=1"),

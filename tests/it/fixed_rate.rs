@@ -50,14 +50,16 @@ fn at_a_fixed_rate_peers_are_whole_runs_that_nobody_stops() {
         assert!(number(row, "lat_ns_max") >= number(row, "lat_ns_p999") && number(row, "lat_ns_p50") > 0.0, "{row:?}");
     }
     assert_eq!((of("full").len(), of("fio:registered").len()), (6, 6));
-    // A loop that spins is late where others have its CPU: on a busy machine that says nothing of how peers take turns.
+    // Who gets no CPU is late: on a busy machine that says nothing of how peers take turns.
     let load: f64 = std::fs::read_to_string("/proc/loadavg").unwrap().split(' ').next().unwrap().parse().unwrap();
     let apart = |(ours, theirs): (&&Row, &&Row)| (number(ours, "iops") / number(theirs, "iops") - 1.0).abs();
-    let nearest = of("full").iter().zip(&of("fio:registered")).map(apart).fold(f64::INFINITY, f64::min);
+    let mut all: Vec<f64> = of("full").iter().zip(&of("fio:registered")).map(apart).collect();
+    all.sort_by(f64::total_cmp);
+    let half = all[all.len() / 2];
     if load > 2.0 {
         skip("at_a_fixed_rate_peers_are_whole_runs_that_nobody_stops", "the machine is too busy to compare rates");
     } else {
-        assert!(nearest < 0.03, "both keep the rate, {nearest} apart");
+        assert!(half < 0.03, "both keep the rate, half of the pairs are {half} apart or more");
     }
     let peak = of("t_io_uring");
     assert!(peak.len() == 6 && peak.iter().all(|r| r["outcome"] == "unsupported"), "{peak:?}");

@@ -19,8 +19,8 @@ use std::time::Duration;
 /// Of a command, whose queue is not known.
 const COMMAND_SLICE: Duration = Duration::from_millis(20);
 
-/// How options begin by which programs are told a rate: fio's `--rate`, `--rate_iops`, `--rate_min`, ..., this tool's `--rate-iops`.
-const RATE: &str = "--rate";
+/// How options begin by which programs are told a rate: fio's `--rate`, `--rate_iops`, `-rate_min`, ..., this tool's `--rate-iops`.
+const RATES: [&str; 2] = ["--rate", "-rate"];
 
 /// Refuses what two programs that are stopped and continued in turn cannot be compared on.
 pub fn check(experiment: &Experiment) -> Result<(), Failure> {
@@ -42,7 +42,7 @@ pub fn check(experiment: &Experiment) -> Result<(), Failure> {
     let told = subject
         .iter()
         .flat_map(|s| &s.command)
-        .find(|word| word.starts_with(RATE))
+        .find(|word| word.split_ascii_whitespace().any(|part| RATES.iter().any(|rate| part.starts_with(rate))))
         .map(|word| format!("[subject] command: {word:?}"));
     match paced.or(told) {
         Some(place) => usage(format!(
