@@ -177,15 +177,15 @@ impl Tally {
 
     /// Looks at the clock.
     #[inline(always)]
-    fn overruns(&mut self, now_ns: u64, goal: &Goal<'_>) -> bool {
-        self.overran = now_ns >= goal.deadline_ns;
+    fn overruns<W: Work, Q: Queue<W>>(&mut self, queue: &Q, goal: &Goal<'_>) -> bool {
+        self.overran = queue.now_ns() >= goal.deadline_ns;
         self.overran
     }
 
     /// Publishes what is queued, has the kernel take it, and with `wait` runs completion work until there are as many completions. Returns
     /// how many entries are left to take.
     #[inline(always)]
-    pub fn enter<W: Work, Q: Queue<W>>(
+    pub fn enter<W: Work, Q: Queue<W>, H: Hooks>(
         &mut self,
         queue: &mut Q,
         sqpoll: bool,
@@ -197,16 +197,19 @@ impl Tally {
         queue.sync_submissions();
         let wake = if sqpoll && queue.needs_wakeup() { SQ_WAKEUP } else { 0 };
         let flags = wake | wait.map_or(0, |_| GETEVENTS);
-        if sqpoll && flags == 0 {
-            return 0;
+        let mut gone = queued;
+        if !sqpoll || flags != 0 {
+            self.enters += 1;
+            let taken = queue.enter(queued, wait.unwrap_or(0), flags).unwrap_or_else(|error| failed.refused(&error, goal));
+            if !sqpoll {
+                queue.sync_submissions();
+                gone = taken as u32;
+            }
         }
-        self.enters += 1;
-        let taken = queue.enter(queued, wait.unwrap_or(0), flags).unwrap_or_else(|error| failed.refused(&error, goal));
-        if sqpoll {
-            return 0;
+        if H::PACED {
+            self.batches.add(gone);
         }
-        queue.sync_submissions();
-        queued - taken as u32
+        queued - gone
     }
 
     /// Ends a turn of an open loop: hands over a batch that is full, then sleeps until something completes or the request is due that fills the
@@ -268,21 +271,34 @@ pub fn drive<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
     let (mut clock, mut sampler) = (Countdown(settings.time_check_interval), Countdown(settings.latency_sampling));
     let mut path = InlinePath::of(aims.pattern());
     while tally.completions < goal.completions && !goal.stop.load(Relaxed) {
-        let looks = !on.has(bit::SPARSE_CLOCK) || clock.fires(settings.time_check_interval);
-        if looks && tally.overruns(queue.now_ns(), goal) {
+        if (!on.has(bit::SPARSE_CLOCK) || clock.fires(settings.time_check_interval)) && tally.overruns(queue, goal) {
             break;
         }
-        reap(on, (queue, hooks), (&mut slots, stats, settings), (&mut tally.completions, &mut failed), latency);
+        let mut good = 0;
+        queue.refresh();
+        while let Some((data, result)) = queue.reap() {
+            let slot = data as u32;
+            if !on.has(bit::SAMPLED) || data & TIMED != 0 {
+                record(queue, latency, slots.started_ns[slot as usize]);
+            }
+            let sound = hooks.reaped(settings, slot);
+            slots.give(on.has(bit::POW2_MASK), slot);
+            tally.completions += 1;
+            match failed.count(result, W::success(settings.block_size), sound) {
+                true if on.has(bit::STATS_BATCHING) => good += 1,
+                true => stats.add(1, W::moved(settings.block_size)),
+                false => {}
+            }
+        }
+        if good > 0 {
+            stats.add(good, good * W::moved(settings.block_size));
+        }
         if aims.several() {
             (path, settings.device) = aims.turn(on.has(bit::FAST_PATH), path);
         }
         // A submitting kernel thread gives the places of entries back later than it completes them.
         while !(on.sqpoll() && queue.is_full()) {
-            // What is due keeps its turn until there is a slot for it: it starts late, and counts from when it was due.
-            if H::PACED && slots.exhausted() {
-                break;
-            }
-            let Some(start_ns) = hooks.may_start(|| queue.now_ns()) else { break };
+            let Some(start_ns) = hooks.may_start(slots.exhausted(), || queue.now_ns()) else { break };
             let Some(slot) = slots.take(on.has(bit::POW2_MASK)) else { break };
             let (read, offset) = if on.has(bit::FAST_PATH) { (true, path.next_offset()) } else { shared(aims.pattern()) };
             let mut data = slot.into();
@@ -296,52 +312,18 @@ pub fn drive<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
             unsafe { queue.push(&entry) };
             queued += 1;
             if queued >= settings.batch_submit && !(on.mode() == Mode::Eager && slots.exhausted()) {
-                let left = tally.enter(queue, on.sqpoll(), queued, None, &mut failed, goal);
-                if H::PACED {
-                    tally.batches.add(queued - left);
-                }
-                queued = left;
+                queued = tally.enter::<W, Q, H>(queue, on.sqpoll(), queued, None, &mut failed, goal);
             }
         }
         if H::PACED {
             queued = tally.pause((queue, hooks), (on.sqpoll(), settings), &slots, queued, &mut failed, goal);
         } else if let wait @ Some(_) = waits(on, queue, settings, slots.taken(), queued) {
-            queued = tally.enter(queue, on.sqpoll(), queued, wait, &mut failed, goal);
+            queued = tally.enter::<W, Q, H>(queue, on.sqpoll(), queued, wait, &mut failed, goal);
         }
     }
     path.hand_back(on.has(bit::FAST_PATH), aims.pattern());
     (worker.slots, worker.queued) = (slots, queued);
     Tally { failed, ..tally }
-}
-
-/// Takes what has completed: frees its slots and accounts for it.
-#[inline(always)]
-fn reap<S: Switches, W: Work, Q: Queue<W>, H: Hooks>(
-    on: S,
-    (queue, hooks): (&mut Q, &mut H),
-    (slots, stats, settings): (&mut Slots, &Stats, &Settings),
-    (completions, failed): (&mut u64, &mut Failed),
-    latency: &mut Histogram<u64>,
-) {
-    let mut good = 0;
-    queue.refresh();
-    while let Some((data, result)) = queue.reap() {
-        let slot = data as u32;
-        if !on.has(bit::SAMPLED) || data & TIMED != 0 {
-            record(queue, latency, slots.started_ns[slot as usize]);
-        }
-        let sound = hooks.reaped(settings, slot);
-        slots.give(on.has(bit::POW2_MASK), slot);
-        *completions += 1;
-        match failed.count(result, W::success(settings.block_size), sound) {
-            true if on.has(bit::STATS_BATCHING) => good += 1,
-            true => stats.add(1, W::moved(settings.block_size)),
-            false => {}
-        }
-    }
-    if good > 0 {
-        stats.add(good, good * W::moved(settings.block_size));
-    }
 }
 
 /// Fires every so many times it is asked.

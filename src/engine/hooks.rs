@@ -8,10 +8,10 @@ pub trait Hooks {
     /// Requests start on a schedule, not when a slot is free.
     const PACED: bool = false;
 
-    /// Whether another request may start now: `Some` with the time it was meant to start, or `Some(None)` for whenever it does. Asked when a
-    /// slot is free for it, since the answer uses up its turn.
+    /// Whether another request may start now, where a slot is free for it: `Some` with the time it was meant to start, or `Some(None)` for
+    /// whenever it does. What is due keeps its turn until there is a slot: it starts late, and counts from when it was due.
     #[inline(always)]
-    fn may_start(&mut self, _now_ns: impl FnOnce() -> u64) -> Option<Option<u64>> {
+    fn may_start(&mut self, _no_slot: bool, _now_ns: impl FnOnce() -> u64) -> Option<Option<u64>> {
         Some(None)
     }
 
@@ -85,9 +85,9 @@ impl Hooks for Paced {
     const PACED: bool = true;
 
     #[inline(always)]
-    fn may_start(&mut self, now_ns: impl FnOnce() -> u64) -> Option<Option<u64>> {
+    fn may_start(&mut self, no_slot: bool, now_ns: impl FnOnce() -> u64) -> Option<Option<u64>> {
         let due_ns = self.due_ns(0);
-        if due_ns > now_ns() {
+        if no_slot || due_ns > now_ns() {
             return None;
         }
         self.started += 1;

@@ -273,6 +273,14 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_is_that_of_both_directions_together() {
+        let mix = Workload { rw: Rw::Randrw, read_percent: 70, ..Workload::example() };
+        assert_eq!(rates(&mix, 20_000), "14000,6000");
+        assert_eq!(rates(&Workload { read_percent: 100, ..mix }, 20_000), "20000,1");
+        assert_eq!(rates(&Workload { rw: Rw::Randread, ..mix }, 20_000), "20000");
+    }
+
+    #[test]
     fn registered_adds_registration() {
         assert_snapshot!(text(FioConfig::Registered, Rw::Read, "/dev/loop0").unwrap(), @"
         [registered]

@@ -114,15 +114,16 @@ fn standing(cell: &CellEffects) -> String {
         let name = escape::text(&iops.contrast.reference.replace("fio:", "fio "));
         let cpu_words =
             cpu.map_or_else(|| "CPU time not known".into(), |cpu| format!("{} x its CPU time per operation", short(cpu)));
-        format!("{} {name} ({} x its IOPS, {cpu_words})", place(iops, cpu), short(iops))
+        format!("{} {name} ({} x its IOPS, {cpu_words})", place(cell.paced, iops, cpu), short(iops))
     });
     peers.collect::<Vec<_>>().join("; ")
 }
 
-/// Throughput decides, then the CPU time.
-fn place(iops: &Effect, cpu: Option<&Effect>) -> &'static str {
-    use Verdict::{Improved, Inconclusive, Regressed};
-    match (iops.verdict, cpu.map_or(iops.verdict, |cpu| cpu.verdict)) {
+/// Throughput decides, then the CPU time. At a fixed rate both do what was asked of them, or one of them was disturbed.
+fn place(paced: bool, iops: &Effect, cpu: Option<&Effect>) -> &'static str {
+    use Verdict::{Equivalent, Improved, Inconclusive, Regressed};
+    let iops = if paced { Equivalent } else { iops.verdict };
+    match (iops, cpu.map_or(if paced { Inconclusive } else { iops }, |cpu| cpu.verdict)) {
         (Improved, _) => "**ahead** of",
         (Regressed, _) => "**behind**",
         (_, Improved) => "**ahead** (in CPU time) of",

@@ -30,6 +30,8 @@ pub struct Context<'a> {
     pub profile: Option<&'a Result<Profile, String>>,
     /// The workload keeps more in flight than its device takes.
     pub shortage: Option<&'a Shortage>,
+    /// It keeps just as many in flight.
+    pub none_to_spare: bool,
     /// What a failed request's result means on this target.
     pub failure: &'a dyn Fn(i32) -> String,
     /// By what route the bytes of the whole round went; `None` where it moved none.
@@ -98,7 +100,7 @@ fn all_bytes(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<
     (bytes != due).then(|| format!("{ops} requests moved {bytes} bytes instead of {due}"))
 }
 
-/// Of the requests that were due, this share may still wait where slices end: their backlog is small because they are short.
+/// Of the requests that were due, this share may still wait where several slices end: the backlog of each is small because it is short.
 const WAITING_SHARE: f64 = 0.01;
 
 /// A request that is due is started as soon as one of those in flight makes room for it. When more of them wait than can be in flight at all, less
@@ -106,12 +108,12 @@ const WAITING_SHARE: f64 = 0.01;
 fn kept_up(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
     let Workload { rate, jobs, queue_depth, .. } = *context.workload;
     let (due, started) = slices.iter().fold((0, 0), |(d, s), slice| (d + slice.kept.due, s + slice.kept.started));
-    let ends = u64::from(jobs) * slices.len() as u64;
-    let may_wait = (u64::from(queue_depth) * ends).min(ends.max((due as f64 * WAITING_SHARE) as u64));
+    let in_flight = u64::from(queue_depth) * u64::from(jobs);
+    let may_wait = in_flight.max((due as f64 * WAITING_SHARE) as u64).min(in_flight * slices.len() as u64);
     (started + may_wait < due).then(|| {
         format!(
-            "rate_iops = {} was not kept up with: of {due} requests that were due only {started} were started, and latency grows for as long as \
-             that lasts; lower rate_iops, or free the CPUs",
+            "rate_iops = {} was not kept up with (requests_due, requests_started), and latency grows for as long as that lasts; lower rate_iops, or \
+             free the CPUs",
             rate.unwrap_or_default()
         )
     })
@@ -197,9 +199,17 @@ fn no_workers(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option
     (!asked && share > WORKER_SHARE).then(|| {
         let cause = match context.shortage {
             Some(shortage) => shortage.to_string(),
+            None if context.none_to_spare => {
+                "it keeps as many random requests in flight as the device has tags (/sys/block/X/queue/nr_requests), and a tag is free only \
+                 after its request was seen to complete; lower iodepth"
+                    .into()
+            }
             None => "this target cannot be read inline".into(),
         };
-        format!("io-wq workers used {:.0} % of the CPU time: {cause} ([target] allow_iowq = true accepts it)", share * 100.0)
+        format!(
+            "io-wq workers used more than {:.0} % of the CPU time: {cause} ([target] allow_iowq = true accepts it)",
+            WORKER_SHARE * 100.0
+        )
     })
 }
 
@@ -234,7 +244,7 @@ mod tests {
             errors: 0,
             first_error: 0,
             enters: 10,
-            kept: Kept { due: 20, started: 10 },
+            kept: Kept { due: 10, started: 10 },
             variant: 0,
             slots_intact: true,
             overran: false,
@@ -261,6 +271,7 @@ mod tests {
             control: Control::None,
             profile: None,
             shortage: None,
+            none_to_spare: false,
             failure: &errno,
             route: None,
             regime: None,
@@ -280,7 +291,7 @@ mod tests {
         let off = Levels::all_off();
         type Change = fn(&mut Slice);
         let cases: [(&str, Change); 9] = [
-            ("of 320000 requests", |s| s.kept = Kept { due: 5000, started: 900 }),
+            ("was not kept up with", |s| s.kept = Kept { due: 5000, started: 900 }),
             ("Input/output error", |s| (s.errors, s.first_error) = (1, -libc::EIO)),
             ("the first with: 0 bytes moved", |s| s.errors = 1),
             ("512 bytes moved", |s| (s.errors, s.first_error) = (1, 512)),
@@ -312,6 +323,7 @@ mod tests {
                 control: Control::None,
                 profile: None,
                 shortage: None,
+                none_to_spare: false,
                 failure: &errno,
                 route: None,
                 regime: None,
@@ -353,6 +365,7 @@ mod tests {
                 control: Control::None,
                 profile: Some(profile),
                 shortage: None,
+                none_to_spare: false,
                 failure: &errno,
                 route: None,
                 regime: None,

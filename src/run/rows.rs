@@ -91,6 +91,7 @@ pub fn from_report(facts: &RunFacts, round: &Round, spec: &Spec, report: &Report
             control: arm.control,
             profile: report.profile.as_ref(),
             shortage: shortage.as_ref(),
+            none_to_spare: facts.tags.as_ref().is_some_and(|tags| tags.has_none_to_spare(workload)),
             failure: &|result| failure::text(spec, result),
             route: route.as_ref(),
             regime: regime.as_ref(),

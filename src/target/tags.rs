@@ -109,6 +109,13 @@ impl Tags {
         (in_flight > self.requests).then(|| Shortage { tags: self.clone(), depth, jobs, in_flight })
     }
 
+    /// True where a workload keeps just as many in flight as its device takes. A tag is free a moment after its request was seen to complete, so
+    /// the next one may find none; neighbours of a sequential workload share one.
+    pub fn has_none_to_spare(&self, workload: &Workload) -> bool {
+        let deeper = Workload { queue_depth: workload.queue_depth + 1, ..*workload };
+        workload.rw.is_random() && self.shortage(workload).is_none() && self.shortage(&deeper).is_some()
+    }
+
     fn setting(&self) -> PathBuf {
         Path::new("/sys/block").join(self.disk.as_deref().unwrap_or("loopN").replace('/', "!")).join("queue/nr_requests")
     }
@@ -189,6 +196,13 @@ mod tests {
             assert!(short.ends_with("or: echo 256 > /sys/block/loop3/queue/nr_requests"), "{short}");
         }
         assert!(told(&LOOP, 256, 1).unwrap().contains("the loop device that will be made takes 128"));
+    }
+
+    #[test]
+    fn as_many_random_requests_as_tags_leave_none_to_spare() {
+        let tight = |rw, depth| LOOP.has_none_to_spare(&Workload { rw, queue_depth: depth, jobs: 1, ..Workload::example() });
+        assert!(tight(Rw::Randread, 128) && !tight(Rw::Randread, 127) && !tight(Rw::Randread, 129));
+        assert!(!tight(Rw::Read, 128), "neighbours share a tag");
     }
 
     #[test]

@@ -54,12 +54,13 @@ fn reference(queue: &mut Simulated, worker: &mut Worker, goal: &Goal<'_>, latenc
             unsafe { Queue::<Io>::push(queue, &entry) };
             queued += 1;
             if queued >= settings.batch_submit {
-                queued = tally.enter::<Io, _>(queue, false, queued, None, &mut failed, goal);
+                queued = tally.enter::<Io, _, Plain>(queue, false, queued, None, &mut failed, goal);
             }
         }
         let taken = slots.depth() - free.available;
         if taken - queued < 8 {
-            queued = tally.enter::<Io, _>(queue, false, queued, Some(settings.batch_complete.min(taken)), &mut failed, goal);
+            queued =
+                tally.enter::<Io, _, Plain>(queue, false, queued, Some(settings.batch_complete.min(taken)), &mut failed, goal);
         }
     }
     Tally { failed, ..tally }
