@@ -309,7 +309,7 @@ fn what_cannot_be_compared_is_an_error_that_names_it() {
         let output = compare(runs, out);
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
-    let (quick, disk) = (committed(QUICK), committed("latency/20261125T050920Z-vm"));
+    let (quick, disk) = (committed(QUICK), committed("passthrough/20261125T104417Z-lab"));
     let (code, text) = fails(&[&quick, &disk], None);
     assert!(code == Some(2) && text.contains("nothing in common"), "{text}");
     assert!(text.contains(quick.to_str().unwrap()) && text.contains(disk.to_str().unwrap()), "{text}");
