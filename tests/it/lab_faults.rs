@@ -117,7 +117,7 @@ fn a_hole_in_a_mapped_device() {
 
 #[test]
 fn a_device_that_comes_and_goes() {
-    let script = "echo '0 120000 flakey /dev/nullb0 0 1 1' | dmsetup create flakey";
+    let script = "echo '0 120000 flakey /dev/nullb0 0 4 1' | dmsetup create flakey";
     failed_reads_are_invalid("a_device_that_comes_and_goes", "/dev/mapper/flakey", "Input/output error", script);
 }
 
