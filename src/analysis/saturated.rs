@@ -66,8 +66,13 @@ impl CellEffects {
         })
     }
 
-    /// True where an arm of this comparison spins: its CPU time is not what its work takes.
+    /// True of a comparison of CPU time in which an arm spins: it is not what its work takes.
     pub fn spins(&self, effect: &Effect) -> bool {
+        effect.metric == Metric::CpuPerOp && self.either_spins(effect)
+    }
+
+    /// True where an arm of this comparison spins, whatever is compared.
+    pub fn either_spins(&self, effect: &Effect) -> bool {
         [&effect.contrast.treatment, &effect.contrast.reference].iter().any(|t| self.spinning.contains_key(*t))
     }
 

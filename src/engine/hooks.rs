@@ -79,6 +79,12 @@ pub struct Kept {
     pub started: u64,
 }
 
+impl std::iter::Sum for Kept {
+    fn sum<I: Iterator<Item = Kept>>(all: I) -> Kept {
+        all.fold(Kept::default(), |sum, kept| Kept { due: sum.due + kept.due, started: sum.started + kept.started })
+    }
+}
+
 const NS_PER_S: u128 = 1_000_000_000;
 
 impl Hooks for Paced {

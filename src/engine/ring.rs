@@ -12,6 +12,7 @@ use io_uring::squeue::SubmissionQueue;
 use io_uring::{IoUring, Parameters};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
 
 /// `[engine] sqpoll_idle` and `sqpoll_cpu`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -281,8 +282,8 @@ impl<W: Work> Queue<W> for Open<'_, W> {
     }
 
     fn enter_until(&mut self, to_submit: u32, min_complete: u32, flags: u32, until_ns: u64) -> io::Result<usize> {
-        let left_ns = until_ns.saturating_sub(self.now_ns());
-        let limit = [(left_ns / NS_PER_S) as i64, (left_ns % NS_PER_S) as i64];
+        let left = Duration::from_nanos(until_ns.saturating_sub(self.now_ns()));
+        let limit = [left.as_secs() as i64, left.subsec_nanos().into()];
         let wait = GetEvents { mask: 0, mask_bytes: 0, least_wait_us: 0, limit: std::ptr::from_ref(&limit) as u64 };
         let flags = flags | self.enter_flags | EXT_ARG;
         // SAFETY: EXT_ARG says that the structure and its size follow; it and the limit in it live until the call returns, which does not
@@ -308,5 +309,3 @@ impl<W: Work> Queue<W> for Open<'_, W> {
         }
     }
 }
-
-const NS_PER_S: u64 = 1_000_000_000;

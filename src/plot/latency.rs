@@ -9,7 +9,6 @@ use crate::analysis::latency::Merged;
 use crate::analysis::level::{Level, level};
 use crate::analysis::load::Arm;
 use crate::analysis::signed_rank::median;
-use crate::workload::Workload;
 use hdrhistogram::Histogram;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -88,8 +87,7 @@ impl Latency {
         } else {
             "our arms in slices, which censor the tail: drawn to 99 % at most".into()
         };
-        let due =
-            if Workload::is_paced(&cell.cell) { ", from submission and not from when it was due, which flatters it" } else { "" };
+        let due = if cell.paced { ", from submission and not from when it was due, which flatters it" } else { "" };
         Ok(Latency {
             title: format!("Latency by percentile: {}", cell.cell),
             subtitle: format!(

@@ -54,7 +54,7 @@ fn listed(cell: &CellEffects, verdict: Verdict) -> String {
     let single = cell.effects.iter().filter(|e| e.contrast.kind == "leave-one-out" && e.metric == cell.primary);
     let mut found: Vec<&Effect> = single.filter(|e| e.verdict == verdict).collect();
     found.sort_by(|a, b| b.ratio.ln().abs().total_cmp(&a.ratio.ln().abs()));
-    let spins = |e: &Effect| if e.metric == Metric::CpuPerOp && cell.spins(e) { format!("; {SPINS}") } else { String::new() };
+    let spins = |e: &Effect| if cell.spins(e) { format!("; {SPINS}") } else { String::new() };
     let each: Vec<String> =
         found.iter().map(|e| format!("{} ({}{})", escape::code(&e.contrast.toggle), short(e), spins(e))).collect();
     if each.is_empty() {

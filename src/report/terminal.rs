@@ -52,7 +52,8 @@ fn table(cell: &CellEffects) -> Table {
         } else {
             verdict.map_or("", |e| e.verdict.name())
         };
-        let spins = if cell.primary == Metric::CpuPerOp && cell.spins(effect) { format!(" ({SPINS})") } else { String::new() };
+        let spins =
+            if cell.primary == Metric::CpuPerOp && cell.either_spins(effect) { format!(" ({SPINS})") } else { String::new() };
         table.add_row([
             line(&effect.contrast.name()),
             effect.to_string(),

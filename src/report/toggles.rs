@@ -65,7 +65,7 @@ pub fn single(cell: &CellEffects) -> String {
 
 fn verdict(cell: &CellEffects, effect: &Effect) -> String {
     let shape = if effect.shape_differs { ", *shape differs*" } else { "" };
-    let spins = if effect.metric == Metric::CpuPerOp && cell.spins(effect) { format!(" ({SPINS})") } else { String::new() };
+    let spins = if cell.spins(effect) { format!(" ({SPINS})") } else { String::new() };
     format!("{}{spins}{shape}", effect.verdict.name())
 }
 

@@ -3,6 +3,7 @@
 use super::regime::Regime;
 use super::round::{ArmReport, Slice};
 use crate::engine::charge;
+use crate::engine::hooks::Kept;
 use crate::engine::slice::least_coverage;
 use crate::perf::profile::Profile;
 use crate::plan::Control;
@@ -107,7 +108,7 @@ const WAITING_SHARE: f64 = 0.01;
 /// is done than was asked: the queue and every latency grow for as long as that lasts.
 fn kept_up(context: &Context<'_>, _: &ArmReport, slices: &[&Slice]) -> Option<String> {
     let Workload { rate, jobs, queue_depth, .. } = *context.workload;
-    let (due, started) = slices.iter().fold((0, 0), |(d, s), slice| (d + slice.kept.due, s + slice.kept.started));
+    let Kept { due, started } = slices.iter().map(|s| s.kept).sum();
     let in_flight = u64::from(queue_depth) * u64::from(jobs);
     let may_wait = in_flight.max((due as f64 * WAITING_SHARE) as u64).min(in_flight * slices.len() as u64);
     (started + may_wait < due).then(|| {
@@ -225,7 +226,6 @@ fn whole_profile(context: &Context<'_>, _: &ArmReport, _: &[&Slice]) -> Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::hooks::Kept;
     use crate::perf::profile::Cause;
 
     fn slice(i: u32) -> Slice {

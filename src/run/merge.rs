@@ -1,7 +1,6 @@
 //! From what the jobs of a round saw to what the round saw.
 
 use super::round::{ArmReport, JobResult, Slice, histogram};
-use crate::engine::hooks::Kept;
 use crate::engine::slice::Sample;
 
 /// Arm, copy, block and position in it of each slice that was measured, in order.
@@ -47,7 +46,7 @@ pub fn slice<'a>((arm, copy, block, position): Placed, jobs: impl Iterator<Item 
         errors: sum(|s| s.errors),
         first_error: jobs.clone().map(|s| s.first_error).find(|e| *e != 0).unwrap_or(0),
         enters: sum(|s| s.enters),
-        kept: Kept { due: sum(|s| s.kept.due), started: sum(|s| s.kept.started) },
+        kept: jobs.clone().map(|s| s.kept).sum(),
         variant: jobs.clone().map(|s| s.variant).max().unwrap_or(0),
         slots_intact: jobs.clone().all(|s| s.slots_intact),
         overran: jobs.clone().any(|s| s.overran),

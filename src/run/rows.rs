@@ -5,7 +5,6 @@ use super::gates::{self, Context};
 use super::regime::{self, Regime};
 use super::round::{self, Report, Slice, Spec};
 use super::store::RoundRows;
-use crate::engine::hooks::Kept;
 use crate::perf::profile::Cause;
 use crate::plan::{Round, RoundKind};
 use crate::row::{ArmRow, Latency, Outcome, OverheadRow, TrialRow};
@@ -221,7 +220,7 @@ fn measured(row: &mut ArmRow, slices: &[&Slice], report: &Report, latency: &Hist
     row.ops = Some(sum(|s| s.ops));
     row.bytes = Some(sum(|s| s.bytes));
     row.errors = Some(sum(|s| s.errors));
-    row.kept = row.workload.rate.map(|_| Kept { due: sum(|s| s.kept.due), started: sum(|s| s.kept.started) });
+    row.kept = row.workload.rate.map(|_| slices.iter().map(|s| s.kept).sum());
     let levels = row.requested.unwrap_or_else(Levels::all_off);
     let billed = billed(&row.workload, &levels);
     row.cpu_total_ns = billed.then(|| sum(|s| s.cpu_total_ns));
