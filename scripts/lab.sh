@@ -146,6 +146,7 @@ fi
 mkdir "$work/lab"
 echo "$PWD" >"$work/lab/directory"
 quoted "$@" >"$work/lab/command"
+echo $((timeout > 40 ? timeout - 30 : timeout)) >"$work/lab/patience"
 make_initramfs "$linux" "$tool" "$work/root" "$work/initramfs"
 machine=(-M q35 -nodefaults -no-user-config -display none -no-reboot -kernel "$linux/vmlinuz" -initrd "$work/initramfs")
 machine+=(-append "console=ttyS0 quiet panic=-1 uring_ablate.clock=$clock$possible")
@@ -167,7 +168,7 @@ wait "${vm[@]}" || true
 exec 8>&- 9>&-
 wait
 if [ ! -s "$work/lab/status" ]; then
-  tail -n 30 "$work/qemu" "$work/console" >&2 || true
+  tail -n 160 "$work/qemu" "$work/console" >&2 || true
   fail "the guest ended without the command's exit code (its console is above; --timeout is $timeout s)"
 fi
 code=$(cat "$work/lab/status")

@@ -49,7 +49,8 @@ pub fn lab(test: &str, options: &[&str], files: &[(&str, &[u8])], script: &str) 
     }
     let output = lab_sh(dir.path()).args(["--timeout", "170"]).args(options).args(["--", "sh", "script"]).output().unwrap();
     let (said, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{}\n{said}\n{complaint}", output.status);
+    let left = std::fs::read_to_string(dir.path().join("said")).unwrap_or_default();
+    assert!(output.status.success(), "{}\n{said}\n{complaint}\n{left}", output.status);
     Some(Guest { dir, said: format!("{said}{complaint}") })
 }
 

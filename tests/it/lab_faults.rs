@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const NULL: &str = "kind = \"device\"\npath = \"/dev/nullb0\"";
 const READS: &str = "rw = \"randread\"\nbs = \"4k\"\niodepth = 8";
 
-/// What all scripts begin with: `run NAME ARGUMENTS` runs the experiment, into the folder NAME; `underway NAME` waits for its second round.
+/// What all scripts begin with: `run NAME ARGUMENTS` runs the experiment, into the folder NAME; `underway NAME` waits for its second round, and
+/// does not go on where the run has ended before.
 const PRELUDE: &str = r#"
     export DM_DISABLE_UDEV=1
     run() {
@@ -17,7 +18,10 @@ const PRELUDE: &str = r#"
       echo "exit $?" >>said
     }
     underway() {
-      until [ "$(wc -l 2>/dev/null <"$1/rounds.csv")" -gt 2 ] 2>/dev/null; do sleep 0.05; done
+      until [ "$(wc -l 2>/dev/null <"$1/rounds.csv")" -gt 2 ] 2>/dev/null; do
+        ! grep -q '^exit' said 2>/dev/null || exit
+        sleep 0.05
+      done
     }
 "#;
 
@@ -81,7 +85,7 @@ fn reasons(guest: &Guest, run: &str, outcome: &str) -> Vec<String> {
 
 /// Requests that fail are counted and named by their errno, and their rows are invalid; what reads nothing is not.
 fn failed_reads_are_invalid(test: &str, device: &str, errno: &str, script: &str) {
-    let script = format!("{script}\nrun out --set target.path={device} --set design.round_time=2s");
+    let script = format!("{script}\nrun out --set target.path={device} --set design.round_time=4s");
     let Some(guest) = fault(test, READS, &script) else { return };
     assert!(whole_rounds(&guest, "out") >= 6, "{}", guest.read("said"));
     let invalid = reasons(&guest, "out", "invalid");
@@ -128,7 +132,7 @@ fn commands_that_time_out() {
                   until [ -b /dev/sda ]; do sleep 0.1; done\n\
                   echo 1 >/sys/block/sda/device/timeout\n\
                   (underway out; cd /sys/bus/pseudo/drivers/scsi_debug; echo 4 >opts; echo -3000 >every_nth; sleep 1; echo 0 >every_nth) &\n\
-                  run out --set target.path=/dev/sda --set design.round_time=2s";
+                  run out --set target.path=/dev/sda --set design.round_time=4s";
     let Some(guest) = fault("commands_that_time_out", READS, script) else { return };
     assert_eq!(whole_rounds(&guest, "out"), 6, "{}", guest.read("said"));
     let slices = guest.rows("out/trials.csv");
@@ -140,7 +144,7 @@ fn commands_that_time_out() {
 #[test]
 fn a_drive_that_is_pulled_out() {
     let script = "(underway out; echo 1 >/sys/block/nvme0n1/device/device/remove) &\n\
-                  run out --set target.path=/dev/nvme0n1 --set design.round_time=2s\n\
+                  run out --set target.path=/dev/nvme0n1 --set design.round_time=4s\n\
                   wait";
     let Some(guest) = fault("a_drive_that_is_pulled_out", READS, script) else { return };
     let said = guest.read("said");
@@ -159,7 +163,7 @@ fn a_drive_that_is_pulled_out() {
 fn a_device_that_hangs() {
     let script = "echo '0 120000 linear /dev/nullb0 0' | dmsetup create slow\n\
                   (underway out; sleep 1; dmsetup suspend --nolockfs --noflush slow; sleep 45; dmsetup resume slow) &\n\
-                  run out --set target.path=/dev/mapper/slow --set design.round_time=2s";
+                  run out --set target.path=/dev/mapper/slow --set design.round_time=4s";
     let Some(guest) = fault("a_device_that_hangs", READS, script) else { return };
     assert_eq!(guest.read("said"), "exit 0\n");
     assert_eq!(whole_rounds(&guest, "out"), 6);
@@ -217,7 +221,7 @@ fn little_memory_may_be_locked() {
 fn rounds_killed_for_want_of_memory() {
     let script = "mount -t cgroup2 cgroup /sys/fs/cgroup; echo +memory >/sys/fs/cgroup/cgroup.subtree_control\n\
                   mkdir /sys/fs/cgroup/small; echo $$ >/sys/fs/cgroup/small/cgroup.procs\n\
-                  big='--set workload.bs=1m --set workload.iodepth=16 --set design.round_time=2s --set design.rounds=9 --set target.allow_iowq=true'\n\
+                  big='--set workload.bs=1m --set workload.iodepth=16 --set design.round_time=3s --set design.rounds=9 --set target.allow_iowq=true'\n\
                   (underway out; echo 16M >/sys/fs/cgroup/small/memory.max) 2>/dev/null &\n\
                   run out $big; cp -r out killed; kill $! 2>/dev/null\n\
                   echo max >/sys/fs/cgroup/small/memory.max; run out $big --resume";
