@@ -42,9 +42,10 @@ impl Cpus {
     /// What happened between two readings.
     pub fn until(self, now: Cpus) -> Shares {
         // The kernel may set idle and stolen time back a little.
-        let (idle, steal) = (now.idle.saturating_sub(self.idle), now.steal.saturating_sub(self.steal));
-        let busy = now.busy.saturating_sub(self.busy) + steal;
-        let share = |part: u64| Some(part as f64 / (busy + idle) as f64).filter(|s| s.is_finite());
+        let passed = |now: u64, before: u64| now.saturating_sub(before) as f64;
+        let (idle, steal) = (passed(now.idle, self.idle), passed(now.steal, self.steal));
+        let busy = passed(now.busy, self.busy) + steal;
+        let share = |part: f64| Some(part / (busy + idle)).filter(|s| s.is_finite());
         Shares { busy: share(busy), steal: share(steal) }
     }
 }

@@ -12,6 +12,7 @@ mod programs;
 use edits::Edit;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -46,13 +47,17 @@ fn fuzz_each(name: &str, seeds: &[&[u8]], property: impl Fn(usize, &[u8])) {
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&number("URING_ABLATE_FUZZ_SEED").unwrap_or(1).to_le_bytes());
     let config = Config { cases: BATCH, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
+    let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let cases = (0..seeds.len(), prop::collection::vec(any::<Edit>(), 1..6));
     // Kept by an end that no handler sees, such as one by the allocator.
     let under_test = std::env::temp_dir().join(format!("uring-ablate-fuzz-{name}-{}", std::process::id()));
-    let (began, mut tried) = (Instant::now(), 0);
+    let (began, tried) = (Instant::now(), Cell::new(0_u64));
     while began.elapsed() < time {
+        // One that has run its cases runs no more of them.
+        let mut runner = TestRunner::new_with_rng(config.clone(), rng);
+        rng = runner.new_rng();
         let outcome = runner.run(&cases, |(place, edits)| {
+            tried.set(tried.get() + 1);
             let input = edits::edited(seeds[place], &edits);
             fs::write(&under_test, &input).unwrap();
             let started = Instant::now();
@@ -63,8 +68,9 @@ fn fuzz_each(name: &str, seeds: &[&[u8]], property: impl Fn(usize, &[u8])) {
         if let Err(error) = outcome {
             panic!("{error}\nthe last input is in {}", under_test.display());
         }
-        tried += BATCH;
     }
+    let tried = tried.into_inner();
+    assert!(tried > u64::from(BATCH) || time < Duration::from_secs(1), "{tried} inputs in {time:?}");
     let _ = fs::remove_file(under_test);
     crate::support::ran(&format!("fuzz {name}: {tried} inputs"));
 }

@@ -3,7 +3,7 @@
 use super::{fuzz, text};
 use uring_ablate::control_group::membership;
 use uring_ablate::peer::counter;
-use uring_ablate::run::cpus::Cpus;
+use uring_ablate::run::cpus::{Cpus, Shares};
 use uring_ablate::run::{environment, facts};
 use uring_ablate::target::block_device;
 use uring_ablate::target::route::tally;
@@ -119,6 +119,14 @@ fn counters_of_devices_and_processes() {
             assert!(shares.busy.into_iter().chain(shares.steal).all(|share| (0.0..=1.0).contains(&share)), "{shares:?}");
         }
     });
+}
+
+/// Found by fuzzing: each sum has room, the sum of both had none.
+#[test]
+fn shares_of_counts_that_no_machine_reaches_are_shares() {
+    let before = Cpus::parse("cpu  0 0 0 0 0 0 0 0\n").unwrap();
+    let now = Cpus::parse(&format!("cpu  {} 0 0 0 0 0 0 {}\n", u64::MAX, u64::MAX)).unwrap();
+    assert_eq!(before.until(now), Shares { busy: Some(1.0), steal: Some(0.5) });
 }
 
 #[test]
