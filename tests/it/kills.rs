@@ -197,7 +197,10 @@ impl Scenario {
             runners.push(pid);
             let deadline = Instant::now() + Duration::from_secs(10);
             let left = || marked(&mark).into_iter().chain(bound(&devices, &place.target.0).cloned()).collect::<Vec<_>>();
-            while !left().is_empty() && Instant::now() < deadline {
+            // A process that is just becoming another one cannot be read for a moment.
+            let mut nothing = 0;
+            while nothing < 5 && Instant::now() < deadline {
+                nothing = if left().is_empty() { nothing + 1 } else { 0 };
                 std::thread::sleep(Duration::from_millis(10));
             }
             tally.left.extend(left().into_iter().chain(mounts(place.home.path())));

@@ -39,7 +39,7 @@ fn lines(path: &Path) -> Vec<String> {
 }
 
 fn fresh_run(place: &Place) {
-    let design = "[design]\nkind = [\"leave-one-out\"]\ntoggles = [\"batch_submit\"]\nrounds = 24\nround_time = \"100ms\"\n";
+    let design = "[design]\nkind = [\"leave-one-out\"]\ntoggles = [\"batch_submit\"]\nrounds = 12\nround_time = \"200ms\"\n";
     fresh(place, &format!("{design}[analysis]\ndelta = \"50%\"\n"));
 }
 
