@@ -3,12 +3,13 @@
 # (IOPOLL, passthrough, other kernels), and faults that nobody wants on a real one.
 #
 #   scripts/lab.sh [--kernel 6.1|6.12|newest] [--cpus N] [--memory N (GiB)] [--timeout SECONDS] [--accel auto|kvm|tcg] [--icount]
-#                  [--possible-cpus N] -- COMMAND...
+#                  [--possible-cpus N] [--two-paths] -- COMMAND...
 #
 # The guest has the working directory as a shared folder, uring-ablate, fio and busybox, /dev/nullb0 and /dev/nvme0n1 to n4 (64 MiB each,
 # empty), all with poll queues, and two NUMA nodes. COMMAND's output and exit code are passed on; 125 means that the guest did not get as
 # far as one. --icount: the guest's clock counts instructions, one a nanosecond, so that costs per request repeat (software emulation of one
 # CPU). --possible-cpus: the kernel reckons with so many, as on a machine that takes more at run time (6.1; later ones only reckon with fewer).
+# --two-paths: one more NVMe drive, of 64 MiB and serial number "paths", which two controllers lead to (multipath).
 # Kernels are fetched from Debian once and kept in ~/.cache/uring-ablate (remove it to get them anew); nothing else is left behind.
 set -euo pipefail
 # Where an ordinary user has no programs like depmod and blkid.
@@ -23,7 +24,7 @@ fail() {
   exit 125
 }
 
-kernel=6.12 cpus=2 memory=2 timeout=600 accel=auto clock=host possible=
+kernel=6.12 cpus=2 memory=2 timeout=600 accel=auto clock=host possible='' paths=one
 while [ $# -gt 0 ]; do
   case $1 in
     --kernel | --cpus | --memory | --timeout | --accel)
@@ -36,6 +37,7 @@ while [ $# -gt 0 ]; do
       possible=" possible_cpus=$2"
       shift 2
       ;;
+    --two-paths) paths=two && shift ;;
     --icount) clock=instructions && shift ;;
     --) shift && break ;;
     *) fail "unknown argument $1; see the head of $0" ;;
@@ -99,6 +101,14 @@ drives() {
   done
 }
 
+# A namespace of a subsystem that both its controllers lead to.
+second_path() {
+  truncate -s 64M "$work/paths"
+  machine+=(-device "nvme-subsys,id=paths,nqn=paths")
+  machine+=(-device "nvme,id=path1,serial=paths,subsys=paths,bus=pcie.0" -device "nvme,id=path2,serial=paths,subsys=paths,bus=pcie.0")
+  machine+=(-drive "file=${work//,/,,}/paths,format=raw,if=none,id=p,cache=unsafe" -device "nvme-ns,drive=p,bus=path1,nsid=1,shared=on")
+}
+
 # The console, the shared folders, and a port for each of the command's streams.
 channels() {
   local name
@@ -155,6 +165,7 @@ accelerate
 channels
 topology
 drives
+[ $paths = one ] || second_path
 mkfifo "$work/stdout" "$work/stderr"
 # Held open, so that the readers end when the last writer has and not before.
 exec 8<>"$work/stdout" 9<>"$work/stderr"

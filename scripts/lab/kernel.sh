@@ -2,7 +2,8 @@
 # Debian's kernels for the lab: fetched once, by apt with its signatures, and kept. Sourced by lab.sh.
 
 # What the guest loads or a test in it asks for, and all that these depend on.
-lab_modules=(virtio_pci virtio_console 9pnet_virtio 9p nvme null_blk configfs scsi_debug sd_mod dm_mod dm_flakey loop crc32c_generic ext4)
+lab_modules=(virtio_pci virtio_console 9pnet_virtio 9p nvme null_blk configfs scsi_debug sd_mod dm_mod dm_flakey dm_multipath
+  dm_round_robin raid1 loop crc32c_generic ext4 nfsd nfsv4)
 
 # A number that changes when the list above does: a kernel that was kept with fewer modules is not used.
 kernel_needs() {

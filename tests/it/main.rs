@@ -31,6 +31,7 @@ mod hostile_results;
 mod kills;
 mod lab;
 mod lab_faults;
+mod lab_targets;
 mod labels;
 mod left_behind;
 mod limits;
